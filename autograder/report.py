@@ -1,0 +1,145 @@
+"""The report: one JSON document per graded submission, with everything needed to repeat the run."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from autograder.errors import Reason
+
+Outcome = Literal["passed", "partial", "failed", "infrastructure"]
+
+
+class Model(BaseModel):
+    """A document part: unknown keys are refused, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Figure(Model):
+    """Numbers to draw beside a check, rendered by the feedback page.
+
+    `kind` says what `panels` hold: "images" (N, H, W) in [0, 1], drawn as a grid; "heatmap" (H, W);
+    "curve" (N, 2) rows of x and y; "points" (N, 2).
+    """
+
+    title: str
+    kind: Literal["images", "heatmap", "curve", "points"]
+    panels: dict[str, list]  # panel title -> nested lists of finite floats
+
+
+class CheckResult(Model):
+    """One check, one outcome, one reason."""
+
+    id: str  # name of the test function, with its parameters
+    cell: str  # grade_id of the cell whose points it carries
+    title: str  # first line of the check's docstring
+    public: bool
+    points: float  # points it carries
+    fraction: float = Field(ge=0.0, le=1.0)  # share of them that is earned
+    outcome: Outcome
+    reason: Reason | None = None  # set if and only if outcome is failed or partial
+    message: str = ""  # for the student
+    hint: str | None = None
+    where: str | None = None  # the student's own last frame
+    detail: str | None = None  # for the TA only; never on a student's page
+    seconds: float = 0.0
+    figures: list[Figure] = []
+
+
+class CellResult(Model):
+    """Points of one graded cell. A manual cell waits for a human and has `earned` None."""
+
+    cell: str
+    title: str
+    max_points: float
+    manual: bool
+    earned: float | None
+
+
+class CellRun(Model):
+    """What happened when one cell of the notebook ran."""
+
+    index: int  # position in the submitted notebook, counted from 1 over all cells
+    status: Literal["ok", "error", "skipped", "crash", "timeout", "memory"]
+    seconds: float
+    error: str | None = None  # "NameError: name 'x' is not defined (line 3: y = x)"
+    notes: list[str] = []  # "`!pip install einops` was not run"
+    stdout: str = ""
+
+
+class Environment(Model):
+    """Where and how the submission ran."""
+
+    sandbox: Literal["docker", "process"]
+    image: str | None  # digest of the image, None for the process sandbox
+    device: str
+    versions: dict[str, str]  # of python, torch, numpy in the sandbox and of the engine
+    limits: dict[str, float]
+    seed: int
+
+
+class Report(Model):
+    """Everything about one graded submission."""
+
+    assignment: str
+    student: str
+    submission_sha256: str
+    checks_sha256: str  # over template, assignment.yaml, public and hidden checks and the engine's vocabulary
+    environment: Environment
+    checks: list[CheckResult]
+    cells: list[CellResult]
+    runs: list[CellRun]
+    notes: list[str]  # about the submission as a whole, for the student
+    started: str  # ISO 8601, UTC
+    timings: dict[str, float]  # seconds by stage: sandbox, notebook, checks, total
+
+    @property
+    def infrastructure(self) -> bool:
+        """True if anything failed that is not the student's doing; such a report is never final."""
+        return any(check.outcome == "infrastructure" for check in self.checks)
+
+    @property
+    def earned(self) -> float:
+        """Automatic points earned, exact sum of the automatic cells."""
+        return float(sum((exact(c.earned) for c in self.cells if c.earned is not None), Fraction(0)))
+
+    @property
+    def automatic_points(self) -> float:
+        """Automatic points that could be earned."""
+        return float(sum((exact(c.max_points) for c in self.cells if not c.manual), Fraction(0)))
+
+    def save(self, path: Path) -> None:
+        """Write the report whole or not at all."""
+        write_atomically(path, self.model_dump_json(indent=1))
+
+    @classmethod
+    def load(cls, path: Path) -> Report:
+        """Read a report. Raises pydantic.ValidationError when the file is not one."""
+        return cls.model_validate_json(path.read_bytes())
+
+
+def exact(points: float) -> Fraction:
+    """Points as written, 0.1 meaning one tenth."""
+    return Fraction(str(points))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `text` to `path` through a temporary file in the same folder, synced before the rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
