@@ -1,7 +1,7 @@
 """Reports made by hand, as realistic as the engine's, for tests of everything that reads a report.
 
 Nothing here runs a submission. `typical()` is an ordinary student, `every_reason()` fails in each way there is,
-`hostile()` holds an attack in every string, `a_class(n)` is a class; each call with the same arguments returns equal reports.
+`hostile()` holds an attack in every string, `a_class(n)` is a class; same arguments, equal reports.
 """
 
 from __future__ import annotations
@@ -243,7 +243,7 @@ def report(
 
 
 def typical() -> Report:
-    """An ordinary student: most right, one partly, two wrong, figures of every kind, a Colab habit and a broken cell."""
+    """An ordinary student: most right, one partly, two wrong, figures of every kind, a Colab habit, a broken cell."""
     runs = [CellRun(index=i, status="ok", seconds=0.04 * (i % 5), stdout="") for i in range(1, 25)]
     runs[0] = CellRun(index=1, status="ok", seconds=0.0, notes=["`!pip install einops` was not run"])
     runs[4] = CellRun(index=5, status="ok", seconds=0.3, notes=["`.cuda()` ran on the CPU: this machine has no GPU"])

@@ -1,0 +1,12 @@
+"""Turns reports into pages: one per student, one per class.
+
+    write_student_page(report, "Homework 1", folder / page_name(report.student))
+    write_class_page(reports, {"knuth": "two notebooks were handed in"}, "Homework 1", folder / "class.html")
+
+A page is one HTML file without scripts or requests. Pages are pure functions of their reports.
+"""
+
+from autograder.feedback.figures import render_figure
+from autograder.feedback.page import page_name, student_page, write_student_page
+
+__all__ = ["page_name", "render_figure", "student_page", "write_student_page"]

@@ -1,0 +1,112 @@
+"""Words and numbers of a report as people read them, on a page or in a terminal.
+
+Text from a student may hold anything. `clean` takes out what acts instead of being read: terminal escape sequences, control
+characters, invisible and direction-changing characters, lone surrogates. Escaping for HTML is the template's business.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import UTC, datetime
+from fractions import Fraction
+
+from autograder.report import CheckResult, Outcome, exact
+
+# CSI (colours, cursor), OSC/DCS/APC/PM/SOS up to their terminator, and any other two-character escape
+ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"
+    r"|\x1b[ -/]*[0-~]?"
+)
+JOINERS = "\u200c\u200d"  # format characters that spelling (Persian) and emoji need
+ICONS: dict[Outcome, str] = {"passed": "✓", "partial": "◐", "failed": "✗", "infrastructure": "↻"}
+PLAIN_ICONS: dict[Outcome, str] = {"passed": "+", "partial": "~", "failed": "x", "infrastructure": "?"}
+WORDS: dict[Outcome, str] = {
+    "passed": "passed",
+    "partial": "partly",
+    "failed": "failed",
+    "infrastructure": "not graded yet",
+}
+REASONS: dict[str, str] = {
+    "wrong": "not right yet",
+    "missing": "missing",
+    "crash": "error",
+    "timeout": "out of time",
+    "memory": "out of memory",
+    "output": "too much output",
+    "tampered": "answer not accepted",
+}
+NOT_YOUR_FAULT = "The machine failed here, not your code: not your fault, and it will be graded again."
+
+
+def clean(text: str, limit: int = 4000) -> str:
+    """`text` with only what can be read left in it, and only `limit` characters of that."""
+    text = ESCAPES.sub("", text[: 8 * limit])
+    text = re.sub(r"\r\n|[\x85\u2028\u2029]", "\n", text)
+    text = re.sub(r"[^\n]*\r(?=[^\n])", "", text)  # a progress bar: what it was rewritten to
+    text = "".join(c for c in text if c in "\n\t" or c in JOINERS or readable(c))
+    if len(text) > limit:
+        text = f"{text[:limit]} … ({len(text) - limit:,} more characters)"
+    return text
+
+
+def readable(character: str) -> bool:
+    """False for control, format and private characters and lone surrogates."""
+    return unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co"}
+
+
+def line(text: str, limit: int = 300) -> str:
+    """`clean` text on one line, for names and titles."""
+    return " ".join(clean(text, limit).split())
+
+
+def points(value: float | Fraction) -> str:
+    """Points as people write them: 2, 0.5, 1.25; at most two decimals."""
+    return f"{float(value):.2f}".rstrip("0").rstrip(".")
+
+
+def earned(check: CheckResult) -> Fraction:
+    """Points the check earned."""
+    return exact(check.points) * exact(check.fraction)
+
+
+def verdict(check: CheckResult) -> str:
+    """Outcome in words, with the reason: "failed: out of time"."""
+    word = WORDS[check.outcome]
+    if check.outcome == "failed" and check.reason:
+        return f"{word}: {REASONS[check.reason]}"
+    if check.outcome == "partial":
+        return f"{word}: {round(100 * check.fraction)} %"
+    return word
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 0.4 s, 12 s, 3 min 20 s."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    return f"{whole} s" if whole < 120 else f"{whole // 60} min {whole % 60} s"
+
+
+def moment(iso: str) -> str:
+    """ "2026-11-21T03:44:28Z" as "21 November 2026, 03:44 UTC"; anything else as it is."""
+    try:
+        when = datetime.fromisoformat(iso)
+        when = when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return line(iso, 60)
+    return f"{when.day} {MONTHS[when.month - 1]} {when.year}, {when:%H:%M} UTC"
+
+
+MONTHS = "January February March April May June July August September October November December".split()
+
+
+def short(digest: str | None) -> str:
+    """The first twelve digits of a hash."""
+    return "none" if not digest else line(digest.removeprefix("sha256:"), 100)[:12]
+
+
+def count(number: int, noun: str) -> str:
+    """A number and its noun: "1 check", "3 checks"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
