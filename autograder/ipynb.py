@@ -1,0 +1,156 @@
+"""Read a notebook file that anybody may have written.
+
+Only what grading needs is kept: cells with type, source, id and metadata. Outputs are dropped unseen. Whatever is malformed
+either gets a harmless form (a source that is not text becomes empty) or the file is refused with a sentence; nothing here
+raises anything but UnreadableError, and nothing takes time that grows faster than the file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+NOTEBOOK_BYTES = 32 << 20  # a notebook with many pictures has a few MB
+MAX_CELLS = 2000  # the longest homework has about 100
+KINDS = ("code", "markdown", "raw")
+METADATA = {  # of every notebook the engine writes
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+class UnreadableError(Exception):
+    """The rest of a sentence that begins with the file's name: "is empty."."""
+
+
+def parse(data: bytes) -> tuple[NotebookNode, list[str]]:
+    """A notebook in format 4 without outputs, and notes on what was odd about the file.
+
+    Raises UnreadableError: too large, empty, not JSON, not a notebook, a format that is not 3 or 4.
+    """
+    notes: list[str] = []
+    if len(data) > NOTEBOOK_BYTES:
+        raise UnreadableError(f"has {len(data) / 2**20:.0f} MB; at most {NOTEBOOK_BYTES >> 20} MB are accepted.")
+    if not data.strip():
+        raise UnreadableError("is empty.")
+    document = _json(_decode(data, notes))
+    if not isinstance(document, dict):
+        raise UnreadableError("is not a notebook (its JSON is not an object).")
+    version = document.get("nbformat")
+    if isinstance(version, bool) or not isinstance(version, int):
+        raise UnreadableError("is not a notebook (it names no nbformat).")
+    if version == 3:
+        document = _upgrade(document)
+        notes.append("The notebook was in the old format 3 and was upgraded.")
+    elif version != 4:
+        raise UnreadableError(f"is in notebook format {version}; formats 3 and 4 are accepted.")
+    cells = document.get("cells")
+    if not isinstance(cells, list):
+        raise UnreadableError("is not a notebook (it has no list of cells).")
+    if len(cells) > MAX_CELLS:
+        notes.append(f"The notebook has {len(cells)} cells; only the first {MAX_CELLS} were looked at.")
+    kept = [_cell(cell) for cell in cells[:MAX_CELLS]]
+    node = nbformat.from_dict({"nbformat": 4, "nbformat_minor": 5, "metadata": METADATA, "cells": kept})
+    assert isinstance(node, NotebookNode)
+    return node, notes
+
+
+def text(value: object) -> str:
+    """Text as notebooks store it (a string or a list of lines), without lone surrogates; anything else is empty."""
+    if isinstance(value, list):
+        value = "".join(part for part in value if isinstance(part, str))
+    if not isinstance(value, str):
+        return ""
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def nbgrader_metadata(cell: NotebookNode) -> dict[str, Any]:
+    """The cell's nbgrader metadata, {} if there is none or it is no mapping."""
+    meta = cell.metadata.get("nbgrader") if isinstance(cell.metadata, dict) else None
+    return meta if isinstance(meta, dict) else {}
+
+
+def grade_id(cell: NotebookNode) -> str | None:
+    """The cell's grade_id, if it has one that is text."""
+    value = nbgrader_metadata(cell).get("grade_id")
+    return value if isinstance(value, str) and value else None
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    """The cell's tags, those that are text."""
+    value = cell.metadata.get("tags") if isinstance(cell.metadata, dict) else None
+    return [tag for tag in value if isinstance(tag, str)] if isinstance(value, list) else []
+
+
+def _cell(raw: object) -> dict[str, Any]:
+    cell = raw if isinstance(raw, dict) else {}
+    kind = cell.get("cell_type")
+    metadata = cell.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    identifier = cell.get("id")
+    if not isinstance(identifier, str):  # Colab keeps it among the metadata
+        identifier = metadata.get("id") if isinstance(metadata.get("id"), str) else ""
+    clean: dict[str, Any] = {
+        "cell_type": kind if kind in KINDS else "raw",
+        "source": text(cell.get("source")).replace("\r\n", "\n").replace("\r", "\n"),
+        "metadata": _metadata(metadata),
+        "id": identifier if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", identifier) else "",
+    }
+    if kind == "code":
+        clean |= {"outputs": [], "execution_count": None}
+    return clean
+
+
+def _metadata(raw: dict[str, Any]) -> dict[str, Any]:
+    """The tags and the flat part of the nbgrader metadata; the rest of what a student's cell carries is of no use."""
+    clean: dict[str, Any] = {}
+    marks, tagged = raw.get("nbgrader"), raw.get("tags")
+    if isinstance(marks, dict):
+        clean["nbgrader"] = {key: value for key, value in marks.items() if isinstance(value, str | int | float)}
+    if isinstance(tagged, list):
+        clean["tags"] = [text(tag) for tag in tagged[:20] if isinstance(tag, str)]
+    return clean
+
+
+def _decode(data: bytes, notes: list[str]) -> str:
+    encoding = json.detect_encoding(data)  # UTF-8, -16 or -32, with or without a byte order mark
+    try:
+        content = data.decode(encoding)
+    except UnicodeDecodeError:
+        content = data.decode("latin-1")
+        encoding = "latin-1"
+    if encoding not in {"utf-8", "utf-8-sig"}:
+        notes.append(f"The notebook was saved as {encoding} instead of UTF-8.")
+    return content
+
+
+def _json(content: str) -> Any:
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise UnreadableError("is not a notebook (its JSON is nested too deeply).") from None
+    except json.JSONDecodeError as error:
+        raise UnreadableError(f"is not a notebook (no valid JSON at line {error.lineno}: {error.msg}).") from None
+    except ValueError:  # a number of thousands of digits
+        raise UnreadableError("is not a notebook (its JSON holds a number that is too long).") from None
+
+
+def _upgrade(document: dict[str, Any]) -> dict[str, Any]:
+    """Format 3 to 4: worksheets become one list, `input` becomes `source`, headings become markdown."""
+    sheets = document.get("worksheets")
+    cells: list[dict[str, Any]] = []
+    for sheet in sheets if isinstance(sheets, list) else []:
+        inner = sheet.get("cells") if isinstance(sheet, dict) else None
+        for old in inner if isinstance(inner, list) else []:
+            cell = old if isinstance(old, dict) else {}
+            kind, source = cell.get("cell_type"), text(cell.get("input", cell.get("source")))
+            if kind == "heading":
+                level = cell.get("level")
+                kind = "markdown"
+                source = "#" * (level if isinstance(level, int) and 1 <= level <= 6 else 1) + " " + source
+            cells.append({"cell_type": kind, "source": source, "metadata": cell.get("metadata")})
+    return {"cells": cells}

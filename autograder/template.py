@@ -1,0 +1,106 @@
+"""Make a homework's template notebook from its solution: the same file with the answers cut out.
+
+The source is a jupytext percent script with nbgrader's metadata in its cell headers. nbgrader's own preprocessors cut the
+answers, lock the cells and compute the checksums. Cell ids follow from the grade_id or the text, never from chance, so
+making a template twice gives the same bytes and inserting a cell leaves the ids of the others alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from autograder import ipynb
+from autograder.errors import UserError
+
+SCHEMA = 3  # of nbgrader's cell metadata
+
+
+def read_solution(path: Path) -> NotebookNode:
+    """The solution as a notebook with complete nbgrader metadata, answers included."""
+    import jupytext
+
+    try:
+        source = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}.") from None
+    try:
+        script = jupytext.reads(source, fmt="py:percent")
+    except Exception as error:  # jupytext raises whatever its parsers raise
+        raise UserError(f"{path} is not a percent script: {error}.") from None
+    cells = [_plain_cell(cell) for cell in script.cells]
+    for cell, identifier in zip(cells, _identifiers(cells), strict=True):
+        cell["id"] = identifier
+    notebook = nbformat.from_dict({"nbformat": 4, "nbformat_minor": 5, "metadata": ipynb.METADATA, "cells": cells})
+    assert isinstance(notebook, NotebookNode)
+    return notebook
+
+
+def build_template(solution: Path) -> NotebookNode:
+    """The template made from a solution script. Raises UserError naming the file if the script is not sound."""
+    from nbgrader.nbgraderformat import ValidationError
+    from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, ClearSolutions, ComputeChecksums, LockCells
+
+    notebook = read_solution(solution)
+    try:
+        for step in (CheckCellMetadata, ClearSolutions, ClearOutput, LockCells, ComputeChecksums):
+            tool = step()
+            tool.log.disabled = True  # what it would log is raised as well
+            notebook, _ = tool.preprocess(notebook, {})
+    except (RuntimeError, ValueError, KeyError, ValidationError) as error:
+        raise UserError(f"{solution}: {_where(notebook)}{error}") from None
+    nbformat.validate(notebook)
+    assert isinstance(notebook, NotebookNode)
+    return notebook
+
+
+def template_text(notebook: NotebookNode) -> str:
+    """The file's content: the same notebook always gives the same bytes."""
+    return str(nbformat.writes(notebook, version=nbformat.NO_CONVERT)) + "\n"
+
+
+def _plain_cell(cell: NotebookNode) -> dict[str, object]:
+    metadata: dict[str, object] = {}
+    if cell.metadata.get("tags"):
+        metadata["tags"] = list(cell.metadata["tags"])
+    if cell.metadata.get("nbgrader"):
+        marks = {"grade": False, "solution": False, "locked": False, "task": False} | dict(cell.metadata["nbgrader"])
+        metadata["nbgrader"] = marks | {"schema_version": SCHEMA}
+    plain: dict[str, object] = {"cell_type": cell.cell_type, "source": cell.source, "metadata": metadata}
+    if cell.cell_type == "code":
+        plain |= {"outputs": [], "execution_count": None}
+    return plain
+
+
+def _identifiers(cells: list[dict[str, object]]) -> list[str]:
+    used: set[str] = set()
+    result = []
+    for cell in cells:
+        metadata = cell["metadata"]
+        marks = metadata.get("nbgrader", {}) if isinstance(metadata, dict) else {}
+        name = str(marks.get("grade_id") or hashlib.sha256(str(cell["source"]).encode()).hexdigest()[:12])
+        stem = re.sub(r"[^A-Za-z0-9_-]", "-", name)[:56]
+        identifier, copy = stem, 1
+        while identifier in used:
+            copy += 1
+            identifier = f"{stem}-{copy}"
+        used.add(identifier)
+        result.append(identifier)
+    return result
+
+
+def _where(notebook: NotebookNode) -> str:
+    """The first cell whose solution markers do not pair up, as the beginning of a sentence."""
+    for number, cell in enumerate(notebook.cells, start=1):
+        marks = re.findall(r"(BEGIN|END) SOLUTION", cell.source)
+        if marks and (
+            marks != ["BEGIN", "END"] * (len(marks) // 2) or not ipynb.nbgrader_metadata(cell).get("solution")
+        ):
+            return f"cell {number} ({cell.source.splitlines()[0][:60]!r}): "
+    return ""
