@@ -1,12 +1,12 @@
 """Load an assignment and refuse one that could not be graded fairly.
 
-An assignment is a folder of `assignments/` (what students get: `assignment.yaml`, the template notebook, `checks.py`) and,
+An assignment is a folder of `assignments/` (what students get: `assignment.yaml`, template notebook, `checks.py`) and,
 for whoever grades, the folder of the same name in `solutions/` (the hidden `checks.py`). Points live in one place, the
-graded cells' nbgrader metadata; loading fails if they do not add up to the homework's points, a graded cell has no check,
-a check names no cell, or a cell's checks carry other points than the cell.
+graded cells' nbgrader metadata; loading fails if they do not add up to the homework's points, a graded cell has no
+check, a check names no cell, or a cell's checks carry other points than the cell.
 
-Check files are read with `ast`, never imported here: a marker's arguments are literals. A parametrised check carries its
-`points` once, split equally over its parameters.
+Check files are read with `ast`, never imported here: a marker's arguments are literals. A parametrised check carries
+its `points` once, split equally over its parameters.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class AssignmentConfig(StrictModel):
     points: float = Field(gt=0)
     notebook: str | None = None  # default: <name>.ipynb
     budgets: Budgets = Budgets()
-    training: dict[str, Training] = {}
-    data: dict[str, Any] = {}  # datasets and thresholds, as the checks read them
+    training: dict[str, Training] = Field(default={})
+    data: dict[str, Any] = Field(default={})  # datasets and thresholds, as the checks read them
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def read_checks(path: Path, *, public: bool) -> tuple[Check, ...]:
 def local_imports(path: Path) -> Iterator[Path]:
     """Files a file of checks depends on that live in the same repository, in a fixed order.
 
-    The repository is the folder two above the check file's own (`solutions/hw1/checks.py` -> the folder of `solutions`).
+    The repository is the folder two above the check file's own (of `solutions/hw1/checks.py`, that of `solutions`).
     Of a package beside `solutions` all files count; of `solutions` itself only the modules that are named; the engine
     is left out.
     """
@@ -117,11 +117,12 @@ def _check(path: Path, node: ast.FunctionDef | ast.AsyncFunctionDef, marker: ast
             given[name] = ast.literal_eval(value)
         except (ValueError, TypeError, SyntaxError):
             raise UserError(f"{place}: `{name}` must be written out, not computed.") from None
-    cell, points = given.get("cell"), given.get("points")
+    cell: Any = given.get("cell")
+    points: Any = given.get("points")
     seconds, trains = given.get("seconds"), given.get("trains")
     if not isinstance(cell, str) or not cell:
         raise UserError(f"{place} names no cell.")
-    if not _is_number(points) or points < 0:
+    if not _is_number(points) or not points >= 0:
         raise UserError(f"{place} needs points, a number, got {points!r}.")
     if seconds is not None and (not _is_number(seconds) or seconds <= 0):
         raise UserError(f"{place}: `seconds` must be a positive number, got {seconds!r}.")

@@ -1,8 +1,8 @@
 """Read a notebook file that anybody may have written.
 
-Only what grading needs is kept: cells with type, source, id and metadata. Outputs are dropped unseen. Whatever is malformed
-either gets a harmless form (a source that is not text becomes empty) or the file is refused with a sentence; nothing here
-raises anything but UnreadableError, and nothing takes time that grows faster than the file.
+Only what grading needs is kept: cells with type, source, id, tags and nbgrader's metadata. Outputs are dropped unseen.
+What is malformed either gets a harmless form (a source that is not text becomes empty) or the file is refused with a
+sentence; nothing here raises anything but UnreadableError, and nothing takes time that grows faster than the file.
 """
 
 from __future__ import annotations
@@ -54,9 +54,19 @@ def parse(data: bytes) -> tuple[NotebookNode, list[str]]:
     if len(cells) > MAX_CELLS:
         notes.append(f"The notebook has {len(cells)} cells; only the first {MAX_CELLS} were looked at.")
     kept = [_cell(cell) for cell in cells[:MAX_CELLS]]
-    node = nbformat.from_dict({"nbformat": 4, "nbformat_minor": 5, "metadata": METADATA, "cells": kept})
-    assert isinstance(node, NotebookNode)
-    return node, notes
+    return as_notebook(kept), notes
+
+
+def as_notebook(cells: list[dict[str, Any]]) -> NotebookNode:
+    """A notebook of these cells with the engine's own metadata."""
+    document = {"nbformat": 4, "nbformat_minor": 5, "metadata": METADATA, "cells": cells}
+    notebook: NotebookNode = nbformat.from_dict(document)  # type: ignore[no-untyped-call]  # nbformat has no types
+    return notebook
+
+
+def to_text(notebook: NotebookNode) -> str:
+    """The file's content: the same notebook always gives the same bytes."""
+    return str(nbformat.writes(notebook, version=nbformat.NO_CONVERT)) + "\n"  # type: ignore[no-untyped-call]
 
 
 def text(value: object) -> str:
@@ -91,9 +101,7 @@ def _cell(raw: object) -> dict[str, Any]:
     kind = cell.get("cell_type")
     metadata = cell.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
-    identifier = cell.get("id")
-    if not isinstance(identifier, str):  # Colab keeps it among the metadata
-        identifier = metadata.get("id") if isinstance(metadata.get("id"), str) else ""
+    identifier = text(cell.get("id", metadata.get("id")))  # Colab keeps it among the metadata
     clean: dict[str, Any] = {
         "cell_type": kind if kind in KINDS else "raw",
         "source": text(cell.get("source")).replace("\r\n", "\n").replace("\r", "\n"),
@@ -117,7 +125,7 @@ def _metadata(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _decode(data: bytes, notes: list[str]) -> str:
-    encoding = json.detect_encoding(data)  # UTF-8, -16 or -32, with or without a byte order mark
+    encoding: str = json.detect_encoding(data)  # UTF-8, -16 or -32, with or without a byte order mark
     try:
         content = data.decode(encoding)
     except UnicodeDecodeError:

@@ -1,8 +1,8 @@
 """Make a homework's template notebook from its solution: the same file with the answers cut out.
 
-The source is a jupytext percent script with nbgrader's metadata in its cell headers. nbgrader's own preprocessors cut the
-answers, lock the cells and compute the checksums. Cell ids follow from the grade_id or the text, never from chance, so
-making a template twice gives the same bytes and inserting a cell leaves the ids of the others alone.
+The source is a jupytext percent script with nbgrader's metadata in its cell headers. nbgrader's own preprocessors cut
+the answers, lock the cells and compute the checksums. Cell ids follow from the grade_id or the text, never from chance,
+so making a template twice gives the same bytes and inserting a cell leaves the ids of the others alone.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
@@ -34,12 +35,10 @@ def read_solution(path: Path) -> NotebookNode:
         script = jupytext.reads(source, fmt="py:percent")
     except Exception as error:  # jupytext raises whatever its parsers raise
         raise UserError(f"{path} is not a percent script: {error}.") from None
-    cells = [_plain_cell(cell) for cell in script.cells]
+    cells: list[dict[str, Any]] = [_plain_cell(cell) for cell in script.cells]
     for cell, identifier in zip(cells, _identifiers(cells), strict=True):
         cell["id"] = identifier
-    notebook = nbformat.from_dict({"nbformat": 4, "nbformat_minor": 5, "metadata": ipynb.METADATA, "cells": cells})
-    assert isinstance(notebook, NotebookNode)
-    return notebook
+    return ipynb.as_notebook(cells)
 
 
 def build_template(solution: Path) -> NotebookNode:
@@ -60,30 +59,24 @@ def build_template(solution: Path) -> NotebookNode:
     return notebook
 
 
-def template_text(notebook: NotebookNode) -> str:
-    """The file's content: the same notebook always gives the same bytes."""
-    return str(nbformat.writes(notebook, version=nbformat.NO_CONVERT)) + "\n"
-
-
-def _plain_cell(cell: NotebookNode) -> dict[str, object]:
-    metadata: dict[str, object] = {}
+def _plain_cell(cell: NotebookNode) -> dict[str, Any]:
+    metadata: dict[str, Any] = {}
     if cell.metadata.get("tags"):
         metadata["tags"] = list(cell.metadata["tags"])
     if cell.metadata.get("nbgrader"):
         marks = {"grade": False, "solution": False, "locked": False, "task": False} | dict(cell.metadata["nbgrader"])
         metadata["nbgrader"] = marks | {"schema_version": SCHEMA}
-    plain: dict[str, object] = {"cell_type": cell.cell_type, "source": cell.source, "metadata": metadata}
+    plain: dict[str, Any] = {"cell_type": cell.cell_type, "source": cell.source, "metadata": metadata}
     if cell.cell_type == "code":
         plain |= {"outputs": [], "execution_count": None}
     return plain
 
 
-def _identifiers(cells: list[dict[str, object]]) -> list[str]:
+def _identifiers(cells: list[dict[str, Any]]) -> list[str]:
     used: set[str] = set()
     result = []
     for cell in cells:
-        metadata = cell["metadata"]
-        marks = metadata.get("nbgrader", {}) if isinstance(metadata, dict) else {}
+        marks = cell["metadata"].get("nbgrader", {})
         name = str(marks.get("grade_id") or hashlib.sha256(str(cell["source"]).encode()).hexdigest()[:12])
         stem = re.sub(r"[^A-Za-z0-9_-]", "-", name)[:56]
         identifier, copy = stem, 1

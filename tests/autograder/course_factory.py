@@ -12,11 +12,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import nbformat
 from nbformat import NotebookNode
 
 from autograder.assignment import Assignment, load_assignment
-from autograder.template import build_template, template_text
+from autograder.ipynb import to_text
+from autograder.template import build_template
 
 NAME = "hw0"
 
@@ -100,6 +100,7 @@ budgets:
   memory_mb: 1024
 training:
   line:
+    name: line
     checkpoint: line.pt
     build: make_line
 """
@@ -178,7 +179,7 @@ def make_repository(root: Path) -> Repository:
     (hidden / "checks.py").write_text(HIDDEN_CHECKS)
     (public / "assignment.yaml").write_text(ASSIGNMENT_YAML)
     (public / "checks.py").write_text(PUBLIC_CHECKS)
-    (public / f"{NAME}.ipynb").write_text(template_text(build_template(hidden / f"{NAME}.py")))
+    (public / f"{NAME}.ipynb").write_text(to_text(build_template(hidden / f"{NAME}.py")))
     return repository
 
 
@@ -193,7 +194,7 @@ def answered(template: NotebookNode, answers: dict[str, str] | None = None) -> N
 
 def to_bytes(notebook: NotebookNode) -> bytes:
     """The notebook as a file."""
-    return nbformat.writes(notebook, version=nbformat.NO_CONVERT).encode()
+    return to_text(notebook).encode()
 
 
 def blank_bytes(cells: list[dict[str, object]]) -> bytes:
