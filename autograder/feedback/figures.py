@@ -1,8 +1,8 @@
 """Pictures of a report: small PNG files for images and heatmaps, inline SVG for curves and points.
 
-Images and heatmaps are arrays already, so they are encoded as they are, a few pixels to the value. Curves and points become SVG
-that takes its colours from the page, and so follows light and dark mode. `render_figure` draws any figure, titles included, as
-one PNG for places without a style sheet, such as a notebook. Equal figures give equal bytes everywhere.
+Images and heatmaps are arrays already, so they are encoded as they are, a few pixels to the value. Curves and points
+become SVG that takes its colours from the page, and so follows light and dark mode. `render_figure` draws any figure,
+titles included, as one PNG for places without a style sheet, such as a notebook. Equal figures give equal bytes.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def data_url(file: bytes) -> Markup:
 def _image_panel(name: str, images: Array) -> Panel:
     sheet = mosaic(images)
     height, width = sheet.shape
-    shown = min(260, max(96, width))
+    shown = min(268, max(96, width))
     return Panel(name, src=data_url(png(sheet)), width=shown, height=round(shown * height / width))
 
 
@@ -179,6 +179,7 @@ def render_figure(figure: Figure) -> bytes:
     together = figure.kind == "curve"
     columns = 1 if together else len(arrays)
     canvas = Canvas(figsize=(4.2 if together else 3.2 * columns, 3.2), dpi=110, layout="constrained")
+    FigureCanvasAgg(canvas)
     axes = canvas.subplots(1, columns, squeeze=False)[0]
     canvas.suptitle(line(figure.title, 90), fontsize=10, parse_math=False)
     low, high = min(a.min() for a in arrays.values()), max(a.max() for a in arrays.values())
@@ -203,5 +204,5 @@ def render_figure(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a title in a script the font lacks
-        FigureCanvasAgg(canvas).print_png(buffer, metadata={"Software": None})
+        canvas.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

@@ -1,8 +1,8 @@
 """Renders the templates: everything escaped, everything cleaned, a content policy that lets nothing run or load.
 
-Three walls stand between a student's text and a reader's browser. `clean` removes what acts without being seen, on every value
-that reaches a template; Jinja escapes it; and the policy in the page's head allows one style sheet, named by its hash, and
-pictures inside the page, so that even unescaped text could neither run nor fetch.
+Three walls stand between a student's text and a reader's browser. `clean` removes what acts without being seen, on
+every value that reaches a template; Jinja escapes it; and the policy in the page's head allows one style sheet, named
+by its hash, and pictures inside the page, so that even unescaped text could neither run nor fetch.
 """
 
 from __future__ import annotations
@@ -66,16 +66,20 @@ def _cleaned(value: object) -> object:
     return text.clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def prose(message: str) -> Markup:
+def prose(message: str, capital: bool = False) -> Markup:
     """A message escaped, with `code` between backticks set as code."""
-    parts = text.clean(message).split("`")
+    message = text.clean(message)
+    if capital:
+        message = message[:1].upper() + message[1:]
+    parts = message.split("`")
     if len(parts) % 2 == 0:  # a backtick without its partner stays what it is
         parts[-2:] = ["`".join(parts[-2:])]
-    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
+    code = Markup("<code>{}</code>")
+    return Markup("").join(code.format(part) if i % 2 else escape(part) for i, part in enumerate(parts))
 
 
 def segments(parts: list[tuple[str, float]], whole: float, gap: float = 0.0) -> Markup:
-    """A bar of coloured parts, each a class of the style sheet and its share of `whole`; the numbers stand beside it."""
+    """A bar of coloured parts, each a class of the style sheet and its share of `whole`; numbers stand beside it."""
     bar, left = [], 0.0
     for kind, share in parts:
         width = 100 * share / whole if whole else 0.0

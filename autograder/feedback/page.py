@@ -57,9 +57,14 @@ class CheckView:
         return text.ICONS[self.check.outcome]
 
     @property
-    def verdict(self) -> str:
+    def word(self) -> str:
         """The word beside the mark."""
-        return text.verdict(self.check)
+        return text.WORDS[self.check.outcome]
+
+    @property
+    def why(self) -> str:
+        """What stands beneath the word."""
+        return text.why(self.check)
 
     @property
     def earned(self) -> Fraction:

@@ -1,7 +1,7 @@
 """Plots as inline SVG, drawn from numbers alone: axes with round ticks, curves, clouds of points.
 
-Colours, fonts and line widths come from the style sheet of the page, by class, so a plot follows light and dark mode; the
-strict content policy of the pages would refuse a style inside the SVG.
+Colours, fonts and line widths come from the style sheet of the page, by class, so a plot follows light and dark mode;
+the strict content policy of the pages would refuse a style inside the SVG.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Box:
         """Rows of x and y (N, 2) as CSS pixels of the plot, rounded to a tenth."""
         x = LEFT + (rows[:, 0] - self.x0) / (self.x1 - self.x0) * (W - LEFT - RIGHT)
         y = H - BOTTOM - (rows[:, 1] - self.y0) / (self.y1 - self.y0) * (H - TOP - BOTTOM)
-        return np.round(np.stack([x, y], axis=1), 1)
+        return np.round(np.stack([x, y], axis=1), 1).astype(np.float64)
 
 
 def ticks(low: float, high: float, at_most: int = 5) -> list[float]:

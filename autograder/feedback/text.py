@@ -1,11 +1,12 @@
 """Words and numbers of a report as people read them, on a page or in a terminal.
 
-Text from a student may hold anything. `clean` takes out what acts instead of being read: terminal escape sequences, control
-characters, invisible and direction-changing characters, lone surrogates. Escaping for HTML is the template's business.
+Text from a student may hold anything. `clean` takes out what acts instead of being read: terminal escape sequences,
+control characters, invisible and direction-changing characters, lone surrogates. Escaping is the template's business.
 """
 
 from __future__ import annotations
 
+import calendar
 import re
 import unicodedata
 from datetime import UTC, datetime
@@ -71,14 +72,11 @@ def earned(check: CheckResult) -> Fraction:
     return exact(check.points) * exact(check.fraction)
 
 
-def verdict(check: CheckResult) -> str:
-    """Outcome in words, with the reason: "failed: out of time"."""
-    word = WORDS[check.outcome]
+def why(check: CheckResult) -> str:
+    """The reason of a failure, or the share of a part, in two or three words; empty for the rest."""
     if check.outcome == "failed" and check.reason:
-        return f"{word}: {REASONS[check.reason]}"
-    if check.outcome == "partial":
-        return f"{word}: {round(100 * check.fraction)} %"
-    return word
+        return REASONS[check.reason]
+    return f"{round(100 * check.fraction)} %" if check.outcome == "partial" else ""
 
 
 def duration(seconds: float) -> str:
@@ -96,10 +94,7 @@ def moment(iso: str) -> str:
         when = when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return line(iso, 60)
-    return f"{when.day} {MONTHS[when.month - 1]} {when.year}, {when:%H:%M} UTC"
-
-
-MONTHS = "January February March April May June July August September October November December".split()
+    return f"{when.day} {calendar.month_name[when.month]} {when.year}, {when:%H:%M} UTC"
 
 
 def short(digest: str | None) -> str:
