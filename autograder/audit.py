@@ -1,0 +1,113 @@
+"""The audit: is an assignment fair and sharp? Grades submissions whose grade is known, over many seeds.
+
+The solution and every differently written right variant must earn every automatic point, the blank template none, a
+wrong variant must lose points in exactly the cells it breaks, a cheat must earn no more than its honest part is worth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from autograder.classroom import Trouble
+from autograder.report import CheckResult, Report
+from autograder.variants import Variant
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A grade that is not the one it must be."""
+
+    variant: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class CheckQuality:
+    """How one check did over all variants and seeds."""
+
+    check: str
+    cell: str
+    killed: int  # wrong variants and cheats it failed
+    could: int  # wrong variants that break its cell
+    flaky: tuple[str, ...]  # variants on which its outcome changed with the seed
+    slowest: float  # seconds
+
+
+@dataclass
+class Audit:
+    """All that was graded so far, and what it says."""
+
+    cells: Sequence[str]  # automatic cells, in order
+    variants: Sequence[Variant]
+    reports: dict[str, list[Report]] = field(default_factory=dict)  # variant -> one report per seed
+    troubles: list[Finding] = field(default_factory=list)
+
+    def add(self, variant: Variant, result: list[Report] | Trouble) -> None:
+        """Take in what grading a variant gave."""
+        if isinstance(result, Trouble):
+            self.troubles.append(Finding(variant.name, result.sentence))
+        else:
+            self.reports.setdefault(variant.name, []).extend(result)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What must be mended before the assignment is released, each sentence once per variant."""
+        found = list(self.troubles)
+        for variant in self.variants:
+            reports = self.reports.get(variant.name, [])
+            sentences: dict[str, int] = {}
+            for report in reports:
+                for sentence in judge(variant, report):
+                    sentences[sentence] = sentences.get(sentence, 0) + 1
+            found += [Finding(variant.name, f"{s} ({n} of {len(reports)} runs)") for s, n in sentences.items()]
+        return found + [
+            Finding("all", f"the check `{quality.check}` of `{quality.cell}` failed no wrong variant: it can not fail")
+            for quality in self.checks
+            if quality.could and not quality.killed
+        ]
+
+    @property
+    def checks(self) -> list[CheckQuality]:
+        """Kill counts and flakes of every check, in the order of the cells."""
+        kinds = {variant.name: variant for variant in self.variants}
+        outcomes: dict[tuple[str, str], dict[str, list[CheckResult]]] = {}
+        for name, reports in self.reports.items():
+            for report in reports:
+                for result in report.checks:
+                    outcomes.setdefault((result.cell, result.id), {}).setdefault(name, []).append(result)
+        qualities = []
+        for (cell, check), per_variant in outcomes.items():
+            failed = {name for name, results in per_variant.items() if any(r.fraction < 1 for r in results)}
+            changing = {n for n, results in per_variant.items() if len({r.outcome for r in results}) > 1}
+            wrong = {name for name in per_variant if kinds[name].kind in ("wrong", "cheat")}
+            broken = {name for name in wrong if cell in kinds[name].loses or kinds[name].kind == "cheat"}
+            slowest = max(r.seconds for results in per_variant.values() for r in results)
+            qualities.append(
+                CheckQuality(check, cell, len(failed & wrong), len(broken), tuple(sorted(changing)), slowest)
+            )
+        return sorted(qualities, key=lambda quality: self.cells.index(quality.cell))
+
+
+def lost_cells(report: Report) -> frozenset[str]:
+    """Automatic cells that did not earn all their points."""
+    return frozenset(c.cell for c in report.cells if not c.manual and (c.earned is None or c.earned < c.max_points))
+
+
+def judge(variant: Variant, report: Report) -> list[str]:
+    """What is wrong with the grade a variant got; nothing if it is the one it must get."""
+    if report.infrastructure:
+        trouble = next(check.message for check in report.checks if check.outcome == "infrastructure")
+        return [f"could not be graded: {trouble}"]
+    sentences = []
+    if variant.kind in ("blank", "cheat"):
+        due = variant.earns
+        if report.earned != due:
+            sentences.append(f"earns {report.earned:g} points instead of {due:g}")
+    else:
+        lost = lost_cells(report)
+        sentences += [f"loses `{cell}`, which it does not break" for cell in sorted(lost - variant.loses)]
+        sentences += [f"keeps all of `{cell}`, which it breaks" for cell in sorted(variant.loses - lost)]
+    if variant.seconds is not None and report.timings["total"] > variant.seconds:
+        sentences.append(f"took {report.timings['total']:.1f} s, more than {variant.seconds:g} s")
+    return sentences

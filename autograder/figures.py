@@ -1,0 +1,47 @@
+"""Collects the numbers of pictures while a check runs; the feedback page draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from autograder.report import Figure
+
+IMAGES = 36  # shown at most per panel
+POINTS = 1000
+
+
+class Figures:
+    """The `figures` fixture. Tensors are cut to a size a page can show; non-finite numbers are drawn as 0."""
+
+    def __init__(self) -> None:
+        self.collected: list[Figure] = []
+
+    def images(self, title: str, panels: Mapping[str, Tensor]) -> None:
+        """Grids of grey images, each panel (N, H, W) or (N, 1, H, W) with values in [0, 1]."""
+        shown = {}
+        for name, batch in panels.items():
+            images = batch[:, 0] if batch.ndim == 4 else batch
+            shown[name] = images[:IMAGES].clamp(0, 1)
+        self._add(title, "images", shown)
+
+    def heatmap(self, title: str, panels: Mapping[str, Tensor]) -> None:
+        """Matrices (H, W)."""
+        self._add(title, "heatmap", panels)
+
+    def curve(self, title: str, panels: Mapping[str, Tensor]) -> None:
+        """Lines, each panel (N, 2): x and y."""
+        self._add(title, "curve", {name: rows[:POINTS] for name, rows in panels.items()})
+
+    def points(self, title: str, panels: Mapping[str, Tensor]) -> None:
+        """Scatter plots, each panel (N, 2)."""
+        self._add(title, "points", {name: rows[:POINTS] for name, rows in panels.items()})
+
+    def _add(self, title: str, kind: str, panels: Mapping[str, Tensor]) -> None:
+        rounded = {
+            name: torch.nan_to_num(panel.detach().to(torch.float64)).mul(1000).round().div(1000).tolist()
+            for name, panel in panels.items()
+        }
+        self.collected.append(Figure.model_validate({"title": title, "kind": kind, "panels": rounded}))

@@ -1,0 +1,207 @@
+"""Runs checks with pytest: one outcome with one reason code per check, whatever happens.
+
+The checks are ordinary pytest functions marked `graded(cell, points=…)`. They run in this process, against a `student`
+whose code lives elsewhere. pytest itself is given the check files by name and nothing else: no conftest, no plugin, no
+configuration file, no folder of a student.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, redirect_stdout
+from dataclasses import dataclass, field
+from hashlib import sha256
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from autograder.errors import Infrastructure, PartialCredit, StudentFault, UserError
+from autograder.figures import Figures
+from autograder.report import CheckResult
+from autograder.student import Channel, Student
+
+MESSAGE_CHARS = 2000
+
+Training = dict[str, dict[str, Any]]
+
+
+@dataclass
+class Bench:
+    """What the fixtures of one run of checks stand on.
+
+    Args:
+        channel: to the student's code.
+        seed: of this run; every check derives its own from it.
+        training: the assignment's training section.
+        files: names submitted beside the notebook.
+        limit: bounds the time of one check, given its seconds or None for the default.
+        only: run the checks of this cell alone.
+    """
+
+    channel: Channel
+    seed: int
+    training: Training
+    files: frozenset[str]
+    limit: Callable[[float | None], AbstractContextManager[None]]
+    only: str | None = None
+
+
+@dataclass
+class CheckFile:
+    path: Path
+    public: bool
+
+
+def run_checks(files: Sequence[CheckFile], bench: Bench) -> list[CheckResult]:
+    """Run every graded check of `files` and return one result each, in the order of the files.
+
+    Raises:
+        UserError: a check file can not be imported or holds no check.
+    """
+    plugin = _Judge(bench, {file.path.resolve(): file.public for file in files})
+    arguments = [str(file.path.resolve()) for file in files]
+    options = ["--import-mode=importlib", "--noconftest", "-p", "no:cacheprovider", "-p", "no:terminal"]
+    options += ["-p", "no:logging", "-p", "no:unraisableexception", "-p", "no:threadexception", "-p", "no:doctest"]
+    options += ["-c", os.devnull, f"--rootdir={files[0].path.resolve().parent}", "--strict-markers"]
+    environment = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "", "PYTEST_PLUGINS": ""}
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        with redirect_stdout(StringIO()):
+            pytest.main([*options, *arguments], plugins=[plugin])
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+    if plugin.trouble:
+        raise UserError("; ".join(plugin.trouble))
+    return plugin.results
+
+
+@dataclass
+class _Judge:
+    """The pytest plugin: fixtures, selection and the translation of exceptions into outcomes."""
+
+    bench: Bench
+    public: dict[Path, bool]
+    results: list[CheckResult] = field(default_factory=list)
+    trouble: list[str] = field(default_factory=list)
+    drawn: Figures = field(default_factory=Figures)
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.addinivalue_line("markers", "graded(cell, points, seconds, trains): carries points of a graded cell")
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            last = str(report.longrepr).strip().splitlines()[-1]
+            self.trouble.append(f"the checks in {report.nodeid or report.fspath} can not be collected: {last}")
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        graded = [item for item in items if item.get_closest_marker("graded") is not None]
+        if len(graded) < len(items):
+            stray = next(item for item in items if item not in graded)
+            self.trouble.append(f"{stray.nodeid} has no `graded` marker, so its points belong to no cell")
+        items[:] = [item for item in graded if self.bench.only in (None, _cell(item))]
+
+    @pytest.fixture
+    def student(self, request: pytest.FixtureRequest) -> Student:
+        """The student's names as they stood when the graded cell had run."""
+        bench = self.bench
+        return Student(bench.channel, scope=_cell(request.node), training=bench.training, files=bench.files)
+
+    @pytest.fixture
+    def seed(self, request: pytest.FixtureRequest) -> int:
+        """An integer of this run and this check."""
+        return int.from_bytes(sha256(f"{self.bench.seed}:{request.node.name}".encode()).digest()[:6], "big")
+
+    @pytest.fixture
+    def rng(self, seed: int) -> torch.Generator:
+        """A generator of this run and this check."""
+        return torch.Generator().manual_seed(seed)
+
+    @pytest.fixture
+    def figures(self) -> Figures:
+        """Collects pictures for the feedback page."""
+        return self.drawn
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self.drawn = Figures()
+        begin = time.monotonic()
+        faults: list[BaseException] = []
+        item.stash[_FAULTS] = faults
+        marker = item.get_closest_marker("graded")
+        assert marker is not None
+        with self.bench.limit(marker.kwargs.get("seconds")):
+            done = yield
+        self.results.append(self._result(item, faults, time.monotonic() - begin))
+        return done
+
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+        if call.excinfo is not None:
+            item.stash[_FAULTS].append(call.excinfo.value)
+
+    def _result(self, item: pytest.Item, faults: list[BaseException], seconds: float) -> CheckResult:
+        marker = item.get_closest_marker("graded")
+        assert marker is not None
+        function = getattr(item, "function", None)
+        about = (function.__doc__ or "").strip().splitlines()
+        share = getattr(item, "callspec", None)
+        points = float(marker.kwargs.get("points", 0.0))
+        if share is not None:  # a parametrised check splits its points equally over its parameters
+            siblings = sum(1 for other in item.session.items if getattr(other, "function", None) is function)
+            points /= siblings
+        known = {
+            "id": item.name,
+            "cell": _cell(item),
+            "title": about[0] if about else item.name,
+            "public": self.public[item.path.resolve()],
+            "points": points,
+            "seconds": seconds,
+            "figures": self.drawn.collected,
+        }
+        return CheckResult.model_validate(known | (verdict(faults[0]) if faults else PASSED))
+
+
+PASSED: dict[str, Any] = {"outcome": "passed", "fraction": 1.0}
+_FAULTS = pytest.StashKey[list[BaseException]]()
+
+
+def _cell(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("graded")
+    assert marker is not None
+    return str(marker.args[0])
+
+
+def verdict(fault: BaseException) -> dict[str, Any]:
+    """Outcome, fraction, reason and messages for what a check raised."""
+    if isinstance(fault, StudentFault):
+        partial = isinstance(fault, PartialCredit)
+        return {
+            "outcome": "partial" if partial else "failed",
+            "fraction": fault.fraction if isinstance(fault, PartialCredit) else 0.0,
+            "reason": fault.reason,
+            "message": fault.message[:MESSAGE_CHARS],
+            "hint": fault.hint,
+            "where": fault.where,
+            "detail": fault.detail,
+        }
+    if isinstance(fault, Infrastructure):
+        return {"outcome": "infrastructure", "fraction": 0.0, "message": str(fault)[:MESSAGE_CHARS]}
+    detail = "".join(traceback.format_exception(fault))[-8000:]
+    if isinstance(fault, AssertionError):
+        text = str(fault).split("\n", 1)[0]
+        message = "the property does not hold" if not text or text.startswith("assert ") else text
+    else:
+        # The audit runs every check on right answers, so a check that stumbles has met something it was never
+        # promised: a None, a string where a tensor was stated.
+        message = f"what your code returned could not be used here ({type(fault).__name__}: {str(fault)[:300]})"
+    return {"outcome": "failed", "fraction": 0.0, "reason": "wrong", "message": message, "detail": detail}

@@ -1,0 +1,233 @@
+"""The judge's end of a sandbox: one submission, replayed into a fresh sandbox whenever one dies.
+
+A session sends one request at a time and waits for its one reply. Three clocks run: each cell's, each check's, and the
+submission's; when one runs out the sandbox is killed and the request ends in `timeout`. A sandbox that dies while a
+cell runs is replaced, the notebook is played again without that cell, and grading goes on with what is there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from autograder.errors import Infrastructure, StudentFault
+from autograder.report import CellRun
+from autograder.sandbox import Provider, Sandbox
+from autograder.student import value_of
+from autograder.worker.wire import Caps, Truncated, WireError, receive, send
+
+# Small enough that a flood is refused early, large enough for a few thousand images.
+REPLY_CAPS = Caps()
+ACQUIRE_ATTEMPTS = 2
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """Wall-clock seconds; CPU time and memory are capped by the sandbox."""
+
+    cell_seconds: float = 60.0
+    check_seconds: float = 20.0
+    train_seconds: float = 300.0
+    submission_seconds: float = 900.0
+
+
+@dataclass
+class Session:
+    """A `student.Channel` to a notebook that has been run.
+
+    Args:
+        provider: where sandboxes come from.
+        cells: the restored notebook, as the worker's `load` takes it.
+        files: what was submitted beside the notebook, by name.
+        seed: of the notebook's run.
+    """
+
+    provider: Provider
+    cells: Sequence[Mapping[str, Any]]
+    files: Mapping[str, bytes]
+    budgets: Budgets
+    seed: int
+    device: str = "cpu"
+    runs: dict[int, CellRun] = field(default_factory=dict)  # by position in `cells`
+    versions: dict[str, str] = field(default_factory=dict)
+    cpu_seconds: float = 0.0
+    _sandbox: Sandbox | None = None
+    _broken: Infrastructure | None = None
+    _serial: int = 0
+    _fatal: dict[int, StudentFault] = field(default_factory=dict)
+    _trained: dict[str, Any] = field(default_factory=dict)  # replies of `train`, valid for this sandbox
+    _failed_training: dict[str, StudentFault] = field(default_factory=dict)
+    _check_deadline: float = float("inf")
+
+    def __post_init__(self) -> None:
+        self._submission_deadline = time.monotonic() + self.budgets.submission_seconds
+
+    def play(self) -> None:
+        """Run the notebook in a sandbox, cell by cell, and again without the cell that killed it.
+
+        Raises:
+            Infrastructure: no sandbox could be had.
+            StudentFault: the submission's time was used up.
+        """
+        while self._sandbox is None:
+            if time.monotonic() >= self._submission_deadline:
+                raise self._out_of_time()
+            self._open()
+            for position, cell in enumerate(self.cells):
+                if position not in self._fatal and not self._run_cell(position, cell):
+                    break
+
+    @contextmanager
+    def check(self, seconds: float | None = None) -> Iterator[None]:
+        """Bound everything requested inside to `seconds`; training has a budget of its own on top."""
+        self._check_deadline = time.monotonic() + (seconds or self.budgets.check_seconds)
+        try:
+            yield
+        finally:
+            self._check_deadline = float("inf")
+
+    def request(self, op: str, **fields: object) -> Any:
+        """Send one request and return the value of its reply.
+
+        Raises:
+            StudentFault: with the reason code of what went wrong in the sandbox.
+            Infrastructure: no sandbox could be had.
+        """
+        begin = time.monotonic()
+        self.play()
+        self._check_deadline += time.monotonic() - begin  # a replay is not the check's time
+        if op in ("train", "checkpoint"):
+            return self._train(op, fields)
+        return value_of(self._exchange(op, fields, self._check_deadline, "this check"))
+
+    def close(self) -> None:
+        """End the sandbox; the session can not be used afterwards."""
+        self._drop()
+
+    def _open(self) -> None:
+        if self._broken is not None:
+            raise self._broken
+        for attempt in range(ACQUIRE_ATTEMPTS):
+            try:
+                self._sandbox = self.provider.acquire()
+                break
+            except Infrastructure as trouble:
+                if attempt + 1 == ACQUIRE_ATTEMPTS:
+                    self._broken = trouble
+                    raise
+        assert self._sandbox is not None
+        ready = self._sandbox.ready
+        self.versions = {str(k): str(v) for k, v in ready.get("versions", {}).items()}
+        self._trained.clear()
+        cells = [dict(cell) for cell in self.cells]
+        files = {name: _as_tensor(content) for name, content in self.files.items()}
+        load = {"cells": cells, "files": files, "seed": self.seed, "device": self.device}
+        deadline = time.monotonic() + self.budgets.cell_seconds
+        value_of(self._exchange("load", load, deadline, "loading the notebook"))
+
+    def _run_cell(self, position: int, cell: Mapping[str, Any]) -> bool:
+        """True if the sandbox lives on."""
+        if cell["kind"] != "code":  # nothing to wait for, and nothing to report unless it ends a task
+            if cell["grade_id"] is not None:
+                self._exchange("run_cell", {"index": position, "scope": None}, float("inf"), "a text cell")
+            return True
+        number = cell["number"] or 0
+        begin = time.monotonic()
+        try:
+            deadline = begin + self.budgets.cell_seconds
+            reply = self._exchange("run_cell", {"index": position, "scope": None}, deadline, f"cell {number}")
+            outcome = cell_run(number, value_of(reply))
+            self.runs.setdefault(position, outcome)
+            return True
+        except StudentFault as fault:
+            if time.monotonic() >= self._submission_deadline:
+                raise
+            self._fatal[position] = fault
+            status = fault.reason if fault.reason in ("timeout", "memory") else "crash"
+            self.runs[position] = CellRun.model_validate(
+                {"index": number, "status": status, "seconds": time.monotonic() - begin, "error": fault.message}
+            )
+            return False
+
+    def _train(self, op: str, fields: dict[str, object]) -> Any:
+        task = str(fields["task"])
+        if task in self._failed_training:
+            raise self._failed_training[task]
+        if task not in self._trained:
+            begin = time.monotonic()
+            try:
+                deadline = begin + self.budgets.train_seconds
+                self._trained[task] = value_of(self._exchange(op, fields, deadline, f"training `{task}`"))
+            except StudentFault as fault:
+                self._failed_training[task] = fault
+                raise
+            finally:
+                self._check_deadline += time.monotonic() - begin
+        return self._trained[task]
+
+    def _exchange(self, op: str, fields: Mapping[str, object], deadline: float, what: str) -> dict[str, Any]:
+        """One request, one reply; anything else ends the sandbox."""
+        assert self._sandbox is not None
+        sandbox = self._sandbox
+        self._serial += 1
+        whole = self._submission_deadline
+        try:
+            send(sandbox.socket, {"id": self._serial, "op": op, **fields}, min(deadline, whole))
+            reply = receive(sandbox.socket, REPLY_CAPS, min(deadline, whole))
+        except TimeoutError:
+            self._drop()
+            if whole <= deadline:
+                raise self._out_of_time() from None
+            raise StudentFault(f"{what} did not end in time and was stopped", reason="timeout") from None
+        except (Truncated, OSError):
+            reply = None  # the other end is gone: the same as an end of file
+        except WireError as error:
+            self._drop()
+            message = "the answer was not a well-formed message; something wrote to the grader's channel"
+            raise StudentFault(message, reason="tampered", detail=str(error)) from None
+        if reply is None:
+            ending = sandbox.ending()
+            self._drop()
+            raise StudentFault(f"{what} ended the process: {ending.text}", reason=ending.reason)
+        if reply.get("id") != self._serial or not isinstance(reply.get("ok"), bool):
+            self._drop()
+            raise StudentFault("an answer nobody asked for arrived on the grader's channel", reason="tampered")
+        return reply
+
+    def _out_of_time(self) -> StudentFault:
+        total = f"{self.budgets.submission_seconds:.0f} s"
+        return StudentFault(f"the time of the whole submission ({total}) was used up", reason="timeout")
+
+    def _drop(self) -> None:
+        if self._sandbox is not None:
+            self.cpu_seconds += self._sandbox.usage().cpu_seconds or 0.0
+            self._sandbox.kill()
+            self._sandbox = None
+
+
+def cell_run(number: int, value: Any) -> CellRun:
+    """The worker's account of a cell, checked as any untrusted data. Raises StudentFault when it is not one."""
+    try:
+        error = value["error"]
+        where = None if error is None else error["where"]
+        text = None if error is None else f"{error['type']}: {error['message']}" + (f" ({where})" if where else "")
+        return CellRun(
+            index=number,
+            status=value["status"],
+            seconds=float(value["seconds"]),
+            error=text,
+            notes=list(value["notes"]),
+            stdout=value["stdout"],
+        )
+    except (KeyError, TypeError, ValueError) as problem:
+        message = "the account of a cell was not well-formed; something wrote to the grader's channel"
+        raise StudentFault(message, reason="tampered", detail=str(problem)) from None
+
+
+def _as_tensor(content: bytes) -> torch.Tensor:
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
