@@ -91,3 +91,23 @@ def _line(rows: Array, box: Box) -> str:
 def _dots(rows: Array, box: Box) -> str:
     """Points as strokes of no length, which round caps make visible: a third of the bytes of circles."""
     return '<path stroke-width="3" d="' + "".join(f"M{x:g} {y:g}h0" for x, y in box.place(rows)) + '"/>'
+
+
+def histogram(counts: list[int], step: float, end: float) -> Markup:
+    """Columns of `counts`, column i over [i·step, (i+1)·step), the last one ending at `end`."""
+    width, height, left, right, top, bottom = 860, 190, 8, 8, 22, 26
+    slot, tallest = (width - left - right) / len(counts), max([*counts, 1])
+    parts = [f'<svg class="histogram" viewBox="0 0 {width} {height}" aria-hidden="true">']
+    every = 1 + (len(counts) - 1) // 16
+    for i, number in enumerate(counts):
+        x, tall = left + i * slot, (height - top - bottom) * number / tallest
+        y = height - bottom - tall
+        if number:
+            parts.append(f'<rect x="{x + 2:.1f}" y="{y:.1f}" width="{slot - 4:.1f}" height="{tall:.1f}" rx="2"/>')
+            parts.append(f'<text x="{x + slot / 2:.1f}" y="{y - 6:.1f}" text-anchor="middle">{number}</text>')
+        if i % every == 0:
+            anchor = "start" if i == 0 else "middle"
+            parts.append(f'<text x="{x:.1f}" y="{height - 8}" text-anchor="{anchor}">{i * step:g}</text>')
+    parts.append(f'<text x="{width - right}" y="{height - 8}" text-anchor="end">{end:g}</text>')
+    parts.append(f'<path class="axis" d="M{left} {height - bottom}H{width - right}"/></svg>')
+    return Markup("".join(parts))
