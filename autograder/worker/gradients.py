@@ -1,0 +1,148 @@
+"""Gradients and Jacobians of what a student wrote, computed where the graph lives.
+
+Plain reverse mode through `torch.autograd.grad`: it needs nothing from the student's code beyond what training needs,
+so in-place writes, Python branches and custom functions work, and no `.grad` field is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .calling import Fault, invoke, name_of, place
+
+LARGEST_SIDE = 4096  # numbers in the input and in the output of a Jacobian
+ROWS_AT_ONCE = 256  # vector-Jacobian products in one batched pass
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """What `gradient` found: the function's result, and None for whatever the output does not depend on."""
+
+    value: Any
+    inputs: list[Tensor | None]
+    parameters: dict[str, Tensor | None]
+
+
+def gradient(
+    function: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    wrt: Sequence[int | str],
+    cotangent: Tensor | None = None,
+    parameters: Mapping[str, Tensor] | None = None,
+    output: int | str | None = None,
+    seed: int | None = None,
+    mode: str | None = None,
+) -> Gradients:
+    """d⟨cotangent, output⟩ with respect to arguments and parameters; without a cotangent, of the sum of the output.
+
+    Raises:
+        Fault: the output is not a tensor, or the cotangent has another shape than it.
+    """
+    args, kwargs, leaves = _with_leaves(function, args, kwargs, wrt)
+    value = invoke(function, args, kwargs, seed=seed, mode=mode, grad=True)
+    chosen = select(value, output, name_of(function))
+    if cotangent is not None and cotangent.shape != chosen.shape:
+        shapes = f"{tuple(cotangent.shape)} was expected, got {tuple(chosen.shape)}"
+        raise Fault("wrong", f"`{name_of(function)}` returned another shape: {shapes}")
+    named = dict(parameters or {})
+    wanted = [*leaves, *named.values()]
+    found = _vjp(chosen, wanted, cotangent)
+    return Gradients(value, found[: len(leaves)], dict(zip(named, found[len(leaves) :], strict=True)))
+
+
+def jacobian(
+    function: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    wrt: int | str,
+    output: int | str | None = None,
+    seed: int | None = None,
+    mode: str | None = None,
+) -> Tensor:
+    """∂output/∂argument, shape (*output.shape, *argument.shape): zeros where nothing depends on anything.
+
+    Raises:
+        Fault: the output is not a tensor, or holds more than LARGEST_SIDE numbers.
+    """
+    args, kwargs, (leaf,) = _with_leaves(function, args, kwargs, [wrt])
+    chosen = select(invoke(function, args, kwargs, seed=seed, mode=mode, grad=True), output, name_of(function))
+    rows, columns = chosen.numel(), leaf.numel()
+    if rows > LARGEST_SIDE or columns > LARGEST_SIDE:
+        raise Fault("wrong", f"a Jacobian has at most {LARGEST_SIDE} rows and columns, asked for {rows} × {columns}")
+    if not chosen.requires_grad or rows == 0:
+        return torch.zeros((*chosen.shape, *leaf.shape), dtype=leaf.dtype, device=leaf.device)
+    with torch.enable_grad():  # a notebook may have switched it off for good
+        flat = chosen.reshape(-1)
+    unit = torch.eye(rows, dtype=chosen.dtype, device=chosen.device)
+    try:
+        parts = [_batched_rows(flat, leaf, unit[k : k + ROWS_AT_ONCE]) for k in range(0, rows, ROWS_AT_ONCE)]
+    except RuntimeError:  # an operation without a batching rule: one row at a time
+        parts = [_one_row(flat, leaf, row) for row in unit]
+    return torch.cat(parts).reshape(*chosen.shape, *leaf.shape)
+
+
+def select(value: Any, output: int | str | None, name: str) -> Tensor:
+    """The tensor meant by `output`: the value itself, an element, a dictionary's entry, or an attribute.
+
+    Raises:
+        Fault: there is no such tensor.
+    """
+    try:
+        if isinstance(output, str) and not isinstance(value, dict):
+            value = getattr(value, output)
+        elif output is not None:
+            value = value[output]
+    except (KeyError, IndexError, TypeError, AttributeError):
+        raise Fault("wrong", f"`{name}` returned a {type(value).__name__} without the part {output!r}") from None
+    if not isinstance(value, Tensor):
+        part = "" if output is None else f" as its part {output!r}"
+        raise Fault("wrong", f"`{name}` returned a {type(value).__name__}{part} where a tensor was expected")
+    return value
+
+
+def _with_leaves(
+    function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], wrt: Sequence[int | str]
+) -> tuple[list[Any], dict[str, Any], list[Tensor]]:
+    """The arguments with those in `wrt` made differentiable, and the leaves to differentiate with respect to."""
+    args, kwargs, leaves = list(args), dict(kwargs), []
+    for key in wrt:
+        where = place(function, args, kwargs, key)
+        value = args[where] if isinstance(where, int) else kwargs[where]
+        if not isinstance(value, Tensor) or not (value.is_floating_point() or value.is_complex()):
+            raise Fault("wrong", f"argument {key!r} of `{name_of(function)}` is not a tensor of real numbers")
+        leaf = value.detach().clone().requires_grad_(True)
+        with torch.enable_grad():
+            passed = leaf.clone()  # not the leaf itself: a student may write into the argument
+        if isinstance(where, int):
+            args[where] = passed
+        else:
+            kwargs[where] = passed
+        leaves.append(leaf)
+    return args, kwargs, leaves
+
+
+def _vjp(output: Tensor, wanted: Sequence[Tensor], cotangent: Tensor | None) -> list[Tensor | None]:
+    differentiable = [t for t in wanted if t.requires_grad]
+    if not output.requires_grad or not differentiable:
+        return [None] * len(wanted)
+    cotangent = torch.ones_like(output) if cotangent is None else cotangent.to(output)
+    found = iter(torch.autograd.grad(output, differentiable, cotangent, allow_unused=True))
+    return [next(found) if t.requires_grad else None for t in wanted]
+
+
+def _batched_rows(flat: Tensor, leaf: Tensor, rows: Tensor) -> Tensor:
+    (part,) = torch.autograd.grad(flat, leaf, rows, retain_graph=True, allow_unused=True, is_grads_batched=True)
+    return leaf.new_zeros(len(rows), leaf.numel()) if part is None else part.reshape(len(rows), -1)
+
+
+def _one_row(flat: Tensor, leaf: Tensor, row: Tensor) -> Tensor:
+    (part,) = torch.autograd.grad(flat, leaf, row, retain_graph=True, allow_unused=True)
+    return leaf.new_zeros(1, leaf.numel()) if part is None else part.reshape(1, -1)

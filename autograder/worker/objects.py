@@ -1,0 +1,273 @@
+"""The student's objects: they stay here, the judge holds numbered references to them.
+
+`Objects.handle(op, fields)` is one request. Plain data crosses, everything else becomes a `Ref`, also inside
+containers. References in arguments are exchanged for their objects. Tensors are detached on their way out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .calling import Fault, invoke, name_of, signature_of
+from .frames import student_frame
+from .gradients import gradient, jacobian
+from .probes import PROBES, Recorder
+from .wire import Ref, type_name
+
+LIVE_LIMIT = 100_000  # references held at once
+ITEM_LIMIT = 200_000  # values in one reply
+DEPTH_LIMIT = 60
+
+
+class Objects:
+    """References by number, and the operations on them.
+
+    Args:
+        snapshots: namespaces as they stood when a graded cell had run, by grade_id.
+        namespace: the notebook's namespace at its end; both are looked into at every request.
+    """
+
+    def __init__(self, snapshots: Mapping[str, Mapping[str, Any]], namespace: Mapping[str, Any]) -> None:
+        self._snapshots = snapshots
+        self._namespace = namespace
+        self._live: dict[int, Any] = {}
+        # A reference outliving its sandbox must not mean another object in the next one.
+        self._next = int.from_bytes(os.urandom(4), "little") << 20
+        self._operations: dict[str, Callable[..., Any]] = {
+            "resolve": self._resolve,
+            "call": self._call,
+            "getattr": self._getattr,
+            "setattr": self._setattr,
+            "state_dict": self._state_dict,
+            "load_state_dict": self._load_state_dict,
+            "perturb": self._perturb,
+            "signature": self._signature,
+            "gradient": self._gradient,
+            "jacobian": self._jacobian,
+            "probe": self._probe,
+            "records": self._records,
+            "release": self._release,
+        }
+
+    @property
+    def operations(self) -> frozenset[str]:
+        """The names `handle` knows."""
+        return frozenset(self._operations)
+
+    def handle(self, op: str, fields: Mapping[str, Any]) -> Any:
+        """Carry out one request and return the value of its reply: plain data and Refs.
+
+        Raises:
+            Fault: what was asked for is not there or does not fit.
+            BaseException: whatever the student's code raises.
+        """
+        return self._operations[op](**fields)
+
+    def ref(self, thing: Any) -> Ref:
+        """Hold `thing` and return a reference to it. Raises Fault when too many are held."""
+        if len(self._live) >= LIVE_LIMIT:
+            raise Fault("unsendable", f"more than {LIVE_LIMIT} objects were returned and are still in use")
+        self._next += 1
+        self._live[self._next] = thing
+        module = issubclass(type(thing), nn.Module)
+        return Ref(id=self._next, type=type_name(type(thing)), callable=callable(thing), module=module)
+
+    def held(self, ref: Ref) -> Any:
+        """The object behind a reference. Raises LookupError when it was released or belongs to another sandbox."""
+        if ref.id not in self._live:
+            raise LookupError(f"the object #{ref.id} ({ref.type}) is not held here any more")
+        return self._live[ref.id]
+
+    # what crosses
+
+    def pack(self, value: Any) -> Any:
+        """Plain data of exact builtin types, with Refs for the rest. Raises Fault when it is too deep or too much."""
+        return self._pack(value, DEPTH_LIMIT, [ITEM_LIMIT])
+
+    def _pack(self, value: Any, depth: int, left: list[int]) -> Any:
+        kind = type(value)  # never isinstance: `__class__` may lie
+        left[0] -= 1
+        if left[0] < 0 or depth < 0:
+            raise Fault("unsendable", f"the result holds more than {ITEM_LIMIT} values or is nested too deep")
+        if value is None or issubclass(kind, DATA):
+            return value  # read by the wire through the base types' own methods
+        if issubclass(kind, np.ndarray) and _dtype_of(value).kind in "biufc":
+            return value
+        if issubclass(kind, (list, tuple)):
+            base: Any = list if issubclass(kind, list) else tuple
+            return base([self._pack(item, depth - 1, left) for item in base.__iter__(value)])
+        if issubclass(kind, dict) and all(issubclass(type(k), (str, int)) for k in dict.keys(value)):
+            return {key: self._pack(item, depth - 1, left) for key, item in dict.items(value)}
+        return self.ref(value)
+
+    def unpack(self, value: Any) -> Any:
+        """The arguments of a call: a Ref becomes its object wherever it stands."""
+        if type(value) is Ref:
+            return self.held(value)
+        if type(value) in (list, tuple):
+            return type(value)(self.unpack(item) for item in value)
+        if type(value) is dict:
+            return {key: self.unpack(item) for key, item in value.items()}
+        return value
+
+    # operations
+
+    def _resolve(self, scope: str | None, name: str, keep: bool = False) -> Any:
+        value = self._named(scope, name)
+        return self.ref(value) if keep else self.pack(value)
+
+    def _call(
+        self,
+        target: Any,
+        method: str | None = None,
+        args: Any = (),
+        kwargs: Any = None,
+        seed: int | None = None,
+        mode: str | None = None,
+        grad: bool = False,
+        keep: bool = False,
+        echo: bool = False,
+    ) -> Any:
+        function = self._function(target, method)
+        arguments, named = self.unpack(args), self.unpack(kwargs or {})
+        result = invoke(function, arguments, named, seed=seed, mode=mode, grad=grad)
+        value = self.ref(result) if keep else self.pack(result)
+        return {"value": value, "args": self.pack(arguments), "kwargs": self.pack(named)} if echo else value
+
+    def _getattr(self, target: Any, name: str, keep: bool = False) -> Any:
+        value = attribute(self._target(target), name)
+        return self.ref(value) if keep else self.pack(value)
+
+    def _setattr(self, target: Any, name: str, value: Any) -> None:
+        owner, value = self._target(target), self.unpack(value)
+        parameters = getattr(owner, "_parameters", None) if isinstance(owner, nn.Module) else None
+        if parameters and name in parameters and isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+            value = nn.Parameter(value)  # a module takes nothing else in a parameter's place
+        setattr(owner, name, value)
+
+    def _state_dict(self, target: Any) -> Any:
+        return self.pack(self._module(target).state_dict())
+
+    def _load_state_dict(self, target: Any, state: Mapping[str, Tensor]) -> None:
+        self._module(target).load_state_dict(dict(state))
+
+    def _perturb(self, target: Any, std: float, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in self._module(target).parameters():
+                noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+                parameter.add_((std * noise).to(parameter))
+
+    def _signature(self, target: Any, method: str | None = None) -> Any:
+        signature = signature_of(self._function(target, method))
+        if signature is None:
+            return None
+        parameters = list(signature.parameters.values())
+        return {
+            "parameters": [
+                {"name": p.name, "kind": p.kind.name.lower(), "default": p.default is not p.empty}
+                for p in parameters
+                if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+            ],
+            "var_args": any(p.kind is p.VAR_POSITIONAL for p in parameters),
+            "var_kwargs": any(p.kind is p.VAR_KEYWORD for p in parameters),
+        }
+
+    def _gradient(
+        self,
+        target: Any,
+        method: str | None = None,
+        args: Any = (),
+        kwargs: Any = None,
+        seed: int | None = None,
+        mode: str | None = None,
+        wrt: Any = (),
+        cotangent: Tensor | None = None,
+        parameters_of: Ref | None = None,
+        output: int | str | None = None,
+    ) -> Any:
+        found = gradient(
+            self._function(target, method),
+            self.unpack(args),
+            self.unpack(kwargs or {}),
+            wrt=wrt,
+            cotangent=cotangent,
+            parameters=None if parameters_of is None else dict(self._module(parameters_of).named_parameters()),
+            output=output,
+            seed=seed,
+            mode=mode,
+        )
+        parts = {"value": found.value, "inputs": found.inputs, "parameters": found.parameters}
+        return {name: self.pack(part) for name, part in parts.items()}
+
+    def _jacobian(
+        self,
+        target: Any,
+        method: str | None = None,
+        args: Any = (),
+        kwargs: Any = None,
+        seed: int | None = None,
+        mode: str | None = None,
+        wrt: int | str = 0,
+        output: int | str | None = None,
+    ) -> Tensor:
+        function = self._function(target, method)
+        arguments, named = self.unpack(args), self.unpack(kwargs or {})
+        return jacobian(function, arguments, named, wrt=wrt, output=output, seed=seed, mode=mode)
+
+    def _probe(self, name: str, args: Any = (), kwargs: Any = None) -> Ref:
+        return self.ref(PROBES[name](*self.unpack(args), **self.unpack(kwargs or {})))
+
+    def _records(self, target: Any) -> Any:
+        recorder = self._target(target)
+        if not isinstance(recorder, Recorder):
+            raise Fault("wrong", f"a {type_name(type(recorder))} is not a recorder")
+        return [self.pack({"args": list(args), "kwargs": kwargs}) for args, kwargs in recorder.calls]
+
+    def _release(self, ids: Any) -> None:
+        for number in ids:
+            self._live.pop(number, None)
+
+    # looking things up
+
+    def _named(self, scope: str | None, name: str) -> Any:
+        if scope is not None and scope not in self._snapshots:
+            raise Fault("missing", f"`{name}` is not defined: cell `{scope}` is not in the notebook or never ran")
+        namespace = self._namespace if scope is None else self._snapshots[scope]
+        if name not in namespace:
+            when = "at the end of the notebook" if scope is None else f"when cell `{scope}` ends"
+            raise Fault("missing", f"`{name}` is not defined {when}")
+        return namespace[name]
+
+    def _target(self, target: Any) -> Any:
+        return self.held(target) if type(target) is Ref else self._named(target["scope"], target["name"])
+
+    def _function(self, target: Any, method: str | None) -> Any:
+        owner = self._target(target)
+        return owner if method is None else attribute(owner, method)
+
+    def _module(self, target: Any) -> nn.Module:
+        thing = self._target(target)
+        if not isinstance(thing, nn.Module):
+            raise Fault("missing", f"a torch.nn.Module was expected, `{name_of(thing)}` is none")
+        return thing
+
+
+DATA = (Tensor, bool, int, float, str, np.generic, torch.dtype, torch.device)
+_dtype_of = np.ndarray.dtype.__get__
+
+
+def attribute(owner: Any, name: str) -> Any:
+    """`owner.name`. Raises Fault("missing") when there is no such attribute; other errors are the student's."""
+    try:
+        return getattr(owner, name)
+    except AttributeError as error:
+        if student_frame(error) is not None:  # raised inside a property of the student's
+            raise
+        raise Fault("missing", f"`{name_of(owner)}` has no attribute `{name}`") from None
