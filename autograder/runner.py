@@ -68,7 +68,8 @@ def run_checks(files: Sequence[CheckFile], bench: Bench) -> list[CheckResult]:
     arguments = [str(file.path.resolve()) for file in files]
     options = ["--import-mode=importlib", "--noconftest", "-p", "no:cacheprovider", "-p", "no:terminal"]
     options += ["-p", "no:logging", "-p", "no:unraisableexception", "-p", "no:threadexception", "-p", "no:doctest"]
-    options += ["-c", os.devnull, f"--rootdir={files[0].path.resolve().parent}", "--strict-markers"]
+    # A module's name follows from its path below the root, and two files may not share one: the root is the drive's.
+    options += ["-c", os.devnull, f"--rootdir={files[0].path.resolve().anchor}", "--strict-markers"]
     environment = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "", "PYTEST_PLUGINS": ""}
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)

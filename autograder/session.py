@@ -8,6 +8,7 @@ cell runs is replaced, the notebook is played again without that cell, and gradi
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -56,6 +57,7 @@ class Session:
     runs: dict[int, CellRun] = field(default_factory=dict)  # by position in `cells`
     versions: dict[str, str] = field(default_factory=dict)
     cpu_seconds: float = 0.0
+    released: deque[int] = field(default_factory=deque)  # handles given up; of the present sandbox only
     _sandbox: Sandbox | None = None
     _broken: Infrastructure | None = None
     _serial: int = 0
@@ -124,6 +126,7 @@ class Session:
         ready = self._sandbox.ready
         self.versions = {str(k): str(v) for k, v in ready.get("versions", {}).items()}
         self._trained.clear()
+        self.released = deque()  # handles of a dead sandbox must not release those of this one
         cells = [dict(cell) for cell in self.cells]
         files = {name: _as_tensor(content) for name, content in self.files.items()}
         load = {"cells": cells, "files": files, "seed": self.seed, "device": self.device}
