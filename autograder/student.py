@@ -80,7 +80,8 @@ def _fault(kind: str, name: str, message: str, where: Any) -> StudentFault:
     if name == "NotImplementedError":
         words = f": {message}" if message else ""
         return MissingName(f"this part is not written yet (NotImplementedError{words})", where=where)
-    reason: Reason = "memory" if name in ("MemoryError", "OutOfMemoryError") else "crash"
+    out_of_memory = name in ("MemoryError", "OutOfMemoryError") or "DefaultCPUAllocator" in message
+    reason: Reason = "memory" if out_of_memory else "crash"
     words = f"{name}: {message}" if message else name
     return StudentFault(f"your code raised {words}", reason=reason, where=where)
 
@@ -252,6 +253,11 @@ class Handle:
 def is_module(h: Any) -> bool:
     """Whether this is a torch module, here or in the sandbox."""
     return h._handle_ref.module if isinstance(h, Handle) else isinstance(h, torch.nn.Module)
+
+
+def is_callable(h: Any) -> bool:
+    """Whether this can be called; `callable(handle)` is true of every handle."""
+    return h._handle_ref.callable if isinstance(h, Handle) else callable(h)
 
 
 def type_name(h: Any) -> str:

@@ -134,7 +134,7 @@ def place(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], key: in
 
 def name_of(thing: Any) -> str:
     """A short name for messages: `MADE`, `MADE.log_prob`, `sample`."""
-    if isinstance(thing, type) or isinstance(thing, nn.Module) or not callable(thing):
+    if isinstance(thing, (type, nn.Module)) or not callable(thing):
         thing = thing if isinstance(thing, type) else type(thing)
         return type_name(thing)
     try:

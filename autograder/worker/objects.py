@@ -158,10 +158,10 @@ class Objects:
         self._module(target).load_state_dict(dict(state))
 
     def _perturb(self, target: Any, std: float, seed: int) -> None:
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator("cpu").manual_seed(seed)
         with torch.no_grad():
             for parameter in self._module(target).parameters():
-                noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+                noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64, device="cpu")
                 parameter.add_((std * noise).to(parameter))
 
     def _signature(self, target: Any, method: str | None = None) -> Any:
