@@ -1,0 +1,106 @@
+"""Assertions about student code: properties that every right answer has, whatever its architecture or random numbers.
+
+Each takes handles or plain callables, raises `errors.Wrong` (or `PartialCredit`), and never lets NaN pass.
+
+    tensors         assert_shape  assert_dtype  assert_finite  assert_binary  assert_close
+    calls           assert_unchanged_arguments  assert_batch_consistent  assert_deterministic_under_seed
+                    assert_works_in  assert_mode_restored
+    gradients       assert_trains  assert_gradient_reaches  assert_no_gradient_reaches
+                    assert_gradient_equals  assert_gradient_matches_finite_differences
+    autoregressive  assert_causal (asks for dependence too)  assert_depends  assert_receptive_field
+                    dependence_matrix  receptive_field
+    likelihood      assert_normalised  assert_log_prob_matches_conditionals
+                    enumerate_binary  state_index  log_likelihood_from_conditionals
+                    sequential_log_likelihood (the future is withheld)  bits_per_dim
+    laws            assert_samples_follow (χ²)  assert_samples_follow_conditionals  assert_frequencies
+                    assert_moments  draw_twice
+    quality         assert_excess (below the entropy is a leak)  assert_score  score_line  assert_same_law
+    samples         assert_diverse  assert_not_memorised  assert_modes_covered
+
+Stochastic assertions state the probability of failing a right answer, `false_failure`, 1e-6 by default.
+"""
+
+from autograder.vocabulary.autoregressive import (
+    assert_causal,
+    assert_depends,
+    assert_receptive_field,
+    dependence_matrix,
+    receptive_field,
+)
+from autograder.vocabulary.calls import (
+    assert_batch_consistent,
+    assert_deterministic_under_seed,
+    assert_mode_restored,
+    assert_unchanged_arguments,
+    assert_works_in,
+)
+from autograder.vocabulary.gradients import (
+    assert_gradient_equals,
+    assert_gradient_matches_finite_differences,
+    assert_gradient_reaches,
+    assert_no_gradient_reaches,
+    assert_trains,
+)
+from autograder.vocabulary.laws import (
+    assert_frequencies,
+    assert_moments,
+    assert_samples_follow,
+    assert_samples_follow_conditionals,
+    draw_twice,
+)
+from autograder.vocabulary.likelihood import (
+    assert_log_prob_matches_conditionals,
+    assert_normalised,
+    bits_per_dim,
+    conditional_log_probs,
+    enumerate_binary,
+    log_likelihood_from_conditionals,
+    sequential_log_likelihood,
+    state_index,
+)
+from autograder.vocabulary.quality import assert_excess, assert_same_law, assert_score, score_line
+from autograder.vocabulary.samples import assert_diverse, assert_modes_covered, assert_not_memorised
+from autograder.vocabulary.tensors import assert_binary, assert_close, assert_dtype, assert_finite, assert_shape
+
+__all__ = [
+    "assert_batch_consistent",
+    "assert_binary",
+    "assert_causal",
+    "assert_close",
+    "assert_depends",
+    "assert_deterministic_under_seed",
+    "assert_diverse",
+    "assert_dtype",
+    "assert_excess",
+    "assert_finite",
+    "assert_frequencies",
+    "assert_gradient_equals",
+    "assert_gradient_matches_finite_differences",
+    "assert_gradient_reaches",
+    "assert_log_prob_matches_conditionals",
+    "assert_mode_restored",
+    "assert_modes_covered",
+    "assert_moments",
+    "assert_no_gradient_reaches",
+    "assert_normalised",
+    "assert_not_memorised",
+    "assert_receptive_field",
+    "assert_same_law",
+    "assert_samples_follow",
+    "assert_samples_follow_conditionals",
+    "assert_score",
+    "assert_shape",
+    "assert_trains",
+    "assert_unchanged_arguments",
+    "assert_works_in",
+    "bits_per_dim",
+    "conditional_log_probs",
+    "dependence_matrix",
+    "draw_twice",
+    "enumerate_binary",
+    "log_likelihood_from_conditionals",
+    "receptive_field",
+    "score_line",
+    "sequential_log_likelihood",
+    "state_index",
+]

@@ -1,0 +1,254 @@
+"""Samplers against exact laws, with a stated probability of failing a right answer.
+
+Every assertion here fails a right sampler with probability at most `false_failure`, 1e-6 unless told otherwise, over
+fresh seeds:
+
+- `assert_samples_follow`: Pearson's χ² against exact probabilities of all states. States expected fewer than 10 times
+  are pooled. With this pooling the tail is heavier than χ²'s by a measured factor below 10 at 1e-6, so the test
+  rejects at a tenth of the stated rate. Total variation in the message says how far off the law is.
+- `assert_frequencies`: exact binomial tails of each pixel, Bonferroni over pixels.
+- `assert_moments`: normal samples; exact normal and χ² laws of sample mean and variance, Bonferroni over coordinates.
+- `assert_samples_follow_conditionals`: for models too large to enumerate. Σ h_i (x_i − p_i) is a martingale whatever
+  the model, for any h_i computed from the pixels before; Freedman's inequality bounds its tail exactly.
+
+Compare a sampler with the exact law of the model it samples, never with the law of the data (rule R3), and use
+strong conditionals: a weakly dependent model does not expose a wrong order of sampling.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from scipy import stats
+from torch import Tensor
+
+from autograder.errors import Wrong
+from autograder.vocabulary.likelihood import state_index
+from autograder.vocabulary.orders import by_position
+from autograder.vocabulary.tensors import argmax_index, as_double, as_tensor, assert_binary, assert_finite, assert_shape
+
+FALSE_FAILURE = 1e-6
+POOLED = 10.0  # expected count below which states are pooled
+TAIL = 10.0  # how much heavier than chi-square the statistic's tail may be; measured over 1e7 samples of skewed laws
+
+
+def draw_twice(
+    sampler: Callable[[int], Any], n: int, shape: Sequence[int] | None = None, what: str = "the samples"
+) -> Tensor:
+    """Two calls of `n` samples each, joined, shape (2n, *shape); a sampler that repeats itself fails.
+
+    Args:
+        sampler: called with the number of samples; reseed before each call, or leave the generator running.
+        n: at least 8, and large enough that equal batches do not happen by chance.
+        shape: of one sample, checked where given.
+    """
+    first, second = (assert_finite(sampler(n), what) for _ in range(2))
+    for batch in (first, second):
+        assert_shape(batch, (n, *(shape if shape is not None else first.shape[1:])), what)
+    if torch.equal(first, second):
+        raise Wrong(
+            f"{what} repeat: two calls returned the same {n} samples",
+            hint="something fixes the random numbers: a seed set inside the function, or noise drawn once and kept",
+        )
+    if torch.equal(first[: n // 2], first[n // 2 : 2 * (n // 2)]):
+        raise Wrong(f"{what} repeat: the second half of {n} samples equals the first half")
+    return torch.cat([first, second])
+
+
+def assert_samples_follow(
+    samples: Tensor,
+    probabilities: Tensor,
+    *,
+    alternatives: Mapping[str, Tensor] | None = None,
+    false_failure: float = FALSE_FAILURE,
+    what: str = "the samples",
+) -> None:
+    """Samples follow an exact law over finitely many states, by χ².
+
+    Args:
+        samples: independent, binary (N, *shape), counted as states of `enumerate_binary`, or state numbers (N,).
+        probabilities: of all states, shape (S,), summing to one. A state of probability zero must not occur.
+        alternatives: hints by the wrong laws that prove them, e.g. {"pixels are sampled column by column": law}. A
+            hint is given when the samples follow that law by the same test.
+        false_failure: largest probability of failing samples of the right law.
+    """
+    samples = as_tensor(samples, what)
+    codes = samples.long() if samples.dim() == 1 else state_index(assert_binary(samples, what))
+    p = as_double(probabilities)
+    if abs(float(p.sum()) - 1) > 1e-4 or bool((p < 0).any()):
+        raise ValueError(f"probabilities must be non-negative and sum to 1, they sum to {float(p.sum())}")
+    if len(codes) == 0 or bool(((codes < 0) | (codes >= len(p))).any()):
+        raise Wrong(f"{what} lie outside the {len(p)} possible states")
+    counts = torch.bincount(codes, minlength=len(p)).double()
+    impossible = (p == 0) & (counts > 0)
+    if impossible.any():
+        raise Wrong(f"{what}: {int(counts[impossible].sum())} of {len(codes)} have probability zero under the model")
+    statistic, df, p_value = chi_square(counts, p)
+    if p_value >= false_failure / TAIL:
+        return
+    variation = 0.5 * float((counts / len(codes) - p).abs().sum())
+    hints = [hint for hint, law in (alternatives or {}).items() if follows(counts, as_double(law), false_failure)]
+    if counts.max() == len(codes):
+        hints = [f"all {len(codes)} samples are the same"]
+    threshold = stats.chi2.isf(false_failure / TAIL, df)
+    raise Wrong(
+        f"{what} do not follow the model's own law: χ²({df}) = {statistic:.1f}, at most {threshold:.1f} is accepted; "
+        f"total variation distance {variation:.3f} over {len(codes)} samples",
+        hint=hints[0] if len(hints) == 1 else None,
+        detail=f"counts {counts[:64].int().tolist()}, expected {(len(codes) * p)[:64].round(decimals=1).tolist()}",
+    )
+
+
+def follows(counts: Tensor, p: Tensor, false_failure: float = FALSE_FAILURE) -> bool:
+    """Counts of states are compatible with a law."""
+    if bool(((p == 0) & (counts > 0)).any()):
+        return False
+    return chi_square(counts, p)[2] >= false_failure / TAIL
+
+
+def chi_square(counts: Tensor, p: Tensor) -> tuple[float, int, float]:
+    """Pearson's statistic with rare states pooled, its degrees of freedom, and the χ² p-value.
+
+    States are pooled from the rarest up until the pool is expected `POOLED` times; with one pool left nothing can be
+    tested, which is refused as the author's mistake.
+    """
+    n = float(counts.sum())
+    ranked = torch.argsort(p)
+    expected, observed = (n * p / p.sum())[ranked], counts[ranked]
+    small = int((expected < POOLED).sum())
+    while small and small < len(p) and float(expected[:small].sum()) < POOLED:
+        small += 1  # the pool takes the next state
+    if small > 1:
+        expected = torch.cat([expected[:small].sum().reshape(1), expected[small:]])
+        observed = torch.cat([observed[:small].sum().reshape(1), observed[small:]])
+    if len(expected) < 2:
+        raise ValueError(f"{int(n)} samples are too few to test a law of {len(p)} states")
+    statistic = float(((observed - expected) ** 2 / expected).sum())
+    df = len(expected) - 1
+    return statistic, df, float(stats.chi2.sf(statistic, df))
+
+
+def assert_frequencies(
+    samples: Tensor, probabilities: Tensor, *, false_failure: float = FALSE_FAILURE, what: str = "the samples"
+) -> None:
+    """Each pixel of binary samples is 1 with its exact probability: binomial tails, Bonferroni over pixels.
+
+    Args:
+        samples: independent, (N, *shape).
+        probabilities: of a 1 at each pixel, shape `shape`; or one number for all.
+    """
+    samples = assert_binary(samples, what)
+    n, shape = len(samples), samples.shape[1:]
+    p = as_double(probabilities).expand(shape)
+    ones = as_double(samples).sum(0)
+    lower = torch.as_tensor(stats.binom.cdf(ones.numpy(), n, p.numpy()))
+    upper = torch.as_tensor(stats.binom.sf(ones.numpy() - 1, n, p.numpy()))
+    tail = torch.minimum(lower, upper).reshape(shape)
+    bad = ~(tail >= false_failure / (2 * max(tail.numel(), 1)))
+    if bad.any():
+        gap = torch.where(bad, (ones / n - p).abs(), torch.zeros_like(p))
+        index = argmax_index(gap)
+        sd = float((p[index] * (1 - p[index]) / n).sqrt())
+        raise Wrong(
+            f"{what} have wrong frequencies of ones: off by {float(gap[index]):.3f} at index {index}, where a standard "
+            f"error is {sd:.3f}; {int(bad.sum())} of {bad.numel()} pixels are off",
+            detail=f"got {(ones / n).flatten()[:64].tolist()}, expected {p.flatten()[:64].tolist()}",
+        )
+
+
+def assert_moments(
+    samples: Tensor,
+    mean: Tensor | float,
+    variance: Tensor | float,
+    *,
+    false_failure: float = FALSE_FAILURE,
+    what: str = "the samples",
+) -> None:
+    """Independent normal samples have this mean and variance in every coordinate, two-sided, exact tails.
+
+    Args:
+        samples: (N, *shape), N ≥ 2, from a law whose coordinates are normal.
+        mean: of the exact law, shape `shape` or one number.
+        variance: likewise; of the sampler's own discretised law, not of the data (rule R3).
+    """
+    values = as_double(assert_finite(samples, what))
+    n, shape = len(values), values.shape[1:]
+    m, v = (torch.as_tensor(q, dtype=torch.float64).expand(shape) for q in (mean, variance))
+    level = false_failure / (4 * max(math.prod(shape), 1))  # two moments, two sides, every coordinate
+    z = (values.mean(0) - m) / (v / n).sqrt()
+    z_max = float(stats.norm.isf(level))
+    if not bool((z.abs() <= z_max).all()):
+        index = argmax_index(z.abs().nan_to_num(nan=math.inf))
+        raise Wrong(
+            f"{what} have the wrong mean: off by {float((values.mean(0) - m).abs()[index]):.3g}{_at(index)}, "
+            f"{float(z[index].abs()):.1f} standard errors, at most {z_max:.1f} are accepted over {n} samples",
+            detail=f"mean {float(values.mean(0)[index])}, expected {float(m[index])}",
+        )
+    ratio = values.var(0) / v
+    low, high = (float(q) / (n - 1) for q in (stats.chi2.ppf(level, n - 1), stats.chi2.isf(level, n - 1)))
+    if not bool(((ratio >= low) & (ratio <= high)).all()):
+        index = argmax_index(ratio.log().abs().nan_to_num(nan=math.inf))
+        size = "too large" if float(ratio[index]) > 1 else "too small"
+        factor = max(float(ratio[index]), 1 / max(float(ratio[index]), 1e-300))
+        raise Wrong(
+            f"{what} have a variance that is {size} by a factor {factor:.3g}{_at(index)}; "
+            f"over {n} samples chance explains {max(high, 1 / low):.3g}",
+            detail=f"variance {float(values.var(0)[index])}, expected {float(v[index])}",
+        )
+
+
+def assert_samples_follow_conditionals(
+    samples: Tensor,
+    logits_fn: Callable[[Tensor], Any],
+    *,
+    where: Tensor | None = None,
+    false_failure: float = FALSE_FAILURE,
+    what: str = "the samples",
+) -> None:
+    """Binary samples of any size were drawn pixel by pixel from the model's own conditionals.
+
+    For logits ℓ_i of the pixels before i, x_i − σ(ℓ_i) has mean zero given the past, so its sums weighted by 1 and by
+    tanh(ℓ_i/2) stay near zero for a right sampler; a wrong order, a temperature, an argmax, a threshold or 0 and 1
+    exchanged move the second away from it. The bound is Freedman's inequality: no approximation. Assert the model's
+    causality first.
+
+    Args:
+        samples: (N, C=1, H, W) or (N, n); a completed image counts only its sampled pixels.
+        logits_fn: the model's logits of a 1, as `by_position` reads them.
+        where: boolean, shape of the samples: the pixels that were sampled; the rest was given.
+    """
+    x = assert_binary(samples, what)
+    logits = as_double(by_position(as_tensor(logits_fn(x.clone()), "the logits"), tuple(x.shape), "the logits"))
+    logits = assert_finite(logits[..., 0] if logits.shape[-1] == 1 else logits[..., 1] - logits[..., 0], "the logits")
+    chosen = torch.ones_like(logits) if where is None else as_double(where).expand(x.shape).reshape(logits.shape)
+    p = logits.sigmoid()
+    error = (as_double(x).reshape(logits.shape) - p) * chosen
+    names = ("how often a pixel is 1", "how the frequency of ones follows the model's logits")
+    for name, weight in zip(names, (torch.ones_like(p), (logits / 2).tanh()), strict=True):
+        drift = float((weight * error).sum())
+        variance = float((weight**2 * p * (1 - p) * chosen).sum())
+        bound = _freedman(variance, false_failure / 2)
+        if not abs(drift) <= bound:
+            sd = math.sqrt(max(variance, 1.0))
+            raise Wrong(
+                f"{what} were not drawn from the model's own conditionals: {name} is off by {abs(drift) / sd:.1f} "
+                f"standard errors over {int(chosen.sum())} sampled pixels, at most {bound / sd:.1f} are accepted"
+            )
+
+
+def _freedman(variance: float, level: float) -> float:
+    """A bound on |M| that a martingale of steps at most 1 with predictable variance V exceeds with probability ≤ level.
+
+    Freedman: P(|M| ≥ t, V ≤ v) ≤ 2 exp(−t² / (2v + 2t/3)). V is known only after the fact, so v is taken from a grid of
+    ratio e^¼ between 1 and 5e8, and the level is shared among its 80 values.
+    """
+    v = math.exp(math.ceil(4 * math.log(max(variance, 1.0))) / 4)
+    log_term = math.log(2 * 80 / level)
+    return log_term / 3 + math.sqrt((log_term / 3) ** 2 + 2 * v * log_term)
+
+
+def _at(index: tuple[int, ...]) -> str:
+    return f" at index {index}" if index else ""

@@ -1,0 +1,129 @@
+"""Diversity and memorisation of samples, each calibrated by held-out data.
+
+What is normal depends on the data: of small binary images many held-out ones occur in the training set exactly. So
+every threshold here compares the samples with held-out data measured the same way, never with a constant.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from scipy import stats
+from torch import Tensor
+
+from autograder.errors import Wrong
+from autograder.vocabulary.tensors import as_double, assert_finite, distinct
+
+FALSE_FAILURE = 1e-6
+
+
+def assert_diverse(samples: Tensor, held_out: Tensor, *, at_least: float = 0.7, what: str = "the samples") -> None:
+    """Samples differ from each other about as much as real data do.
+
+    Two measures: the mean squared distance of pairs (collapse to one mode), and the number of different ones among as
+    many (a small store of images).
+
+    Args:
+        samples: (N, *shape), N ≥ 2.
+        held_out: real data (M, *shape), M ≥ N, not used in training.
+        at_least: share of the held-out data's value that is asked for. For an honest model of that quality
+            N ≥ 200 makes a failure by chance negligible (less than 1e-6 for binary images; see the tests).
+    """
+    a = as_double(assert_finite(samples, what)).flatten(1)
+    b = as_double(held_out).flatten(1)[: len(a)]
+    if len(b) < len(a):
+        raise ValueError(f"at least as many held-out samples as samples are needed, got {len(b)} for {len(a)}")
+    for name, ours, real in (
+        ("mean squared distance between two of them", _spread(a), _spread(b)),
+        (f"number of different ones among {len(a)}", float(distinct(a)), float(distinct(b))),
+    ):
+        if not ours >= at_least * real:
+            raise Wrong(
+                f"{what} are not diverse enough: {name} is {ours:.4g}, {ours / real:.0%} of real data's; "
+                f"at least {at_least:.0%} is asked for",
+                hint=f"all {len(a)} samples are the same" if bool((a == a[0]).all()) else None,
+            )
+
+
+def assert_not_memorised(
+    samples: Tensor,
+    train: Tensor,
+    held_out: Tensor,
+    *,
+    copies: float = 0.2,
+    false_failure: float = FALSE_FAILURE,
+    what: str = "the samples",
+) -> None:
+    """Samples are no closer to the training set than fresh data are, up to a share of `copies`.
+
+    A sample counts as a near copy when its distance to the nearest training example is at most τ; τ is the
+    largest distance that at most 5% of held-out data reach, and 0 where even exact matches are more common. A model of
+    which a share c of samples are copies has a rate of near copies of h + c (1 − h), h being that of held-out data.
+    Fails when c > `copies` is certain: exact binomial bounds on both rates, each at half of `false_failure`.
+
+    Args:
+        samples: (N, *shape).
+        train: the training set the model was given, (T, *shape).
+        held_out: fresh data of the same law, (M, *shape).
+        copies: accepted share of copies; a good model's samples are a little more typical than data.
+    """
+    ours, real = nearest_distance(assert_finite(samples, what), train), nearest_distance(held_out, train)
+    radius = float(real.quantile(0.05, interpolation="lower"))
+    if float((real <= radius).double().mean()) > 0.05:
+        smaller = real[real < radius]
+        radius = float(smaller.max()) if len(smaller) else 0.0
+    near, base = int((ours <= radius).sum()), int((real <= radius).sum())
+    low = float(stats.beta.ppf(false_failure / 2, near, len(ours) - near + 1)) if near else 0.0
+    high = float(stats.beta.isf(false_failure / 2, base + 1, len(real) - base)) if base < len(real) else 1.0
+    if low > high + copies * (1 - high):
+        raise Wrong(
+            f"{what} are copies of training data: {near} of {len(ours)} lie within {math.sqrt(radius):.3g} of a "
+            f"training example, against {base} of {len(real)} fresh data"
+        )
+
+
+def nearest_distance(x: Tensor, data: Tensor) -> Tensor:
+    """Squared Euclidean distance of each row to the nearest row of `data`, (N,), exact for binary images."""
+    a, b = as_double(x).flatten(1), as_double(data).flatten(1)
+    norm = b.pow(2).sum(1)
+    parts = [chunk.pow(2).sum(1) + (norm - 2 * chunk @ b.t()).amin(1) for chunk in torch.split(a, 1024)]
+    return torch.cat(parts).clamp_min(0.0)
+
+
+def assert_modes_covered(
+    samples: Tensor,
+    modes: Tensor,
+    *,
+    radius: float,
+    share: float,
+    near: float,
+    what: str = "the samples",
+) -> None:
+    """Most samples lie near some mode, and every mode has its share of them.
+
+    Args:
+        samples: (N, *shape).
+        modes: centres, (K, *shape).
+        radius: a sample nearer than this to its nearest centre belongs to it.
+        share: smallest accepted share of all samples for each mode.
+        near: smallest accepted share of samples that belong to any mode.
+    """
+    a, centres = as_double(assert_finite(samples, what)).flatten(1), as_double(modes).flatten(1)
+    distance, owner = torch.cdist(a, centres).min(1)
+    belongs = distance < radius
+    found = float(belongs.double().mean())
+    if not found >= near:
+        raise Wrong(f"{what} miss the modes: {found:.1%} lie near one, at least {near:.1%} is asked for")
+    shares = torch.bincount(owner[belongs], minlength=len(centres)) / len(a)
+    if not bool((shares >= share).all()):
+        poor = int((shares < share).sum())
+        raise Wrong(
+            f"{what} do not cover the modes: {poor} of {len(centres)} hold fewer than {share:.1%} of the samples, "
+            f"the least {float(shares.min()):.1%}"
+        )
+
+
+def _spread(x: Tensor) -> float:
+    """Mean squared distance of two different rows."""
+    return 2 * float(x.var(0).sum()) if len(x) > 1 else 0.0
