@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -180,7 +181,7 @@ def histogram(points: Sequence[float], most: float) -> Markup:
     if not points or most <= 0:
         return Markup("")
     step = next((s for s in (0.5, 1.0, 2.0, 5.0, 10.0) if most / s <= 16), most / 10)
-    columns = max(1, round(most / step + 0.499))
+    columns = math.ceil(most / step)
     counts = [0] * columns
     for earned in points:
         counts[min(max(int(earned / step), 0), columns - 1)] += 1

@@ -36,7 +36,7 @@ def write_student_page(report: Report, assignment_title: str, path: Path, audien
 def page_name(student: str) -> str:
     """The file name of a student's page: safe on every file system and in a link, different for different students."""
     plain = re.sub(r"[^a-z0-9._-]+", "-", student.lower()).strip("-.")[:60]
-    if plain == student and plain not in {"index", "class"}:
+    if plain and plain == student and plain not in {"index", "class"}:
         return f"{plain}.html"
     digest = hashlib.sha256(student.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{plain or 'student'}-{digest}.html"

@@ -1,0 +1,156 @@
+"""Reports in a terminal: one submission, or the table of a class.
+
+Everything is said in words, so it reads the same without colour, in a log file or through a pipe. Text from a student
+is cleaned of control characters first: a terminal obeys what it prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from autograder.feedback import text
+from autograder.feedback.page import RUN_WORDS, Audience, CheckView, Task, summary, tasks_of
+from autograder.report import Report, exact
+
+STYLES = {"passed": "green", "partial": "yellow", "failed": "red", "infrastructure": "blue"}
+RUN_LIMIT = 12  # cells with trouble that are listed
+
+
+def show_report(
+    report: Report, assignment_title: str, *, audience: Audience = "student", console: Console | None = None
+) -> None:
+    """Print one report: points, every check with its message, cells that did not run."""
+    console = console or Console()
+    say = _Speaker(console)
+    console.print(say(f"{text.line(assignment_title)} · {text.line(report.student)}", "bold"))
+    console.print(say(_points_line(report)))
+    console.print(say(summary(report)))
+    if report.infrastructure:
+        console.print(say("Some checks could not run because the machine failed; they will be graded again.", "blue"))
+    for note in report.notes:
+        console.print(say(f"Note: {text.line(note)}", "dim"))
+    for task in tasks_of(report):
+        console.print()
+        console.print(_task(task, say, audience))
+    _show_runs(report, say, console)
+
+
+def show_class(
+    reports: Iterable[Report], rejected: Mapping[str, str], title: str, *, console: Console | None = None
+) -> None:
+    """Print a class as a table, ordered by name, and the submissions that could not be graded with the reason."""
+    console = console or Console()
+    say = _Speaker(console)
+    everyone = sorted(reports, key=lambda report: (report.student.casefold(), report.student))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("student", overflow="fold")
+    for heading in ("points", "passed", "time"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("what failed", overflow="fold")
+    for report in everyone:
+        passed = sum(check.outcome == "passed" for check in report.checks)
+        table.add_row(
+            say(text.line(report.student, 60)),
+            say(f"{text.points(report.earned)} / {text.points(report.automatic_points)}"),
+            say(f"{passed} / {len(report.checks)}"),
+            say(text.duration(report.timings.get("total", 0.0))),
+            say(_failures(report), "blue" if report.infrastructure else ""),
+        )
+    console.print(say(text.line(title), "bold"))
+    console.print(table)
+    for name, sentence in sorted(rejected.items()):
+        console.print(say(f"Not graded: {text.line(name, 60)}: {text.line(sentence)}", "yellow"))
+    final = [report.earned for report in everyone if not report.infrastructure]
+    if final:
+        mean = text.points(sum(final) / len(final))
+        console.print(say(f"{text.count(len(everyone), 'submission')}, mean {mean} points", "dim"))
+
+
+class _Speaker:
+    """Makes rich text that holds no markup, no control characters and nothing the terminal's encoding lacks."""
+
+    def __init__(self, console: Console) -> None:
+        self.encoding = console.encoding
+        self.icons = text.ICONS
+        try:
+            "".join(self.icons.values()).encode(self.encoding)
+        except UnicodeEncodeError:
+            self.icons = text.PLAIN_ICONS
+
+    def __call__(self, words: str, style: str = "") -> Text:
+        readable = text.clean(words).expandtabs(4)
+        return Text(readable.encode(self.encoding, "replace").decode(self.encoding), style=style)
+
+
+def _points_line(report: Report) -> str:
+    waiting = sum((exact(c.max_points) for c in report.cells if c.manual and c.earned is None), exact(0))
+    line = f"{text.points(report.earned)} of {text.points(report.automatic_points)} automatic points"
+    return f"{line}; {text.points(waiting)} points of theory wait for a human" if waiting else line
+
+
+def _task(task: Task, say: _Speaker, audience: Audience) -> RenderableType:
+    waits = task.manual and task.earned is None
+    points = "waiting" if waits else text.points(task.earned or 0)
+    heading = Table.grid(expand=True)
+    heading.add_column(ratio=1)
+    heading.add_column(justify="right", no_wrap=True)
+    heading.add_row(say(text.line(task.title), "bold"), say(f"{points} / {text.points(task.max_points)}", "bold"))
+    rows = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    rows.add_column(no_wrap=True, width=14)
+    rows.add_column(ratio=1, overflow="fold")
+    rows.add_column(justify="right", no_wrap=True)
+    for view in task.checks:
+        style = STYLES[view.check.outcome]
+        mark = f"{say.icons[view.check.outcome]} {view.word.removesuffix(' yet')}"
+        worth = f"{text.points(view.earned)} / {text.points(view.check.points)}"
+        rows.add_row(say(mark, style), _said(view, say, audience), say(worth))
+    return Group(heading, Padding(rows, (0, 0, 0, 2)))
+
+
+def _said(view: CheckView, say: _Speaker, audience: Audience) -> RenderableType:
+    check = view.check
+    lines = [say(text.line(check.title))]
+    if check.outcome == "infrastructure":
+        lines.append(say(text.NOT_YOUR_FAULT, "blue"))
+    if check.message:
+        why = f"{view.why}: " if view.why else ""
+        lines.append(say(why + check.message, STYLES[check.outcome]))
+    elif view.why:
+        lines.append(say(view.why, STYLES[check.outcome]))
+    if check.where:
+        lines.append(say(check.where, "dim"))
+    if check.hint:
+        lines.append(say(f"Hint: {check.hint}", "italic"))
+    if audience == "ta" and check.detail:
+        lines.append(say(f"[{text.line(check.id, 100)}]\n{check.detail}", "dim"))
+    return Group(*lines)
+
+
+def _show_runs(report: Report, say: _Speaker, console: Console) -> None:
+    trouble = [run for run in report.runs if run.status not in ("ok", "skipped") or run.notes]
+    if not trouble:
+        return
+    console.print()
+    console.print(say("How the notebook ran", "bold"))
+    for run in trouble[:RUN_LIMIT]:
+        said = [] if run.status in ("ok", "skipped") else [RUN_WORDS[run.status]]
+        said += [run.error] if run.error else []
+        console.print(say(f"  cell {run.index}: " + "; ".join([*said, *run.notes]), "red" if run.error else ""))
+    if len(trouble) > RUN_LIMIT:
+        console.print(say(f"  and {len(trouble) - RUN_LIMIT} more cells"))
+
+
+def _failures(report: Report) -> str:
+    if report.infrastructure:
+        return "machine trouble, to be graded again"
+    lost: dict[str, int] = {}
+    for check in report.checks:
+        if check.outcome in ("failed", "partial"):
+            word = text.WORDS["partial"] if check.outcome == "partial" else text.REASONS[check.reason or "wrong"]
+            lost[word] = lost.get(word, 0) + 1
+    return ", ".join(f"{number} {word}" for word, number in lost.items())
