@@ -212,7 +212,7 @@ def test_state_goes_out_and_in() -> None:
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
     with pytest.raises(RuntimeError, match="Missing key"):
         Box(net=two).do("load_state_dict", target=named("net"), state={})
-    with pytest.raises(Fault, match="torch.nn.Module was expected, `int` is none"):
+    with pytest.raises(Fault, match=r"torch\.nn\.Module was expected, `int` is none"):
         Box(n=1).do("state_dict", target=named("n"))
 
 
@@ -515,12 +515,12 @@ def test_endless_and_huge_structures_are_refused_with_a_sentence() -> None:
         assert fault.value.kind == "unsendable"
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     def __str__(self) -> str:
         raise RuntimeError
 
 
-@pytest.mark.parametrize("error", [Unreadable(), SystemExit(0), KeyboardInterrupt(), GeneratorExit(), MemoryError()])
+@pytest.mark.parametrize("error", [UnreadableError(), SystemExit(0), KeyboardInterrupt(), GeneratorExit(), MemoryError()])
 def test_whatever_the_student_raises_becomes_a_reply(error: BaseException) -> None:
     def f() -> None:
         raise error
