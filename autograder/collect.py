@@ -28,7 +28,7 @@ ZIP_BYTES = 256 << 20  # of one student
 FILE_BYTES = 64 << 20
 FILES_BYTES = 128 << 20  # all files of a submission together; the wire carries 256 MB
 FILES = 64
-JUNK = re.compile(r"\..*|__MACOSX|__pycache__|Thumbs\.db|desktop\.ini|timestamp\.txt", re.IGNORECASE)
+JUNK = re.compile(r"\.(?!\.?$).*|__MACOSX|__pycache__|Thumbs\.db|desktop\.ini|timestamp\.txt", re.IGNORECASE)
 MOODLE = re.compile(r"(?P<who>.+?_\d+)_assignsubmission_(?:file|onlinetext)(?:_(?P<name>.*))?")
 CANVAS = re.compile(r"(?P<who>[^_]+)(?:_LATE)?_(?P<user>\d+)_(?P<file>\d+)_(?P<name>.+)")
 
@@ -45,6 +45,15 @@ class Submission:
     notes: tuple[str, ...] = ()  # for the student
     submitted: datetime | None = None  # UTC
     late: bool = False
+
+    @classmethod
+    def of(cls, student: str, notebook: bytes, files: Mapping[str, bytes] | None = None) -> Submission:
+        """A submission from bytes at hand."""
+        files = dict(files or {})
+        total = hashlib.sha256(hashlib.sha256(notebook).digest())
+        for name in sorted(files):
+            total.update(name.encode() + b"\0" + hashlib.sha256(files[name]).digest())
+        return cls(student, notebook, files, total.hexdigest(), student)
 
     @property
     def notebook(self) -> NotebookNode:
@@ -96,7 +105,8 @@ def collect_each(
     for unit in _units(Path(source), assignment, people):
         student, doubt = people.find(unit.key)
         if student is None:
-            yield Rejected(None, f"`{printable(unit.path)}`: {doubt}", unit.path)
+            unsafe = (f"`{_show(entry)}` inside {entry.problem}." for entry in unit.entries if entry.problem)
+            yield Rejected(None, f"`{printable(unit.path)}`: {next(unsafe, doubt)}", unit.path)
         else:
             by_student.setdefault(student, []).append(unit)
     for student in sorted(by_student):
@@ -180,12 +190,9 @@ def _belongs(entry: Entry) -> tuple[str, str, Entry]:
 
 
 def _hands_in(entry: Entry, inner: Entry) -> bool:
-    """True for loose files that are, or stand beside, a submission; lists and read-mes of the teacher are passed over."""
-    return (
-        entry is not inner
-        or entry.problem is not None
-        or not re.search(r"\.(csv|tsv|xlsx?|md|rst|ya?ml|json|db|html?|log)$", entry.name, re.IGNORECASE)
-    )
+    """True for loose files that may be a submission; lists and notes that lie about are passed over."""
+    teachers = re.search(r"\.(csv|tsv|xlsx?|md|ya?ml|db|html?)$", entry.name, re.IGNORECASE)
+    return entry is not inner or entry.problem is not None or not teachers
 
 
 def _wrapper(entries: list[Entry], assignment: Assignment, people: Roster) -> str | None:
@@ -245,10 +252,7 @@ def _read(student: str, unit: _Unit, assignment: Assignment) -> Submission:
         raise RefusedError(f"`{_show(chosen)}` {error}") from None
     notes += odd
     files = _files([entry for entry in entries if entry is not chosen], assignment, notes)
-    total = hashlib.sha256(hashlib.sha256(data).digest())
-    for name in sorted(files):
-        total.update(name.encode() + b"\0" + hashlib.sha256(files[name]).digest())
-    return Submission(student, data, files, total.hexdigest(), unit.path, tuple(notes))
+    return replace(Submission.of(student, data, files), path=unit.path, notes=tuple(notes))
 
 
 def _inside(unit: _Unit, assignment: Assignment) -> list[Entry]:

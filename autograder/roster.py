@@ -43,11 +43,8 @@ class Roster:
             return None, f"{printable(plain)!r} cannot be a student's id."
         if folded in self._ids or bare in self._ids:
             return self._ids.get(folded) or self._ids[bare], ""
-        inside = {
-            student
-            for name, student in self._ids.items()
-            if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", _spaced(bare))
-        }
+        names = {name for name in self._ids if re.search(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", bare)}
+        inside = {self._ids[name] for name in names if not any(name in other for other in names - {name})}
         words = _words(bare)
         meant = inside or {
             student for form in ("".join(words), "".join(sorted(words))) for student in self._people.get(form, ())
