@@ -122,7 +122,7 @@ class Student:
         self._student_files = frozenset(files)
 
     def __getattr__(self, name: str) -> Any:
-        _no_dunder(name, "Student")
+        _refuse_own(name, "_student_")
         return self.get(name)
 
     def __repr__(self) -> str:
@@ -168,11 +168,21 @@ class Student:
         channel, settings = self._student_channel, self._student_training.get(task, {})
         name, checkpoint = settings.get("name"), settings.get("checkpoint")
         if checkpoint is not None and checkpoint in self._student_files:
-            fields = {"build": settings["build"], "file": checkpoint, "name": name}
-            channel.request("checkpoint", task=task, **fields)  # binds `name`; the object stays for later checks
+            _load_checkpoint(channel, task, {"build": settings["build"], "file": checkpoint, "name": name})
         else:
             _check_training(task, channel.request("train", task=task, name=name))
         return self.at(f"train:{task}")
+
+
+def _load_checkpoint(channel: Channel, task: str, fields: dict[str, object]) -> None:
+    """Binds the model's name in the scope; the reference that comes back stays alive for later checks."""
+    try:
+        channel.request("checkpoint", task=task, **fields)
+    except StudentFault as fault:
+        if fault.reason != "crash":
+            raise
+        message = f"the checkpoint `{fields['file']}` of `{task}` could not be loaded: {fault.message}"
+        raise StudentFault(message, reason="crash", where=fault.where) from None
 
 
 def _check_training(task: str, outcome: Any) -> None:
@@ -216,7 +226,7 @@ class Handle:
         return _request(self, "call", args=args, kwargs=kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        _no_dunder(name, "Handle")
+        _refuse_own(name, "_handle_")
         return _request(self, "getattr", name=name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -239,6 +249,9 @@ class Handle:
 
     def __repr__(self) -> str:
         return f"<{self._handle_ref.type} in the sandbox>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a handle can not be copied or pickled; the object is in the sandbox")
 
     def __del__(self) -> None:
         try:
@@ -304,7 +317,7 @@ def call_with_echo(
 def state_dict(h: Any) -> dict[str, Tensor]:
     """Parameters and buffers of a module by name, as copies."""
     state = _request(as_handle(h), "state_dict")
-    if type(state) is not dict or not all(type(key) is str for key in state):
+    if type(state) is not dict or not all(type(k) is str and type(v) is Tensor for k, v in state.items()):
         raise Wrong("`state_dict()` is not a dictionary of tensors by name")
     return state
 
@@ -322,6 +335,8 @@ def perturb(h: Any, std: float = 0.2, seed: int = 0) -> None:
 def signature(h: Any) -> dict[str, Any] | None:
     """What `h` takes: {"parameters": [{"name", "kind", "default"}], "var_args", "var_kwargs"}; None where unknown."""
     found: dict[str, Any] | None = _request(as_handle(h), "signature")
+    if found is not None and not _is_signature(found):
+        _tampered("a signature did not come back as asked")
     return found
 
 
@@ -488,11 +503,19 @@ def _must_be_handle(value: Any) -> Handle:
     return value
 
 
+def _is_signature(value: Any) -> bool:
+    if type(value) is not dict or type(value.get("parameters")) is not list:
+        return False
+    kinds = {"name": str, "kind": str, "default": bool}
+    each = all(type(p) is dict and {k: type(v) for k, v in p.items()} == kinds for p in value["parameters"])
+    return each and type(value.get("var_args")) is bool and type(value.get("var_kwargs")) is bool
+
+
 def _tensor_or_none(value: Any) -> bool:
     return value is None or type(value) is Tensor
 
 
-def _no_dunder(name: str, owner: str) -> None:
-    """Python looks for `__array__`, `__torch_function__` and the like on everything; none of them reaches through."""
-    if name.startswith("__") and name.endswith("__"):
-        raise AttributeError(f"{owner} has no attribute {name}")
+def _refuse_own(name: str, prefix: str) -> None:
+    """Python looks for `__array__` and the like on everything, and half-made objects miss their own slots."""
+    if name.startswith(prefix) or (name.startswith("__") and name.endswith("__")):
+        raise AttributeError(f"no attribute {name}")

@@ -102,10 +102,11 @@ def select(value: Any, output: int | str | None, name: str) -> Tensor:
             value = value[output]
     except (KeyError, IndexError, TypeError, AttributeError):
         raise Fault("wrong", f"`{name}` returned a {type(value).__name__} without the part {output!r}") from None
-    if not isinstance(value, Tensor):
+    if not issubclass(type(value), Tensor):
         part = "" if output is None else f" as its part {output!r}"
         raise Fault("wrong", f"`{name}` returned a {type(value).__name__}{part} where a tensor was expected")
-    return value
+    with torch._C.DisableTorchFunctionSubclass(), torch.enable_grad():
+        return torch.Tensor.as_subclass(value, Tensor)  # keeps the graph, drops what a subclass overrides
 
 
 def _with_leaves(

@@ -30,13 +30,15 @@ class Objects:
 
     Args:
         snapshots: namespaces as they stood when a graded cell had run, by grade_id.
-        namespace: the notebook's namespace at its end; both are looked into at every request.
+        namespace: the notebook's namespace at its end. Looking into a namespace makes it the one that the notebook's
+            functions find their globals in, so a call first looks into the one its target came from.
     """
 
     def __init__(self, snapshots: Mapping[str, Mapping[str, Any]], namespace: Mapping[str, Any]) -> None:
         self._snapshots = snapshots
         self._namespace = namespace
-        self._live: dict[int, Any] = {}
+        self._live: dict[int, tuple[Any, str | None]] = {}  # an object and the scope it came from
+        self._scope: str | None = None  # of the request at hand
         # A reference outliving its sandbox must not mean another object in the next one.
         self._next = int.from_bytes(os.urandom(4), "little") << 20
         self._operations: dict[str, Callable[..., Any]] = {
@@ -74,12 +76,15 @@ class Objects:
         if len(self._live) >= LIVE_LIMIT:
             raise Fault("unsendable", f"more than {LIVE_LIMIT} objects were returned and are still in use")
         self._next += 1
-        self._live[self._next] = thing
+        self._live[self._next] = thing, self._scope
         module = issubclass(type(thing), nn.Module)
         return Ref(id=self._next, type=type_name(type(thing)), callable=callable(thing), module=module)
 
     def held(self, ref: Ref) -> Any:
         """The object behind a reference. Raises LookupError when it was released or belongs to another sandbox."""
+        return self._entry(ref)[0]
+
+    def _entry(self, ref: Ref) -> tuple[Any, str | None]:
         if ref.id not in self._live:
             raise LookupError(f"the object #{ref.id} ({ref.type}) is not held here any more")
         return self._live[ref.id]
@@ -239,14 +244,24 @@ class Objects:
     def _named(self, scope: str | None, name: str) -> Any:
         if scope is not None and scope not in self._snapshots:
             raise Fault("missing", f"`{name}` is not defined: cell `{scope}` is not in the notebook or never ran")
-        namespace = self._namespace if scope is None else self._snapshots[scope]
+        namespace = self._enter(scope)
         if name not in namespace:
             when = "at the end of the notebook" if scope is None else f"when cell `{scope}` ends"
             raise Fault("missing", f"`{name}` is not defined {when}")
         return namespace[name]
 
+    def _enter(self, scope: str | None) -> Mapping[str, Any]:
+        self._scope = scope
+        namespace = self._namespace if scope is None else self._snapshots[scope]
+        len(namespace)  # looks into it
+        return namespace
+
     def _target(self, target: Any) -> Any:
-        return self.held(target) if type(target) is Ref else self._named(target["scope"], target["name"])
+        if type(target) is not Ref:
+            return self._named(target["scope"], target["name"])
+        thing, scope = self._entry(target)
+        self._enter(scope)
+        return thing
 
     def _function(self, target: Any, method: str | None) -> Any:
         owner = self._target(target)

@@ -408,9 +408,30 @@ def test_recorders_report_what_they_saw_and_nothing_else_is_a_recorder() -> None
 
 def test_the_number_of_live_references_is_bounded() -> None:
     box = Box()
-    box.objects._live = dict.fromkeys(range(LIVE_LIMIT))
+    box.objects._live = dict.fromkeys(range(LIVE_LIMIT), (None, None))
     with pytest.raises(Fault, match="still in use"):
         box.objects.ref(object())
+
+
+def test_a_call_first_looks_into_the_scope_its_target_came_from() -> None:
+    looked = []
+
+    class Watched(dict[str, Any]):
+        def __init__(self, label: str, **names: Any) -> None:
+            super().__init__(**names)
+            self.label = label
+
+        def __len__(self) -> int:
+            looked.append(self.label)
+            return super().__len__()
+
+    objects = Objects({"a": Watched("a", net=Net())}, Watched("end", net=Net()))
+    early = objects.handle("resolve", {"scope": "a", "name": "net"})
+    inner = objects.handle("getattr", {"target": early, "name": "inner"})
+    objects.handle("resolve", {"scope": None, "name": "net"})
+    assert looked[-1] == "end"
+    objects.handle("getattr", {"target": inner, "name": "in_features"})  # an object found through one of that scope
+    assert looked[-1] == "a"
 
 
 def test_a_reference_of_one_worker_means_nothing_in_the_next() -> None:
@@ -520,7 +541,9 @@ class UnreadableError(Exception):
         raise RuntimeError
 
 
-@pytest.mark.parametrize("error", [UnreadableError(), SystemExit(0), KeyboardInterrupt(), GeneratorExit(), MemoryError()])
+@pytest.mark.parametrize(
+    "error", [UnreadableError(), SystemExit(0), KeyboardInterrupt(), GeneratorExit(), MemoryError()]
+)
 def test_whatever_the_student_raises_becomes_a_reply(error: BaseException) -> None:
     def f() -> None:
         raise error
