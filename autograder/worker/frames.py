@@ -11,6 +11,8 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
+import torch
+
 MESSAGE_LIMIT = 2000
 LINE_LIMIT = 200
 
@@ -21,7 +23,8 @@ _stored = linecache.cache
 _FRAMES = 10_000  # of a runaway recursion with a raised limit
 _NOT_STUDENTS = (
     *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-    str(Path(__file__).parent),
+    str(Path(torch.__file__).parent.parent),
+    str(Path(__file__).parent.parent),
     "<frozen ",
     "<string>",
     "<__array_function__",
@@ -72,7 +75,8 @@ def _place(name: str, line: int, function: str) -> str:
 def describe(error: BaseException) -> dict[str, Any]:
     """An exception as data: its type's name, its message (at most 2000 characters), the student's last frame."""
     try:
-        message = clean(str(error), MESSAGE_LIMIT)
+        text = error.msg if issubclass(type(error), SyntaxError) else error  # the place is said apart
+        message = clean(str(text), MESSAGE_LIMIT)
     except BaseException as second:  # a hostile __str__ may raise anything
         message = f"(its message could not be read: {clean(_name_of(type(second)))})"
     try:
