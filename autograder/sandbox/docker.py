@@ -1,0 +1,316 @@
+"""Sandboxes that are hardened containers: the boundary between student code and the grader.
+
+A container has no network, no writable place but two small tmpfs, no capability, no way to gain one, an allow-list of
+system calls, and caps on memory, processes, CPU, files and time. Its one link to the outside is a unix socket in a
+folder mounted read-only: the judge listens, accepts once, and unlinks it. Nothing is attached to its output, and the
+engine writes no log, so what it prints goes nowhere and costs nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.errors
+import docker.utils
+import requests
+
+from autograder.errors import Infrastructure, UserError
+from autograder.sandbox import Ending, Limits, SandboxKind, Usage, traces
+from autograder.sandbox.common import SPARE_SECONDS, LiveSandbox, WarmProvider
+from autograder.sandbox.endings import describe_exit
+
+Engine = Any  # a docker.APIClient, of which the type stubs leave out half
+SECCOMP = Path(__file__).with_name("seccomp.json")
+LABEL = "autograder.session"
+MOUNT = "/run/judge"  # where the folder of the socket appears inside
+UIDS = range(61184, 65520)  # systemd's range for users that own nothing
+PAUSE = 0.5
+
+NO_ENGINE = (
+    "no container engine answers at {where}: install one (`sudo apt-get install docker.io`), start it"
+    " (`sudo systemctl start docker`), or use `--sandbox process`"
+)
+
+
+# --- the engine ----------------------------------------------------------------------------------------------------
+
+
+def connect() -> Engine:
+    """A client of the engine DOCKER_HOST names, by default the local one. Raises UserError if none answers."""
+    settings = docker.utils.kwargs_from_env()
+    where = settings.get("base_url") or "unix:///var/run/docker.sock"
+    if not where.startswith(("unix://", "http+unix://")):
+        raise UserError(f"the engine at {where} is on another machine; sandboxes need one on this machine")
+    try:
+        return docker.APIClient(**settings, version="auto", timeout=120)
+    except docker.errors.DockerException as error:
+        if "Permission denied" in str(error):
+            message = f"you may not talk to the engine at {where}: `sudo usermod -aG docker $USER`, then log in again"
+            raise UserError(message) from None
+        raise UserError(NO_ENGINE.format(where=where)) from None
+
+
+def engine_socket() -> str:
+    """Path of the local engine's socket."""
+    where = docker.utils.kwargs_from_env().get("base_url") or ""
+    return str(where.split("://", 1)[1]) if "unix://" in where else "/var/run/docker.sock"
+
+
+@contextmanager
+def engine_errors() -> Iterator[None]:
+    """Turn the engine's troubles into a sentence and the command that helps."""
+    try:
+        yield
+    except docker.errors.ImageNotFound:
+        raise UserError("the sandbox image is not there; build it with `autograder image build`") from None
+    except docker.errors.APIError as error:
+        text = str(error.explanation or error)
+        if "no space left" in text:
+            advice = "the engine's disk is full; make room with `docker system prune`"
+        elif "could not select device driver" in text or "CDI" in text:
+            advice = "the engine cannot hand out a GPU: install the NVIDIA container toolkit, or leave `--gpus` out"
+        else:
+            advice = "the engine refused"
+        raise Infrastructure(f"{advice} ({text.strip()[:300]})") from None
+    except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+        message = f"the container engine stopped answering; `sudo systemctl restart docker` ({str(error)[:200]})"
+        raise Infrastructure(message) from None
+
+
+def container_config(
+    limits: Limits, *, image: str, uid: int, folder: Path, labels: dict[str, str], gpu: str | None = None
+) -> dict[str, Any]:
+    """The whole request for one container, as the engine's API takes it."""
+    mb = 1 << 20
+    memory = limits.memory_mb * mb
+    mounts = "rw,noexec,nosuid,nodev,mode=1777,nr_inodes={},size={}m"
+    lifetime = int(limits.wall_seconds + SPARE_SECONDS + limits.start_seconds)
+    caps = {
+        "nofile": (limits.open_files, limits.open_files),
+        "core": (0, 0),
+        "fsize": (limits.file_mb * mb, limits.file_mb * mb),
+        "cpu": (limits.cpu_cap, limits.cpu_cap + 5),  # SIGXCPU first: an exit code that tells the reason
+        "msgqueue": (0, 0),
+        "memlock": (64 << 10, 64 << 10),
+    }
+    environment = {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": "/tmp",
+        "USER": "student",
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",  # for what students start; the worker itself runs with -B
+        "MPLBACKEND": "agg",
+        "MPLCONFIGDIR": "/tmp/.matplotlib",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "TORCH_DEVICE_BACKEND_AUTOLOAD": "0",  # spares `import torch` the reading of every package's metadata
+    }
+    host: dict[str, Any] = {
+        "NetworkMode": "none",
+        "ReadonlyRootfs": True,
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges", f"seccomp={json.dumps(json.loads(SECCOMP.read_text()))}"],
+        "Memory": memory,
+        "MemorySwap": memory,
+        "PidsLimit": limits.pids,
+        "NanoCpus": int(limits.cpus * 1e9),
+        "OomScoreAdj": 500,  # should the host itself run out of memory, it is the sandbox that goes
+        "Ulimits": [{"Name": name, "Soft": soft, "Hard": hard} for name, (soft, hard) in caps.items()],
+        "IpcMode": "private",
+        "ShmSize": limits.shm_mb * mb,
+        "CgroupnsMode": "private",
+        "Init": True,
+        "LogConfig": {"Type": "none"},
+        "RestartPolicy": {"Name": "no"},
+        "Tmpfs": {
+            "/tmp": mounts.format(limits.tmp_files, limits.tmp_mb),
+            "/dev/shm": mounts.format(limits.tmp_files, limits.shm_mb),
+        },
+        "Mounts": [{"Type": "bind", "Source": str(folder), "Target": MOUNT, "ReadOnly": True}],
+    }
+    if gpu is not None:
+        host["DeviceRequests"] = [device_request(gpu)]
+    # `timeout` ends the container should everybody outside be dead; ending `timeout` ends the container as well.
+    python = ["python3", "-I", "-B", "/opt/worker", "--socket", f"{MOUNT}/socket"]
+    return {
+        "Image": image,
+        "Entrypoint": ["timeout", "--signal=KILL", str(lifetime)],
+        "Cmd": python,
+        "User": f"{uid}:{uid}",
+        "WorkingDir": "/tmp",
+        "Hostname": "sandbox",
+        "Env": [f"{name}={value}" for name, value in environment.items()],
+        "Labels": labels,
+        "NetworkDisabled": True,
+        "AttachStdin": False,
+        "AttachStdout": False,
+        "AttachStderr": False,
+        "OpenStdin": False,
+        "Tty": False,
+        "HostConfig": host,
+    }
+
+
+def device_request(gpu: str) -> dict[str, Any]:
+    """One GPU by its id, or by its CDI name (engines from 25 on)."""
+    if "=" in gpu:
+        return {"Driver": "cdi", "DeviceIDs": [gpu]}
+    return {"Driver": "nvidia", "DeviceIDs": [gpu], "Capabilities": [["gpu", "compute", "utility"]]}
+
+
+# --- one container -------------------------------------------------------------------------------------------------
+
+
+class DockerSandbox(LiveSandbox):
+    """A started container whose worker will connect, or has connected, to our socket."""
+
+    def __init__(self, provider: DockerProvider, container: str, listener: socket.socket, folder: Path) -> None:
+        super().__init__(provider.limits)
+        self._provider = provider
+        self._container = container
+        self._listener = listener
+        self._folder = folder
+
+    def is_running(self) -> bool:
+        return bool(self._provider.state(self._container)["Running"])
+
+    def _connect(self, deadline: float) -> socket.socket:
+        try:
+            while True:
+                self._listener.settimeout(PAUSE)
+                try:
+                    return self._listener.accept()[0]
+                except TimeoutError:
+                    if time.monotonic() > deadline:
+                        raise
+                    if not self.is_running():
+                        raise Infrastructure(f"the sandbox did not come up: {self._trouble()}") from None
+        finally:  # the one connection is made, or none will be
+            self._listener.close()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _trouble(self) -> str:
+        state = self._provider.state(self._container, wait=2)
+        told = f"{state['Status']}, exit code {state['ExitCode']} {state['Error']}".strip()
+        return f"the container is {told}; try `autograder image build --force`"
+
+    def _explain(self) -> Ending:
+        try:
+            state = self._provider.state(self._container, wait=5)
+        except Infrastructure:
+            return Ending("crash", None, "it was ended from outside")
+        if state["Running"]:
+            return Ending("crash", None, "it closed its connection to the grader")
+        return describe_exit(state["ExitCode"], self.limits, out_of_memory=state["OOMKilled"])
+
+    def _measure(self) -> Usage:
+        return read_usage(self._container)
+
+    def _end(self) -> None:
+        self._listener.close()
+        self._provider.in_background(self._provider.remove, self._container)
+
+
+def read_usage(container: str, root: Path = Path("/sys/fs/cgroup")) -> Usage:
+    """What a running container used, from the host's cgroup files: version 1, version 2 (cgroupfs or systemd)."""
+
+    def number(path: Path) -> float | None:
+        try:
+            text = path.read_text()
+            return float(dict(line.split() for line in text.splitlines())["usage_usec"] if " " in text else text)
+        except (OSError, ValueError, KeyError):
+            return None
+
+    for base in (root / "docker" / container, root / "system.slice" / f"docker-{container}.scope"):
+        cpu = number(base / "cpu.stat")
+        if cpu is not None:
+            peak = number(base / "memory.peak")
+            return Usage(cpu / 1e6, None if peak is None else peak / (1 << 20))
+    cpu = number(root / "cpuacct" / "docker" / container / "cpuacct.usage")
+    peak = number(root / "memory" / "docker" / container / "memory.max_usage_in_bytes")
+    return Usage(None if cpu is None else cpu / 1e9, None if peak is None else peak / (1 << 20))
+
+
+# --- the provider --------------------------------------------------------------------------------------------------
+
+
+class DockerProvider(WarmProvider[DockerSandbox]):
+    """Containers of one image, one after another."""
+
+    name: SandboxKind = "docker"
+
+    def __init__(self, limits: Limits, *, gpu: str | None = None, image: str | None = None) -> None:
+        from autograder.sandbox.image import current
+
+        super().__init__(limits, engine_socket())
+        self._gpu = gpu
+        self._client = connect()
+        with engine_errors():
+            self.image: str | None = current(self._client) if image is None else self._client.inspect_image(image)["Id"]
+        self._labels = {LABEL: traces.session(), "autograder.provider": self.token}
+
+    def state(self, container: str, wait: int = 0) -> dict[str, Any]:
+        """The container's state, once it ended or `wait` seconds passed."""
+        with engine_errors():
+            if wait:
+                with contextlib.suppress(requests.ReadTimeout, requests.ConnectionError):
+                    self._client.wait(container, timeout=wait)
+            state: dict[str, Any] = self._client.inspect_container(container)["State"]
+        return state
+
+    def remove(self, container: str) -> None:
+        """Kill and remove; somebody else may have done so."""
+        with contextlib.suppress(docker.errors.DockerException, requests.RequestException):
+            self._client.remove_container(container, force=True, v=True)
+
+    def _launch(self, number: int, folder: Path) -> DockerSandbox:
+        folder.chmod(0o755)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(folder / "socket"))
+        (folder / "socket").chmod(0o666)  # the user inside is another one; outside, the session's folder is closed
+        listener.listen(1)
+        uid = UIDS.start + (os.getpid() * 64 + number) % len(UIDS)  # an own user each: the kernel has caps per user
+        config = container_config(
+            self.limits, image=str(self.image), uid=uid, folder=folder, labels=self._labels, gpu=self._gpu
+        )
+        container = None
+        try:
+            with engine_errors():
+                name = f"autograder-{self.token}-{number}"
+                container = self._client.create_container_from_config(config, name)["Id"]
+                self._client.start(container)
+        except BaseException:
+            listener.close()
+            if container is not None:
+                self.remove(container)
+            raise
+        return DockerSandbox(self, container, listener, folder)
+
+    def _remove_all(self) -> None:
+        with contextlib.suppress(Infrastructure, UserError), engine_errors():
+            for row in self._client.containers(all=True, filters={"label": f"autograder.provider={self.token}"}):
+                self.remove(row["Id"])
+        self._client.close()
+
+
+def sweep(client: Engine) -> list[str]:
+    """Remove the containers of graders that no longer run; returns their names."""
+    removed = []
+    with engine_errors():
+        for row in client.containers(all=True, filters={"label": LABEL}):
+            if traces.is_dead(row["Labels"][LABEL]):
+                with contextlib.suppress(docker.errors.APIError):
+                    client.remove_container(row["Id"], force=True, v=True)
+                    removed.append(row["Names"][0].lstrip("/"))
+    return removed

@@ -1,0 +1,249 @@
+"""The image student code runs in: build it, find it, know when it is out of date. No image registry is needed.
+
+    wheelhouse (pip download, on this machine) + Dockerfile + worker → image, labelled with a hash of its ingredients
+
+The base is any Debian-like image (`python:3.11-slim`, a CUDA runtime). Where none is at hand, `bootstrap.base` makes
+one from the Debian mirror this machine's apt is configured with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker.errors
+
+from autograder.errors import Infrastructure, UserError
+from autograder.sandbox import WORKER, bootstrap
+from autograder.sandbox.docker import Engine, connect, engine_errors
+
+TAG = "autograder-sandbox:latest"
+HERE = Path(__file__).parent
+BASE = "python:3.11-slim"
+DEBIAN_PYTHON = {"bookworm": "3.11", "trixie": "3.13"}  # what apt installs into a base without Python
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Built:
+    """An image: its digest, and whether it was there already."""
+
+    digest: str
+    reused: bool
+
+
+def content(base: str) -> str:
+    """Hash over everything the image is made of; of the base, its name only."""
+    parts = hashlib.sha256(base.encode())
+    for path in [HERE / "Dockerfile", HERE / "requirements.txt", *sorted(WORKER.glob("*.py"))]:
+        parts.update(f"\0{path.name}\0".encode() + path.read_bytes())
+    return parts.hexdigest()
+
+
+def current(client: Engine, tag: str = TAG) -> str:
+    """Digest of the built image. Raises UserError if there is none or it is older than this program."""
+    try:
+        found = client.inspect_image(tag)
+    except docker.errors.ImageNotFound:
+        raise UserError("the sandbox image is not built yet; run `autograder image build`") from None
+    labels = found["Config"].get("Labels") or {}
+    if labels.get("autograder.content") != content(labels.get("autograder.base", "")):
+        raise UserError("the sandbox image is of another version; run `autograder image build`")
+    return str(found["Id"])
+
+
+def digest(tag: str = TAG) -> str | None:
+    """Digest of the image as it is, None if there is none."""
+    with connect() as client, engine_errors():
+        try:
+            return str(client.inspect_image(tag)["Id"])
+        except docker.errors.ImageNotFound:
+            return None
+
+
+def build(
+    base: str | None = None,
+    *,
+    tag: str = TAG,
+    force: bool = False,
+    pip_options: Sequence[str] = (),
+    progress: Progress = lambda line: None,
+) -> Built:
+    """Build the image, or find that it is there already.
+
+    Args:
+        base: image to build on; by default the one used last, one at hand, a bootstrapped one, or `python:3.11-slim`.
+        force: build even when nothing changed.
+        pip_options: passed to `pip download`, for instance `--index-url` of an index with CUDA wheels.
+        progress: called with each line worth showing.
+
+    Raises:
+        UserError: something is missing on this machine; the message has the command that fixes it.
+        Infrastructure: pip, apt or the engine failed; the message ends with what they said.
+    """
+    with connect() as client, engine_errors():
+        labels = _labels(client, tag)
+        last = labels.get("autograder.base")
+        if not force and last and base in (None, last) and labels.get("autograder.content") == content(last):
+            return Built(str(client.inspect_image(tag)["Id"]), reused=True)
+        base = base or _find_base(client, last, progress)
+        folder = _context(_python_of(client, base), pip_options, progress)
+        arguments = {"BASE": base, "CONTENT": content(base)}
+        progress(f"building {tag} on {base}")
+        tool = buildkit_client()
+        if tool is None:
+            _build_with_engine(client, folder, tag, arguments, progress)
+        else:
+            _build_with_client(tool, folder, tag, arguments, progress)
+        return Built(str(client.inspect_image(tag)["Id"]), reused=False)
+
+
+def buildkit_client() -> str | None:
+    """A docker command that can build with BuildKit: one up to 22, or a newer one with the buildx plugin."""
+    folders = [*os.environ.get("PATH", "").split(os.pathsep), "/usr/bin"]
+    for tool in dict.fromkeys(found for folder in folders if (found := shutil.which("docker", path=folder))):
+        version = subprocess.run([tool, "--version"], capture_output=True, text=True).stdout.split()
+        if len(version) > 2 and version[2].split(".")[0].isdigit() and int(version[2].split(".")[0]) < 23:
+            return tool
+        if subprocess.run([tool, "buildx", "version"], capture_output=True).returncode == 0:
+            return tool
+    return None
+
+
+def run(command: Sequence[str], what: str, progress: Progress, environment: dict[str, str] | None = None) -> None:
+    """Run a command, hand on its lines, and raise Infrastructure with the last of them if it fails."""
+    lines: list[str] = []
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        errors="replace",
+        env=os.environ | (environment or {}),
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            progress(line.rstrip())
+    if process.returncode:
+        tail = " / ".join([line for line in lines if line.strip()][-4:])
+        raise Infrastructure(f"{what} failed with exit code {process.returncode}: {tail[-600:]}")
+
+
+# --- the steps -----------------------------------------------------------------------------------------------------
+
+
+def _labels(client: Engine, tag: str) -> dict[str, str]:
+    try:
+        return client.inspect_image(tag)["Config"].get("Labels") or {}
+    except docker.errors.ImageNotFound:
+        return {}
+
+
+def _exists(client: Engine, name: str) -> bool:
+    try:
+        client.inspect_image(name)
+    except docker.errors.ImageNotFound:
+        return False
+    return True
+
+
+def _find_base(client: Engine, last: str | None, progress: Progress) -> str:
+    for name in (last, BASE, bootstrap.TAG):
+        if name and _exists(client, name):
+            return name
+    if bootstrap.is_possible():
+        bootstrap.base(client, progress)
+        return bootstrap.TAG
+    progress(f"pulling {BASE}")
+    try:
+        client.pull(*BASE.split(":"))
+    except docker.errors.APIError as error:
+        raise UserError(
+            f"{BASE} cannot be pulled ({str(error.explanation)[:100]}); name an image you have with `--base`, or"
+            " `sudo apt-get install debootstrap` and run this as root on a Debian machine"
+        ) from None
+    return BASE
+
+
+def _python_of(client: Engine, base: str) -> str:
+    """Version of the Python the base has, or will get from apt."""
+    if not _exists(client, base):
+        raise UserError(f"there is no image `{base}`; `docker pull {base}`, or name another with `--base`")
+    script = (
+        "python3 -c 'import sys; print(\"%d.%d\" % sys.version_info[:2])' || . /etc/os-release; echo $VERSION_CODENAME"
+    )
+    probe = client.create_container(base, entrypoint=["sh", "-c", script], command=[], network_disabled=True)
+    try:
+        client.start(probe)
+        client.wait(probe, timeout=60)
+        words = client.logs(probe, stdout=True, stderr=False).decode(errors="replace").split()
+    finally:
+        client.remove_container(probe, force=True)
+    version = words[0] if words else ""
+    version = DEBIAN_PYTHON.get(version, version)
+    if not version.startswith("3."):
+        raise UserError(
+            f"the image `{base}` has no python3, and is no Debian to install one from; choose another `--base`"
+        )
+    return version
+
+
+def _context(python: str, pip_options: Sequence[str], progress: Progress) -> Path:
+    """The folder the image is built from; wheels stay there between builds."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "autograder" / "image"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("Dockerfile", "requirements.txt"):
+        shutil.copy2(HERE / name, folder / name)
+    shutil.rmtree(folder / "worker", ignore_errors=True)
+    (folder / "worker").mkdir()
+    for path in sorted(WORKER.glob("*.py")):
+        shutil.copy2(path, folder / "worker" / path.name)
+    _wheels(folder / "wheelhouse", python, pip_options, progress)
+    return folder
+
+
+def _wheels(folder: Path, python: str, pip_options: Sequence[str], progress: Progress) -> None:
+    requirements = (HERE / "requirements.txt").read_bytes()
+    stamp = hashlib.sha256(repr((requirements, python, list(pip_options))).encode()).hexdigest()
+    if (folder / "stamp").exists() and (folder / "stamp").read_text() == stamp:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    command = [sys.executable, "-m", "pip", "download", "--dest", str(folder), "--only-binary=:all:"]
+    if python != "{}.{}".format(*sys.version_info):
+        machine = os.uname().machine
+        platforms = [f"manylinux_2_{minor}_{machine}" for minor in (28, 27, 24, 17)] + [f"manylinux2014_{machine}"]
+        command += ["--python-version", python, *(f"--platform={name}" for name in platforms)]
+    progress("downloading the packages student code may import")
+    if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True).returncode:
+        raise UserError(f"this Python has no pip; `{sys.executable} -m ensurepip`")
+    run([*command, *pip_options, "--requirement", str(HERE / "requirements.txt"), "pip"], "pip download", progress)
+    (folder / "stamp").write_text(stamp)
+
+
+def _build_with_client(tool: str, folder: Path, tag: str, arguments: dict[str, str], progress: Progress) -> None:
+    command = [tool, "build", "--network", "host", "--progress", "plain", "--tag", tag]
+    for name, value in arguments.items():
+        command += ["--build-arg", f"{name}={value}"]
+    run([*command, str(folder)], "building the image", progress, {"DOCKER_BUILDKIT": "1"})
+
+
+def _build_with_engine(client: Engine, folder: Path, tag: str, arguments: dict[str, str], progress: Progress) -> None:
+    """Without a suitable docker command: the engine's older builder, twice as slow."""
+    for part in client.build(
+        path=str(folder), tag=tag, buildargs=arguments, network_mode="host", rm=True, forcerm=True, decode=True
+    ):
+        if "error" in part:
+            raise Infrastructure(f"building the image failed: {str(part['error'])[-600:]}")
+        if line := str(part.get("stream", "")).rstrip():
+            progress(line)

@@ -1,0 +1,225 @@
+"""Sandboxes that are child processes: for machines without a container engine. Not a security boundary.
+
+Student code runs as the grader's own user and can read what that user can read. What holds: an empty environment, an
+own session, caps on CPU time, file size, descriptors and (by watching) memory, a working folder that is removed, and
+that nothing keeps running: processes are found by session, by descent and by the mark in their environment.
+What does not: the network, other folders, and a process that hides from all three.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+from autograder.sandbox import WORKER, Ending, Limits, SandboxKind, Usage, traces
+from autograder.sandbox.common import LiveSandbox, WarmProvider
+from autograder.sandbox.endings import describe_exit
+from autograder.sandbox.reaper import MARK, processes_of
+
+NO_BOUNDARY = (
+    "the process sandbox is not a security boundary: submissions can read your files and reach the network;"
+    " grade only code you trust, or install a container engine (`autograder doctor`)"
+)
+LOOK_EVERY = 0.05  # seconds between two looks at the memory in use
+SLACK_MB = 4096  # address space torch and threads reserve without using it
+PAGE = os.sysconf("SC_PAGESIZE")
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class SandboxWarning(UserWarning):
+    """Said once: where student code runs is no boundary."""
+
+
+class ProcessSandbox(LiveSandbox):
+    """A worker in a child process, watched by a thread."""
+
+    def __init__(self, provider: ProcessProvider, process: subprocess.Popen[bytes], ours: socket.socket, folder: Path):
+        super().__init__(provider.limits)
+        self.mark = environment(folder)[MARK]
+        self._provider = provider
+        self._process = process
+        self._ours = ours
+        self._folder = folder
+        self._out_of_memory = False
+        self._peak = 0
+        self._stopped = threading.Event()
+        threading.Thread(target=self._watch, name=f"memory of {process.pid}", daemon=True).start()
+
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def _connect(self, deadline: float) -> socket.socket:
+        return self._ours
+
+    def _trouble(self) -> str:
+        return self._explain().text
+
+    def _explain(self) -> Ending:
+        try:
+            code = self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            return Ending("crash", None, "it closed its connection to the grader")
+        return describe_exit(code if code >= 0 else 128 - code, self.limits, self._out_of_memory)
+
+    def _measure(self) -> Usage:
+        seconds = 0.0
+        family = relatives(self._process.pid)
+        for pid in family:
+            fields = stat(pid)
+            own = fields[11:15] if pid == self._process.pid else fields[11:13]  # the worker's: with children it awaited
+            seconds += sum(int(field) for field in own) / TICKS
+        return Usage(seconds if family else None, self._peak * PAGE / (1 << 20))
+
+    def _watch(self) -> None:
+        """Kill the worker when it and its descendants hold more memory of their own than they may."""
+        allowed = self.limits.memory_mb * (1 << 20) // PAGE
+        while not self._stopped.wait(LOOK_EVERY) and self.is_running():
+            held = sum(private_pages(pid) for pid in relatives(self._process.pid))
+            self._peak = max(self._peak, held)
+            if held > allowed:
+                self._out_of_memory = True
+                self.usage()
+                self._kill_all()
+
+    def _end(self) -> None:
+        self._stopped.set()
+        self._kill_all()
+        self._process.wait()
+        self._ours.close()
+        self._provider.in_background(shutil.rmtree, self._folder, True)
+
+    def _kill_all(self) -> None:
+        """Kill until a look finds nobody: a process may fork between the look and the blow."""
+        for _ in range(100):
+            found = {pid for pid in family_of(self._process.pid, self.mark) if traces.start_time(pid) is not None}
+            if not found:
+                return
+            for pid in found:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.002)
+
+
+class ProcessProvider(WarmProvider[ProcessSandbox]):
+    """Child processes of this one."""
+
+    name: SandboxKind = "process"
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(limits, engine=None)
+        warnings.warn(NO_BOUNDARY, SandboxWarning, stacklevel=3)
+        self._started: list[ProcessSandbox] = []
+
+    def _launch(self, number: int, folder: Path) -> ProcessSandbox:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-B", str(WORKER), "--fd", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd=folder,
+                env=environment(folder),
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        for kind, caps in rlimits(self.limits).items():
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(process.pid, kind, caps)
+        self._started = [sandbox for sandbox in self._started if sandbox.is_running()]
+        self._started.append(sandbox := ProcessSandbox(self, process, ours, folder))
+        return sandbox
+
+    def _remove_all(self) -> None:
+        for sandbox in self._started:
+            sandbox.kill()
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Everything the child's environment holds: nothing of ours, and the mark it is found by."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return threads | {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        "USER": "student",
+        "LANG": "C.UTF-8",
+        "MPLBACKEND": "agg",
+        "TORCH_DEVICE_BACKEND_AUTOLOAD": "0",
+        MARK: f"{traces.session()}.{folder.parent.name}.{folder.name}",
+    }
+
+
+def rlimits(limits: Limits) -> dict[int, tuple[int, int]]:
+    """Soft and hard caps of every process. Not RLIMIT_AS: torch reserves gigabytes it never touches."""
+    data = (limits.memory_mb + SLACK_MB) << 20
+    return {
+        resource.RLIMIT_CPU: (limits.cpu_cap, limits.cpu_cap + 5),
+        resource.RLIMIT_NOFILE: (limits.open_files, limits.open_files),
+        resource.RLIMIT_FSIZE: (limits.file_mb << 20, limits.file_mb << 20),
+        resource.RLIMIT_CORE: (0, 0),
+        resource.RLIMIT_DATA: (data, data),
+    }
+
+
+# --- looking at processes ------------------------------------------------------------------------------------------
+
+
+def stat(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat from the state on: [0] state, [1] parent, [3] session, [11:15] times; [] if gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rsplit(b")", 1)[1].decode().split()
+    except OSError:
+        return []
+
+
+def relatives(pid: int) -> list[int]:
+    """A process and its living descendants, as far as no link between them has died."""
+    found = [pid] if stat(pid) else []
+    for parent in found:  # grows while we walk it
+        for tasks in Path(f"/proc/{parent}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += [int(child) for child in tasks.read_text().split()]
+    return found
+
+
+def family_of(leader: int, mark: str) -> set[int]:
+    """Descendants of a session's leader, members of its session, and whoever carries its mark."""
+    members = {
+        int(path.name)
+        for path in Path("/proc").glob("[0-9]*")
+        if (fields := stat(int(path.name))) and int(fields[3]) == leader
+    }
+    return members | set(relatives(leader)) | set(processes_of(mark))
+
+
+def private_pages(pid: int) -> int:
+    """Pages a process holds for itself alone."""
+    try:
+        _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_text().split()
+    except (OSError, ValueError):
+        return 0
+    return int(resident) - int(shared)
+
+
+def sweep() -> list[str]:
+    """End the processes of graders that no longer run; returns them as "process 123"."""
+    ended = []
+    for pid in processes_of(""):
+        with contextlib.suppress(OSError):
+            for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                name, _, mark = entry.decode(errors="replace").partition("=")
+                if name == MARK and traces.is_dead(mark.split(".")[0]):
+                    os.kill(pid, signal.SIGKILL)
+                    ended.append(f"process {pid}")
+    return ended
