@@ -87,6 +87,23 @@ class AffineScore(nn.Module):
         return self.a * x + self.b
 
 
+class ReluMap(nn.Module):
+    """f(x)_i = max(0, Σ_j weight[i, j] x_j + bias_i) over flattened pixels, reshaped like x: weight (n, n), bias (n,).
+
+    Known: output i depends on exactly the pixels j with weight[i, j] ≠ 0. Where a unit is off its gradient is zero, so
+    one image may show nothing of what it depends on.
+    """
+
+    def __init__(self, weight: Any, bias: Any = 0.0) -> None:
+        super().__init__()
+        self.weight = _weight(weight)
+        self.bias = _weight(bias)
+
+    def forward(self, x: Tensor, *_: Any, **__: Any) -> Tensor:
+        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        return (x.flatten(1) @ weight.T + bias).relu().reshape(x.shape)  # (B, n) -> (B, *)
+
+
 class Recorder(nn.Module):
     """Remembers what it was called with and answers as `inner` does, or with zeros shaped like its first argument.
 
@@ -158,7 +175,8 @@ class Exploding(nn.Module):
 
 
 PROBES: dict[str, type[nn.Module]] = {
-    probe.__name__: probe for probe in (Constant, Linear, Quadratic, AffineScore, Recorder, TableConditional, Exploding)
+    probe.__name__: probe
+    for probe in (Constant, Linear, Quadratic, AffineScore, ReluMap, Recorder, TableConditional, Exploding)
 }
 
 

@@ -14,6 +14,7 @@ from autograder.worker.probes import (
     Linear,
     Quadratic,
     Recorder,
+    ReluMap,
     TableConditional,
     pixels_of,
     strong_table,
@@ -158,6 +159,15 @@ def test_exploding_networks_explode() -> None:
         Exploding("raise")(torch.ones(2))
     with pytest.raises(ValueError, match="'nan' or 'raise', got 'quietly'"):
         Exploding("quietly")
+
+
+def test_a_relu_map_depends_on_the_pixels_of_its_weights_and_shows_them_where_it_is_on() -> None:
+    weight = torch.tensor([[0.0, 1.0], [2.0, -1.0]], dtype=F64)
+    model = ReluMap(weight, torch.tensor([0.5, -1.0], dtype=F64))
+    on, off = torch.tensor([[[[1.0, 0.5]]]], dtype=F64), torch.tensor([[[[0.0, 0.5]]]], dtype=F64)
+    assert model(on).tolist() == [[[[1.0, 0.5]]]]
+    torch.testing.assert_close(slope(model, on), weight.sum(0).reshape(1, 1, 1, 2))
+    torch.testing.assert_close(slope(model, off), weight[0].reshape(1, 1, 1, 2))
 
 
 def test_every_probe_says_what_is_known_of_it() -> None:
