@@ -1,0 +1,238 @@
+"""Homework 1, public checks: what `check("...")` runs in the notebook.
+
+Each looks at one property, on a small example, in well under a second. The grader runs these and others of the same
+kind on inputs that are drawn anew for every submission.
+"""
+
+import math
+
+import pytest
+import torch
+
+from autograder.student import call, perturb, state_dict
+from autograder.vocabulary import (
+    assert_binary,
+    assert_causal,
+    assert_close,
+    assert_dtype,
+    assert_excess,
+    assert_finite,
+    assert_normalised,
+    assert_samples_follow,
+    assert_score,
+    assert_shape,
+    assert_unchanged_arguments,
+    conditional_log_probs,
+    draw_twice,
+    enumerate_binary,
+    log_likelihood_from_conditionals,
+)
+
+BARS_ENTROPY = 6.4960  # nats, 4 x 4, 5 % flips
+EVERY_2X2 = (1, 2, 2)
+# Logits of a table model of four pixels: pixel i owns 2^i entries, one for each past.
+TABLE = [0.5, 2.0, -2.0, 1.5, -2.5, -1.5, 2.5, 2.0, -1.0, -2.0, 1.0, -2.0, 1.0, 2.0, -1.0]
+
+
+def table_model(student):
+    """A network of four pixels with strong conditionals, and the probabilities of its 16 images."""
+    net = student.probe("TableConditional", torch.tensor(TABLE))
+    return net, log_likelihood_from_conditionals(net, enumerate_binary(EVERY_2X2)).exp()
+
+
+# Part 1
+
+
+@pytest.mark.graded("theory-entropy", points=0.25)
+def test_bars_of_side_two_sum_to_one(student):
+    """The probabilities of all 2 × 2 bar images sum to 1."""
+    what = "`bars_log_prob`"
+    values = assert_normalised(lambda x: student.bars_log_prob(x), EVERY_2X2, dtype=torch.float64, what=what)
+    everywhere = values.max() - values.min()
+    assert float(everywhere) > 0.1, "`bars_log_prob` gives every image the same probability; bars are more probable"
+
+
+@pytest.mark.graded("theory-receptive", points=0.2)
+def test_fields_of_the_smallest_stacks(student):
+    """One layer sees what the text says: 2 inputs for kernel 2, 4 pixels for a single type-A convolution."""
+    assert_close(student.wavenet_receptive_field(2, [1]), 2, "`wavenet_receptive_field(2, [1])`")
+    assert_close(student.pixelcnn_field_size(1), 4, "`pixelcnn_field_size(1)`")
+
+
+# Part 2
+
+
+@pytest.mark.graded("made-masks", points=0.25)
+def test_small_made_masks_form_a_strict_triangle(student, figures):
+    """For n = 4 and eight hidden units the product of the masks is full below the diagonal and zero elsewhere."""
+    masks = student.made_masks(4, (8,))
+    assert isinstance(masks, list | tuple), "`made_masks` should return a list of tensors"
+    assert len(masks) == 2, f"one hidden layer needs 2 masks, got {len(masks)}"
+    into, out = (assert_shape(m, s, "a mask").double() for m, s in zip(masks, [(8, 4), (4, 8)], strict=True))
+    for mask in (into, out):
+        assert_binary(mask, "a mask")
+    product = out @ into
+    figures.heatmap("Paths from input (column) to output (row)", {"your masks": product})
+    assert not product.triu().any(), "an output has a path from its own input or a later one"
+    assert bool((product + torch.ones(4, 4).triu() > 0).all()), "an output has no path from an input before it"
+
+
+@pytest.mark.graded("made-log-prob", points=0.2)
+def test_both_values_of_a_pixel_share_one(student):
+    """p(0) + p(1) = 1 for each pixel, a logit of 0 means one half, and logits of ±800 stay finite."""
+    logits = torch.tensor([[0.0, 1.5, -0.7], [3.0, 800.0, -800.0]], dtype=torch.float64)
+    one, zero = (student.bernoulli_log_prob(logits, torch.full_like(logits, value)) for value in (1.0, 0.0))
+    for value in (one, zero):
+        assert_finite(assert_shape(value, (2, 3), "`bernoulli_log_prob`"), "`bernoulli_log_prob`")
+    assert_close(one.exp() + zero.exp(), torch.ones_like(logits), "p(0) + p(1)")
+    assert_close(one[0, 0], -math.log(2), "`bernoulli_log_prob` of a 1 at logit 0")
+
+
+@pytest.mark.graded("made-sampling", points=0.25)
+def test_samples_of_four_pixels(student):
+    """4000 samples of a four-pixel model are float32 zeros and ones and follow its law."""
+    net, law = table_model(student)
+    samples = draw_twice(lambda n: student.made_sample(net, n, 4), 2000, (4,), "`made_sample`")
+    assert_dtype(samples, torch.float32, "`made_sample`")
+    assert_samples_follow(samples, law, what="the samples of `made_sample`")
+
+
+# Part 3
+
+
+@pytest.mark.graded("pixelcnn-mask", points=0.25)
+def test_masks_of_three_by_three(student, figures):
+    """Of a 3 × 3 kernel, type A keeps what comes before the centre, type B the centre too."""
+    masks = {kind: assert_shape(student.conv_mask(kind, 3), (3, 3), f"the type-{kind} mask") for kind in "AB"}
+    figures.heatmap("Kernel positions that are kept", {f"type {kind}": mask for kind, mask in masks.items()})
+    place = torch.arange(9)
+    for kind, before in (("A", place < 4), ("B", place <= 4)):
+        wrong = int((masks[kind].double().flatten() != before.double()).sum())
+        assert wrong == 0, f"the type-{kind} mask is wrong at {wrong} of 9 positions"
+
+
+@pytest.mark.graded("pixelcnn-log-prob", points=0.25)
+def test_coin_flips_have_one_bit_per_pixel(student):
+    """A network whose logits are zero: −16 ln 2 nats per 4 × 4 image, exactly 1 bit per pixel; your network's shape."""
+    net, x = student.probe("Constant", 0.0), (torch.arange(48) % 3 == 0).float().reshape(3, 1, 4, 4)
+    nats = 16 * math.log(2)
+    assert_close(student.image_log_prob(net, x), torch.full((3,), -nats), "`image_log_prob`", sizes={"pixels": 16})
+    assert_close(student.nll_loss(net, x), nats, "`nll_loss`", sizes={"pixels": 16, "images": 3})
+    assert_close(student.bits_per_pixel(net, x), 1.0, "`bits_per_pixel`", sizes={"pixels": 16, "images": 3})
+    assert_shape(student.PixelCNN(channels=4, n_layers=2, kernel_size=3)(x), (3, 1, 4, 4), "`PixelCNN(x)`")
+
+
+@pytest.mark.graded("pixelcnn-sampling", points=0.2)
+def test_images_of_four_pixels(student):
+    """4000 images of 2 × 2 pixels are float32 zeros and ones and follow the model's law."""
+    net, law = table_model(student)
+    samples = draw_twice(lambda n: student.sample_images(net, n, 2, 2), 2000, EVERY_2X2, "`sample_images`")
+    assert_dtype(samples, torch.float32, "`sample_images`")
+    assert_samples_follow(samples, law, what="the images of `sample_images`")
+
+
+@pytest.mark.graded("pixelcnn-complete", points=0.2)
+def test_known_pixels_stay(student, figures):
+    """Known pixels come back as they were, unknown ones as zeros and ones, and nothing is modified."""
+    net, _ = table_model(student)
+    x = enumerate_binary(EVERY_2X2)
+    known = torch.arange(64).reshape(16, 1, 2, 2) % 5 < 2
+    given = torch.where(known, x, -1.0)
+    result = assert_unchanged_arguments(student.complete_images, net, given, known, what="`complete_images`")
+    assert_binary(assert_shape(result, x.shape, "`complete_images`"), "`complete_images`")
+    figures.images("Completing images", {"known (grey: unknown)": torch.where(known, x, 0.5), "completed": result})
+    lost = int((result[known] != x[known]).sum())
+    assert lost == 0, f"{lost} of {int(known.sum())} known pixels were changed"
+
+
+@pytest.mark.graded("pixelcnn-field", points=0.15)
+def test_field_of_a_known_network(student, figures):
+    """A network in which each logit of a 3 × 4 image sees its left neighbour and the pixel above it."""
+    weight = torch.zeros(12, 12)
+    for i in range(12):
+        for j in ([i - 1] if i % 4 else []) + ([i - 4] if i >= 4 else []):
+            weight[i, j] = 1.0
+    net = student.probe("ReluMap", weight, torch.ones(12))
+    field = assert_shape(call(student.receptive_field, net, 3, 4, 1, 2, grad=True), (3, 4), "`receptive_field`")
+    assert_dtype(field, torch.bool, "`receptive_field`")
+    expected = weight[6].reshape(3, 4)
+    figures.heatmap("Receptive field of the logit at (1, 2)", {"measured": field.double(), "of the network": expected})
+    assert torch.equal(field, expected.bool()), f"{int((field != expected.bool()).sum())} of 12 pixels are wrong"
+
+
+# Part 4
+
+
+@pytest.mark.graded("transformer-mask", points=0.2)
+def test_three_queries_and_three_keys(student):
+    """Three queries on three keys: the first sees one key, the second two, the last all."""
+    mask = assert_shape(student.causal_mask(3, 3), (3, 3), "`causal_mask(3, 3)`")
+    assert_dtype(mask, torch.bool, "`causal_mask`")
+    assert mask.sum(1).tolist() == [1, 2, 3], f"the queries may attend to {mask.sum(1).tolist()} keys"
+    values = torch.arange(6.0).reshape(1, 1, 3, 2)
+    result = assert_shape(student.attention(torch.zeros(1, 1, 3, 2), values, values), (1, 1, 3, 2), "`attention`")
+    assert_close(result[0, 0, 0], values[0, 0, 0], "`attention` at the first position, which sees itself only")
+
+
+@pytest.mark.graded("transformer-log-prob", points=0.2)
+def test_start_token_comes_first(student):
+    """Tokens are START = 2 and then the pixels, moved by one; the model gives a logit per pixel."""
+    x = torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 1.0, 1.0]])
+    tokens = assert_shape(student.shift_right(x), (2, 4), "`shift_right`")
+    assert_dtype(tokens, torch.long, "`shift_right`")
+    assert tokens[:, 0].tolist() == [2, 2], "the first token should be START = 2"
+    assert torch.equal(tokens[:, 1:], x[:, :-1].long()), "the token at position i should be pixel i − 1"
+    logits = assert_shape(student.ImageTransformer(4, 8, 2, 1)(x), (2, 4), "`ImageTransformer(x)`")
+    assert_close(logits[0, 0], logits[1, 0], "the logit of pixel 0 for another image")
+
+
+@pytest.mark.graded("transformer-cache", points=0.25)
+def test_two_steps_agree_with_the_whole(student):
+    """Two tokens fed one by one give the first two logits of the model."""
+    model = student.ImageTransformer(3, 8, 2, 1)
+    perturb(model, 0.3, seed=1)
+    x = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 0.0]])
+    logits, past = model(x), None
+    for i, token in enumerate([torch.full((3,), 2), x[:, 0].long()]):
+        answer = student.transformer_step(model, token, past)
+        assert isinstance(answer, tuple | list), "a step should return (logits, past)"
+        assert len(answer) == 2, "a step should return (logits, past)"
+        step, past = answer
+        assert_close(step, logits[:, i], f"the logits of step {i}", atol=1e-4)
+    images = student.sample_cached(model, torch.full((5, 3), 0.5))
+    assert_binary(assert_shape(images, (5, 3), "`sample_cached`"), "`sample_cached`")
+
+
+# Part 5
+
+
+def assert_honest_network(trained, name, side):
+    """The trained network has the stated shape, is what `make_..._model()` builds, and does not leak."""
+    net, new = getattr(trained, name), state_dict(getattr(trained, f"make_{name}")())
+    shapes = ({key: tuple(value.shape) for key, value in state.items()} for state in (state_dict(net), new))
+    assert next(shapes) == next(shapes), f"`{name}` is another network than `make_{name}()` builds"
+    x = torch.zeros(2, 1, side, side)
+    assert_shape(net(x), x.shape, f"`{name}(x)`")
+    assert_causal(lambda x: net(x), (4, 1, side, side), dependence=0.0, what=f"`{name}`")
+    return net
+
+
+@pytest.mark.graded("train-bars", points=0.25, trains="bars")
+def test_bars_model_has_learned_something(student, rng):
+    """The trained network does not leak, and on fresh bars it is far better than independent pixels."""
+    net = assert_honest_network(student.trained("bars"), "bars_model", 4)
+    bars = (torch.rand(500, 4, generator=rng) < 0.5).float()
+    rows, columns = bars[:, :, None].expand(-1, 4, 4), bars[:, None, :].expand(-1, 4, 4)
+    x = torch.where(torch.rand(500, 1, 1, generator=rng) < 0.5, rows, columns)
+    x = torch.where(torch.rand(x.shape, generator=rng) < 0.05, 1 - x, x).unsqueeze(1)
+    nll = -conditional_log_probs(net(x), x).sum(1)
+    assert_excess(nll, BARS_ENTROPY, floor=4.0, target=3.5, what="the loss on fresh bars")
+
+
+@pytest.mark.graded("train-digits", points=0.2, trains="digits")
+def test_digits_model_has_learned_something(student):
+    """The trained network does not leak, and on held-out digits it is better than independent pixels."""
+    net = assert_honest_network(student.trained("digits"), "digits_model", 8)
+    x = student.digits_test
+    nll = -conditional_log_probs(net(x), x).sum(1)
+    assert_score(float(nll.mean()), 24.6, 23.0, "the loss on held-out digits", unit="nats")
