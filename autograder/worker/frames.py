@@ -75,8 +75,8 @@ def _place(name: str, line: int, function: str) -> str:
 def describe(error: BaseException) -> dict[str, Any]:
     """An exception as data: its type's name, its message (at most 2000 characters), the student's last frame."""
     try:
-        text = error.msg if issubclass(type(error), SyntaxError) else error  # the place is said apart
-        message = clean(str(text), MESSAGE_LIMIT)
+        syntax = issubclass(type(error), SyntaxError)
+        message = clean(str(getattr(error, "msg", error) if syntax else error), MESSAGE_LIMIT)  # the place is said apart
     except BaseException as second:  # a hostile __str__ may raise anything
         message = f"(its message could not be read: {clean(_name_of(type(second)))})"
     try:

@@ -60,7 +60,8 @@ class WorkerProcess:
         return reply["value"]
 
     def load(self, *cells: dict[str, Any] | str, files: dict[str, Any] | None = None, seed: int = 0) -> None:
-        self.value("load", cells=[as_cell(c, i) for i, c in enumerate(cells)], files=files or {}, seed=seed, device="cpu")
+        notebook = [as_cell(cell, position) for position, cell in enumerate(cells)]
+        self.value("load", cells=notebook, files=files or {}, seed=seed, device="cpu")
 
     def run(self, *cells: dict[str, Any] | str, files: dict[str, Any] | None = None) -> list[Any]:
         """Loads a notebook and runs all of its cells."""
