@@ -17,6 +17,7 @@ from nbformat import NotebookNode
 NOTEBOOK_BYTES = 32 << 20  # a notebook with many pictures has a few MB
 MAX_CELLS = 2000  # the longest homework has about 100
 KINDS = ("code", "markdown", "raw")
+PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 METADATA = {  # of every notebook the engine writes
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -110,7 +111,19 @@ def _cell(raw: object) -> dict[str, Any]:
     }
     if kind == "code":
         clean |= {"outputs": [], "execution_count": None}
+    elif pictures := _pictures(cell.get("attachments")):
+        clean["attachments"] = pictures
     return clean
+
+
+def _pictures(attachments: object) -> dict[str, dict[str, str]]:
+    """Pictures pasted into a text cell: name -> {type: base64}; everything else attached is dropped."""
+    found: dict[str, dict[str, str]] = {}
+    for name, bundle in attachments.items() if isinstance(attachments, dict) else ():
+        for kind, data in bundle.items() if isinstance(bundle, dict) else ():
+            if kind in PICTURES and isinstance(data, str) and re.fullmatch(r"[A-Za-z0-9+/=\s]*", data):
+                found[text(name)] = {kind: data}
+    return found
 
 
 def _metadata(raw: dict[str, Any]) -> dict[str, Any]:

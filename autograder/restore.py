@@ -56,9 +56,7 @@ class _Work:
         self._answered: set[int | None] = set()
         for index, position in enumerate(self.match):
             self._copies.setdefault(position, []).append(index)
-            source = self.submitted[index].source
-            blank = "" if position is None else self.template[position].source
-            self._filled.append(bool(source.strip()) and not same_text(source, blank))
+            self._filled.append(is_filled(self.submitted[index], None if position is None else self.template[position]))
             if self._filled[-1]:
                 self._answered.add(position)
 
@@ -102,6 +100,11 @@ def restore(submitted: NotebookNode, template: NotebookNode) -> Restored:
     _cap(cells, work.notes)
     manual = [position for position, role in enumerate(kinds) if role == "manual"]
     return Restored(cells, {ipynb.grade_id(template.cells[p]) or "": _answer(work, p) for p in manual}, work.notes)
+
+
+def is_filled(cell: NotebookNode, original: NotebookNode | None) -> bool:
+    """True if a cell says something that its template cell does not."""
+    return bool(cell.source.strip()) and (original is None or not same_text(cell.source, original.source))
 
 
 def _role(cell: NotebookNode) -> str:

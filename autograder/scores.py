@@ -9,10 +9,11 @@ from fractions import Fraction
 from pathlib import Path
 
 from autograder.assignment import Assignment
-from autograder.gradebook import StudentScore
+from autograder.course import Course
+from autograder.gradebook import Book, StudentScore
 from autograder.report import exact, write_atomically
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # the last four as typed in East Asia
 
 
 def total(score: StudentScore) -> Fraction:
@@ -20,37 +21,35 @@ def total(score: StudentScore) -> Fraction:
     return sum((exact(cell.points) for cell in score.cells.values()), Fraction(0))
 
 
-def write_scores(
-    path: Path,
-    assignment: Assignment,
-    scores: Sequence[StudentScore],
-    roster: Mapping[str, str],
-    statuses: Mapping[str, str] | None = None,
-) -> None:
-    """Write the table, whole or not at all.
+def write_scores(course: Course, assignments: Sequence[Assignment], statuses: Mapping[str, str] | None = None) -> Path:
+    """Write `scores.csv` of the course from its gradebook, whole or not at all, and return its path.
 
     Args:
-        scores: of the students who handed in, from the gradebook.
-        roster: id -> full name; whoever has no score is listed with an empty row.
+        assignments: whose cells become columns, called `<assignment>/<cell>`.
         statuses: overrides the column `status` of a student ("rejected: the file is empty").
+
+    Raises:
+        UserError: the gradebook cannot be read.
     """
-    by_student = {score.student: score for score in scores}
+    with Book(course.gradebook_url) as book:
+        found = [{score.student: score for score in book.read_scores(assignment)} for assignment in assignments]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(
-        ["student", "name", "total", "max", "status", "needs_manual", *(safe(cell) for cell in assignment.cells)]
-    )
-    for student in sorted({*roster, *by_student}):
-        score = by_student.get(student)
-        name = roster.get(student) or (score.name if score else "")
-        status = (statuses or {}).get(student) or _status(score)
-        waiting = [] if score is None else [key for key, cell in score.cells.items() if cell.needs_manual]
-        cells = [_points(score, key) for key in assignment.cells]
-        points = "" if score is None else f"{float(total(score)):g}"
-        writer.writerow(
-            [safe(student), safe(name), points, f"{assignment.points:g}", safe(status), safe(" ".join(waiting)), *cells]
-        )
-    write_atomically(path, buffer.getvalue())
+    columns = [f"{assignment.name}/{cell}" for assignment in assignments for cell in assignment.cells]
+    writer.writerow(["student", "name", "total", "max", "status", "needs_manual", *map(safe, columns)])
+    highest = float(sum((exact(assignment.points) for assignment in assignments), Fraction(0)))
+    for student in sorted({*course.roster, *(student for scores in found for student in scores)}):
+        scores = [by_student.get(student) for by_student in found]
+        handed_in = [score for score in scores if score is not None]
+        name = course.roster.get(student) or next((score.name for score in handed_in), "")
+        status = (statuses or {}).get(student) or _status(handed_in)
+        waiting = [key for score in handed_in for key, cell in score.cells.items() if cell.needs_manual]
+        points = f"{float(sum(map(total, handed_in), Fraction(0))):g}" if handed_in else ""
+        cells = [_points(score, key) for a, score in zip(assignments, scores, strict=True) for key in a.cells]
+        row = [safe(student), safe(name), points, f"{highest:g}", safe(status), safe(" ".join(waiting)), *cells]
+        writer.writerow(row)
+    write_atomically(course.scores_path, buffer.getvalue())
+    return course.scores_path
 
 
 def safe(text: str) -> str:
@@ -58,10 +57,11 @@ def safe(text: str) -> str:
     return f"'{text}" if text.lstrip(" \u00a0\ufeff").startswith(FORMULA) or text.startswith(FORMULA) else text
 
 
-def _status(score: StudentScore | None) -> str:
-    if score is None:
+def _status(scores: Sequence[StudentScore]) -> str:
+    if not scores:
         return "nothing handed in"
-    return "waits for a human" if any(cell.needs_manual for cell in score.cells.values()) else "graded"
+    waits = any(cell.needs_manual for score in scores for cell in score.cells.values())
+    return "waits for a human" if waits else "graded"
 
 
 def _points(score: StudentScore | None, cell: str) -> str:
