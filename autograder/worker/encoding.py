@@ -31,13 +31,13 @@ _view, _numpy = _Base.view, _Base.numpy
 _Dtype, _Device, _strided, _uint8 = torch.dtype, torch.device, torch.strided, torch.uint8
 _no_subclass, _no_dispatch = torch._C.DisableTorchFunction, torch._C._DisableTorchDispatch
 _ndarray, _generic, _np_uint8 = np.ndarray, np.generic, np.uint8
-_np_shape, _np_dtype, _np_kind = (
+_np_shape, _np_dtype, _np_number_dtype = (
     getattr(np.ndarray, "shape").__get__,  # noqa: B009 (a descriptor, which type checkers take for the value)
     getattr(np.ndarray, "dtype").__get__,  # noqa: B009
     getattr(np.generic, "dtype").__get__,  # noqa: B009
 )
 _np_view, _np_astype, _np_item, _np_max = np.ndarray.view, np.ndarray.astype, np.generic.item, np.ndarray.max
-_np_reshape, _np_contiguous = np.ndarray.reshape, np.ascontiguousarray
+_np_reshape, _np_contiguous, _np_array = np.ndarray.reshape, np.ascontiguousarray, np.array
 _type_name = type.__dict__["__name__"].__get__
 _to_json = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -126,11 +126,11 @@ class _Encoder:
         return key
 
     def number(self, v: Any) -> Any:
-        if _np_kind(v).kind == "c":
-            return self.array(_np_contiguous(v))
-        item = _np_item(v) if _np_kind(v).kind in "biufU" else None
+        item = _np_item(v) if _np_number_dtype(v).kind in "biufcU" else None
         if type(item) in (bool, int, float, str):
             return item if type(item) is bool else self.scalar(item, type(item))
+        if type(item) is complex:
+            return self.array(_np_array(item, _np_number_dtype(v)))
         refuse(f"an object of type {type_name(type(v))}")
 
     def tensor(self, v: Any) -> dict[str, int]:

@@ -76,7 +76,7 @@ def describe(error: BaseException) -> dict[str, Any]:
     """An exception as data: its type's name, its message (at most 2000 characters), the student's last frame."""
     try:
         syntax = issubclass(type(error), SyntaxError)
-        message = clean(str(getattr(error, "msg", error) if syntax else error), MESSAGE_LIMIT)  # the place is said apart
+        message = clean(str(getattr(error, "msg", error) if syntax else error), MESSAGE_LIMIT)  # place apart
     except BaseException as second:  # a hostile __str__ may raise anything
         message = f"(its message could not be read: {clean(_name_of(type(second)))})"
     try:
