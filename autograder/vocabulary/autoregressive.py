@@ -17,7 +17,7 @@ from torch import Tensor
 
 from autograder.errors import Wrong
 from autograder.vocabulary.orders import Order, allowed_pairs, by_position, grid_of, name_of
-from autograder.vocabulary.tensors import argmax_index, as_double, as_tensor, assert_finite
+from autograder.vocabulary.tensors import argmax_index, as_double, as_tensor, assert_finite, first_index
 
 Values = Literal["binary", "real"]
 Dependence = float | Literal["neighbours"]
@@ -205,7 +205,7 @@ def _assert_share(matrix: Tensor, shape: Sequence[int], order: Order, strict: bo
     present = int(((matrix > 0) & allowed).sum())
     if present >= share * int(allowed.sum()):
         return
-    i, j = argmax_index(allowed & ~(matrix > 0))
+    i, j = first_index(allowed & ~(matrix > 0))
     raise Wrong(
         f"{what} depends on too little: {present} of the {int(allowed.sum())} dependences that {_order_name(order)} "
         f"allows are present, at least {math.ceil(share * int(allowed.sum()))} are needed; "
@@ -238,7 +238,8 @@ def _order_hint(matrix: Tensor, shape: Sequence[int], order: Order, strict: bool
 
     if strict and fits(order, own=True):
         return "everything else is causal: only the own position is visible, as under a type-B mask in the first layer"
-    others: list[Literal["raster", "column-major", "reverse raster"]] = ["raster", "column-major", "reverse raster"]
+    others: list[Literal["raster", "column-major", "reverse raster"]] = ["raster", "reverse raster"]
+    others += ["column-major"] if len(grid_of(shape)) == 2 else []
     names = [o for o in others if o != order and fits(o, own=not strict)]
     return f"the dependence is causal in {names[0]} order instead" if len(names) == 1 else None
 

@@ -138,7 +138,7 @@ def assert_close(
     nan = torch.isnan(a) & ~torch.isnan(b)
     if nan.any():
         raise Wrong(f"{what} holds NaN in {int(nan.sum())} of {a.numel()} places{_at(first_index(nan))}")
-    error = torch.where(a == b, torch.zeros_like(b), (a - b).abs()).nan_to_num(nan=math.inf, posinf=math.inf)
+    error = torch.where(a == b, torch.zeros_like(b.abs()), (a - b).abs()).nan_to_num(nan=math.inf, posinf=math.inf)
     index = argmax_index(error - (tolerance.atol + tolerance.rtol * b.abs()).nan_to_num(posinf=0.0))
     size = float(b[torch.isfinite(b)].abs().mean()) if torch.isfinite(b).any() else math.nan
     wrong = int((~_within(a, b, tolerance)).sum())
@@ -147,7 +147,7 @@ def assert_close(
         f"{what} is off by {float(error[index]):.3g}{_at(index)}{share} "
         f"(typical size {size:.3g}, accepted error {tolerance.atol + tolerance.rtol * float(b[index].abs()):.1g})",
         hint=hint,
-        detail=f"got {float(a[index])!r}, expected {float(b[index])!r} at {index}; all: {b.flatten()[:64].tolist()}",
+        detail=f"got {a[index].item()!r}, expected {b[index].item()!r} at {index}; all: {b.flatten()[:64].tolist()}",
     )
 
 
@@ -158,7 +158,7 @@ def agree(a: Tensor, b: Tensor, tolerance: Tolerance) -> bool:
 
 def _within(a: Tensor, b: Tensor, tolerance: Tolerance) -> Tensor:
     near = (a - b).abs() <= tolerance.atol + tolerance.rtol * b.abs()
-    return (near & torch.isfinite(b)) | (a == b)
+    return (near & torch.isfinite(a) & torch.isfinite(b)) | (a == b)
 
 
 def as_double(tensor: Tensor) -> Tensor:
