@@ -6,12 +6,20 @@ wrong variant must lose points in exactly the cells it breaks, a cheat must earn
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
 
-from autograder.classroom import Trouble
+from autograder.assignment import load_assignment
+from autograder.classroom import Trouble, run_jobs
+from autograder.errors import UserError
+from autograder.grade import Job, grade_repeatedly
 from autograder.report import CheckResult, Report
-from autograder.variants import Variant
+from autograder.sandbox import choose, sweep
+from autograder.variants import Variant, load_variants
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,7 @@ class Audit:
 
     cells: Sequence[str]  # automatic cells, in order
     variants: Sequence[Variant]
+    whole: bool = True  # all variants were graded, so a check that failed none can not fail
     reports: dict[str, list[Report]] = field(default_factory=dict)  # variant -> one report per seed
     troubles: list[Finding] = field(default_factory=list)
 
@@ -64,7 +73,7 @@ class Audit:
         return found + [
             Finding("all", f"the check `{quality.check}` of `{quality.cell}` failed no wrong variant: it can not fail")
             for quality in self.checks
-            if quality.could and not quality.killed
+            if self.whole and not quality.killed
         ]
 
     @property
@@ -87,6 +96,55 @@ class Audit:
                 CheckQuality(check, cell, len(failed & wrong), len(broken), tuple(sorted(changing)), slowest)
             )
         return sorted(qualities, key=lambda quality: self.cells.index(quality.cell))
+
+
+def run_audit(
+    name: str,
+    assignments: Path,
+    solutions: Path,
+    *,
+    seeds: int,
+    jobs: int | None = None,
+    sandbox: Literal["auto", "docker", "process"] = "auto",
+    only: Sequence[str] | None = None,
+    retrain: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> Audit:
+    """Grade every variant of a homework, its checks once per seed.
+
+    Args:
+        retrain: run the notebook anew for every seed, training included, instead of the checks alone.
+        say: told one line per graded variant.
+
+    Raises:
+        UserError: the assignment or its list of variants is broken.
+    """
+    assignment = load_assignment(name, assignments, solutions)
+    folder = solutions / name
+    variants = load_variants(folder / f"{name}.py", folder / "variants.yaml", solutions / "cheats")
+    if only:
+        unknown = set(only) - {variant.name for variant in variants}
+        if unknown:
+            raise UserError(f"there is no variant called {', '.join(sorted(unknown))}.")
+        variants = [variant for variant in variants if variant.name in only]
+    kind = choose(sandbox)
+    if kind != "docker":
+        variants = [variant for variant in variants if not variant.harmful]
+    audit = Audit(assignment.automatic, variants, whole=not only)
+    by_name = {variant.name: variant for variant in variants}
+    rounds = [[seed] for seed in range(seeds)] if retrain else [list(range(seeds))]
+    for batch in rounds:
+        queue = [
+            Job(name, assignments.resolve(), solutions.resolve(), variant.submission, kind) for variant in variants
+        ]
+        workers = jobs or len(os.sched_getaffinity(0))
+        for job, result in run_jobs(queue, workers, partial(grade_repeatedly, seeds=batch)):
+            variant = by_name[job.submission.student]
+            audit.add(variant, result)
+            points = "not graded" if isinstance(result, Trouble) else f"{result[-1].earned:g} points"
+            say(f"{variant.name:36}{variant.kind:10}{points}")
+    sweep()
+    return audit
 
 
 def lost_cells(report: Report) -> frozenset[str]:

@@ -55,7 +55,7 @@ def for_humans(
             anchor = position
         else:
             followers.setdefault(anchor, []).append(submitted.cells[index])
-    cells: list[NotebookNode] = list(map(_own, followers.get(-1, [])))
+    cells: list[dict[str, Any]] = list(map(_own, followers.get(-1, [])))
     for position, original in enumerate(template.cells):
         copies = [submitted.cells[index] for index, found in enumerate(match) if found == position]
         if ipynb.grade_id(original) or not copies:
@@ -95,11 +95,11 @@ def _cell(
         cell.source = "\n\n".join(answered) if answered else original.source
     elif marks.get("grade") and name is not None:
         said = "".join(map(_line, (check for check in report.checks if check.cell == name)))
-        cell["outputs"] = [NotebookNode(output_type="stream", name="stdout", text=said)] if said else []
+        cell["outputs"] = [{"output_type": "stream", "name": "stdout", "text": said}] if said else []
     return cell
 
 
-def _own(cell: NotebookNode) -> NotebookNode:
+def _own(cell: NotebookNode) -> dict[str, Any]:
     kind = "code" if cell.cell_type == "code" else "markdown"
     own: dict[str, Any] = {"cell_type": kind, "metadata": {}, "id": ""}
     if kind == "code":
@@ -108,7 +108,7 @@ def _own(cell: NotebookNode) -> NotebookNode:
         own["source"] = disarm(cell.source)
         if cell.get("attachments"):
             own["attachments"] = cell["attachments"]
-    return NotebookNode(own)
+    return own
 
 
 def _line(check: CheckResult) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from autograder.errors import AutograderError, UserError
-from autograder.grade import Job, close_providers, grade
+from autograder.grade import Job, close_providers
 
 ATTEMPTS = 2  # a judge process that dies takes its job along once; a second death is reported
 
@@ -33,7 +33,7 @@ R = TypeVar("R")
 def run_jobs(
     jobs: Sequence[Job],
     workers: int,
-    work: Callable[[Job], R] = grade,
+    work: Callable[[Job], R],
     started: Callable[[str], None] = lambda student: None,
 ) -> Iterator[tuple[Job, R | Trouble]]:
     """Do every job, `workers` at a time, and yield each with its result as soon as it is there.
@@ -75,12 +75,14 @@ def run_jobs(
                             again += [p for p in lost if attempts[p] < ATTEMPTS]
                             for p in lost:
                                 if attempts[p] >= ATTEMPTS:
-                                    yield queue[p], Trouble(queue[p].submission.student, "the judge's process died; grade again")
+                                    sentence = "the judge's process died; grade again"
+                                    yield queue[p], Trouble(queue[p].submission.student, sentence)
                             raise
                         except AutograderError as error:
                             yield queue[position], Trouble(student, str(error))
                         except Exception as error:
-                            yield queue[position], Trouble(student, f"the grader stumbled ({type(error).__name__}: {error})")
+                            sentence = f"the grader stumbled ({type(error).__name__}: {error})"
+                            yield queue[position], Trouble(student, sentence)
             except BrokenProcessPool:
                 waiting = again + waiting
             except BaseException:

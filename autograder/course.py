@@ -132,11 +132,8 @@ class Course:
     def report_path(self, assignment: str, student: str) -> Path:
         return self.root / "reports" / assignment / f"{student}.json"
 
-    def feedback_path(self, assignment: str, student: str) -> Path:
-        return self.root / "feedback" / assignment / f"{student}.html"
-
-    def class_page_path(self, assignment: str) -> Path:
-        return self.root / "feedback" / assignment / "_class.html"  # no student id starts with an underscore
+    def feedback_dir(self, assignment: str) -> Path:
+        return self.root / "feedback" / assignment
 
     def autograded_path(self, assignment: str, student: str) -> Path:
         return self.autograded_dir / student / assignment / f"{assignment}.ipynb"

@@ -23,11 +23,11 @@ class UserError(AutograderError):
     """A sentence for the person at the keyboard: what was wrong, where, what to do."""
 
 
-class Infrastructure(AutograderError):
+class Infrastructure(AutograderError):  # noqa: N818 (the name of the outcome)
     """The machine, not the submission, failed; the submission is queued again and loses nothing."""
 
 
-class StudentFault(AutograderError):
+class StudentFault(AutograderError):  # noqa: N818 (no error of the program)
     """The submission failed a check.
 
     Args:

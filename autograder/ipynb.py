@@ -61,13 +61,13 @@ def parse(data: bytes) -> tuple[NotebookNode, list[str]]:
 def as_notebook(cells: list[dict[str, Any]]) -> NotebookNode:
     """A notebook of these cells with the engine's own metadata."""
     document = {"nbformat": 4, "nbformat_minor": 5, "metadata": METADATA, "cells": cells}
-    notebook: NotebookNode = nbformat.from_dict(document)  # type: ignore[no-untyped-call]  # nbformat has no types
+    notebook: NotebookNode = nbformat.from_dict(document)
     return notebook
 
 
 def to_text(notebook: NotebookNode) -> str:
     """The file's content: the same notebook always gives the same bytes."""
-    return str(nbformat.writes(notebook, version=nbformat.NO_CONVERT)) + "\n"  # type: ignore[no-untyped-call]
+    return str(nbformat.writes(notebook, version=nbformat.NO_CONVERT)) + "\n"
 
 
 def text(value: object) -> str:

@@ -6,7 +6,7 @@ import os
 import tempfile
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,7 +30,7 @@ class Figure(Model):
 
     title: str
     kind: Literal["images", "heatmap", "curve", "points"]
-    panels: dict[str, list]  # panel title -> nested lists of finite floats
+    panels: dict[str, list[Any]]  # panel title -> nested lists of finite floats
 
 
 class CheckResult(Model):
@@ -138,8 +138,8 @@ def write_atomically(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -42,6 +42,7 @@ class Bench:
         files: names submitted beside the notebook.
         limit: bounds the time of one check, given its seconds or None for the default.
         only: run the checks of this cell alone.
+        skip: names of checks that are left out.
     """
 
     channel: Channel
@@ -50,9 +51,10 @@ class Bench:
     files: frozenset[str]
     limit: Callable[[float | None], AbstractContextManager[None]]
     only: str | None = None
+    skip: frozenset[str] = frozenset()
 
 
-@dataclass
+@dataclass(frozen=True)
 class CheckFile:
     path: Path
     public: bool
@@ -110,7 +112,8 @@ class _Judge:
         if len(graded) < len(items):
             stray = next(item for item in items if item not in graded)
             self.trouble.append(f"{stray.nodeid} has no `graded` marker, so its points belong to no cell")
-        items[:] = [item for item in graded if self.bench.only in (None, _cell(item))]
+        wanted = [item for item in graded if self.bench.only in (None, _cell(item))]
+        items[:] = [item for item in wanted if getattr(item, "originalname", item.name) not in self.bench.skip]
 
     @pytest.fixture
     def student(self, request: pytest.FixtureRequest) -> Student:

@@ -19,7 +19,7 @@ import torch
 from autograder.errors import Infrastructure, StudentFault
 from autograder.report import CellRun
 from autograder.sandbox import Provider, Sandbox
-from autograder.student import value_of
+from autograder.student import MissingName, value_of
 from autograder.worker.wire import Caps, Truncated, WireError, receive, send
 
 # Small enough that a flood is refused early, large enough for a few thousand images.
@@ -105,7 +105,10 @@ class Session:
         self._check_deadline += time.monotonic() - begin  # a replay is not the check's time
         if op in ("train", "checkpoint"):
             return self._train(op, fields)
-        return value_of(self._exchange(op, fields, self._check_deadline, "this check"))
+        try:
+            return value_of(self._exchange(op, fields, self._check_deadline, "this check"))
+        except MissingName as fault:
+            raise self._explained(fault, fields.get("scope")) from None
 
     def close(self) -> None:
         """End the sandbox; the session can not be used afterwards."""
@@ -156,6 +159,19 @@ class Session:
                 {"index": number, "status": status, "seconds": time.monotonic() - begin, "error": fault.message}
             )
             return False
+
+    def _explained(self, fault: MissingName, scope: object) -> StudentFault:
+        """Why a name is missing: the last cell of its task that failed, if one did."""
+        ends = [i for i, cell in enumerate(self.cells) if cell["grade_id"] is not None]
+        end = next((i for i in ends if self.cells[i]["grade_id"] == scope), len(self.cells))
+        begin = max((i for i in ends if i < end), default=-1)
+        failed = [i for i in range(begin + 1, end) if i in self.runs and self.runs[i].error is not None]
+        if not failed or fault.where is not None:
+            return fault
+        run, fatal = self.runs[failed[-1]], self._fatal.get(failed[-1])
+        if fatal is not None:
+            return StudentFault(f"{fault.message}; {fatal.message}", reason=fatal.reason)
+        return MissingName(f"{fault.message}; cell {run.index} failed with {run.error}")
 
     def _train(self, op: str, fields: dict[str, object]) -> Any:
         task = str(fields["task"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +98,26 @@ def _where(notebook: NotebookNode) -> str:
         ):
             return f"cell {number} ({cell.source.splitlines()[0][:60]!r}): "
     return ""
+
+
+def with_cells(notebook: NotebookNode, cells: Sequence[NotebookNode]) -> NotebookNode:
+    """The same notebook with other cells."""
+    return _node({**notebook, "cells": list(cells)})
+
+
+def code_cell(source: str, identifier: str) -> NotebookNode:
+    """A code cell as a student adds one."""
+    outputs: list[object] = []
+    known = {"id": identifier, "cell_type": "code", "source": source}
+    return _node({**known, "metadata": {}, "outputs": outputs, "execution_count": None})
+
+
+def replaced(cell: NotebookNode, source: str) -> NotebookNode:
+    """The same cell with another text."""
+    return _node({**cell, "source": source})
+
+
+def _node(value: dict[str, object]) -> NotebookNode:
+    made = nbformat.from_dict(value)  # type: ignore[no-untyped-call]
+    assert isinstance(made, NotebookNode)
+    return made

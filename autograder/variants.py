@@ -1,8 +1,8 @@
 """Variants of a solution: what the audit grades to see whether an assignment is fair and sharp.
 
-`solutions/hwN/variants.yaml` lists differently written right answers, wrong answers with the cells each must lose, and
-cheats. A variant is a small edit of the solution's cells, or whole cells. Cheats that fit every homework live as scripts
-in `solutions/cheats/`: their code runs in the blank template's first cell.
+`solutions/hwN/variants.yaml` lists differently written right answers, wrong answers with the cells each must lose,
+and cheats. A variant is a small edit of the solution's cells, or whole cells. Cheats that fit every homework live as
+scripts in `solutions/cheats/`: their code runs in the blank template's first cell.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Literal
 
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell
 from pydantic import Field
 
 from autograder import ipynb
 from autograder.collect import Submission
 from autograder.errors import UserError
-from autograder.template import build_template, read_solution, template_text
+from autograder.template import build_template, code_cell, read_solution, replaced, with_cells
 from autograder.yamlfile import StrictModel, load_yaml
 
 Kind = Literal["solution", "right", "wrong", "blank", "cheat"]
@@ -41,9 +40,9 @@ class VariantConfig(StrictModel):
     name: str
     kind: Literal["right", "wrong", "cheat"]
     why: str  # one sentence: what a student does
-    edits: list[Edit] = []
-    cells: dict[str, str] = {}  # grade_id -> whole source
-    loses: list[str] = []  # of a wrong variant: the cells that lose points, and no others do
+    edits: list[Edit] = Field(default=[])
+    cells: dict[str, str] = Field(default={})  # grade_id -> whole source
+    loses: list[str] = Field(default=[])  # of a wrong variant: the cells that lose points, and no others do
     earns: float = 0  # of a cheat: what its honest part is worth
     base: Literal["solution", "blank"] = "solution"
 
@@ -106,8 +105,7 @@ def shared_cheats(folder: Path, template: NotebookNode) -> Iterator[Variant]:
             for target in node.targets
             if isinstance(target, ast.Name) and target.id in ("HARMFUL", "SECONDS")
         }
-        notebook = template.copy()
-        notebook["cells"] = [new_code_cell(source, id="cheat"), *template.cells]
+        notebook = with_cells(template, [code_cell(source, "cheat"), *template.cells])
         yield Variant(
             name=path.stem.replace("_", "-"),
             kind="cheat",
@@ -128,15 +126,17 @@ def _edited(base: NotebookNode, config: VariantConfig, path: Path) -> NotebookNo
         source = sources.get(edit.cell, cells[edit.cell].source)
         count = source.count(edit.find)
         if count != 1:
-            raise UserError(f"{path}: `{config.name}` looks for {edit.find!r} in `{edit.cell}`; it is there {count} times.")
+            where = f"{path}: `{config.name}` looks for {edit.find!r} in `{edit.cell}`"
+            raise UserError(f"{where}; it is there {count} times.")
         sources[edit.cell] = source.replace(edit.find, edit.replace)
-    notebook = base.copy()
-    notebook["cells"] = [
-        cell | {"source": sources.get(str(ipynb.nbgrader_metadata(cell).get("grade_id")), cell.source)}
-        for cell in base.cells
-    ]
-    return notebook
+    return with_cells(
+        base,
+        [
+            replaced(cell, sources.get(str(ipynb.nbgrader_metadata(cell).get("grade_id")), cell.source))
+            for cell in base.cells
+        ],
+    )
 
 
 def _submission(name: str, notebook: NotebookNode) -> Submission:
-    return Submission.of(re.sub(r"[^A-Za-z0-9_-]", "-", name), template_text(notebook).encode())
+    return Submission.of(re.sub(r"[^A-Za-z0-9_-]", "-", name), ipynb.to_text(notebook).encode())

@@ -45,7 +45,7 @@ def assert_score(value: float, floor: float, target: float, what: str, *, unit: 
         return
     better = "at most" if target < floor else "at least"
     unit = f" {unit}" if unit else ""
-    sentence = f"{what} is {value:.3f}{unit}; full points at {better} {target:g}{unit}, none from {floor:g}{unit}"
+    sentence = f"{what} is {value:.3f}{unit}; full points need {better} {target:g}{unit}, {floor:g}{unit} earns none"
     if share > 0.0:
         raise PartialCredit(share, sentence)
     raise Wrong(sentence)

@@ -1,0 +1,199 @@
+"""Grading a class into its course folder: submissions in; reports, gradebook, pages and scores out.
+
+A report on disk is the sign that its submission is done. Everything after it (gradebook, page) is written again from
+the report whenever the class is graded, so a grader killed at any moment and started again ends where an undisturbed
+one does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from autograder.assignment import Assignment, load_assignment
+from autograder.classroom import Trouble, run_jobs
+from autograder.collect import Rejected, Submission, collect, store
+from autograder.course import Course
+from autograder.errors import UserError
+from autograder.feedback import page_name, write_class_page, write_student_page
+from autograder.grade import Job, grade
+from autograder.gradebook import Book
+from autograder.report import Report
+from autograder.restore import restore
+from autograder.sandbox import SandboxKind, choose, image, sweep
+from autograder.scores import write_scores
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to grade; what is None comes from course.yaml."""
+
+    sandbox: Literal["auto", "docker", "process"] | None = None
+    jobs: int | None = None
+    gpu: str | None = None
+    image: str | None = None
+    force: bool = False
+    students: frozenset[str] = frozenset()  # only these; empty: all
+
+
+@dataclass
+class Batch:
+    """What grading a class gave."""
+
+    assignment: Assignment
+    sandbox: SandboxKind
+    image: str | None  # digest of the image
+    reports: list[Report] = field(default_factory=list)
+    rejected: dict[str, str] = field(default_factory=dict)  # student or path -> sentence
+    reused: int = 0
+
+    @property
+    def infrastructure(self) -> list[Report]:
+        """Reports that are not final; grading again queues them."""
+        return [report for report in self.reports if report.infrastructure]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Told as grading goes on; each gets the student's name."""
+
+    total: Callable[[int], None] = lambda count: None
+    started: Callable[[str], None] = lambda student: None
+    done: Callable[[str, Report | Trouble], None] = lambda student, result: None
+
+
+def grade_course(
+    course: Course, name: str, source: Path | None = None, options: Options = Options(), progress: Progress = Progress()
+) -> Batch:
+    """Grade one homework of a class.
+
+    Args:
+        source: what was handed in, stored under `submitted/` first; None grades what is there.
+
+    Raises:
+        UserError: the assignment is broken, there is nothing to grade, no engine, a locked gradebook.
+    """
+    assignment = load_assignment(name, course.assignments_dir, course.solutions_dir)
+    kind = choose(options.sandbox or course.config.sandbox.kind)
+    tag = options.image or course.config.sandbox.image or image.TAG
+    batch = Batch(assignment, kind, image.digest(tag) if kind == "docker" else None)
+    if source is not None:
+        batch.rejected |= collect_into(course, assignment, source)
+    items = collect(course.submitted_dir, assignment, course.roster, course.config.due.get(name))
+    batch.rejected |= {item.student or item.path: item.sentence for item in items if isinstance(item, Rejected)}
+    submissions = {item.student: item for item in items if isinstance(item, Submission)}
+    if options.students:
+        unknown = options.students - submissions.keys()
+        if unknown:
+            raise UserError(f"nothing of {', '.join(sorted(unknown))} lies under {course.submitted_dir}.")
+        submissions = {student: submissions[student] for student in sorted(options.students)}
+    if not submissions and not batch.rejected:
+        raise UserError(f"there is no submission of {name} under {course.submitted_dir}; collect or name them first.")
+    try:
+        with Book(course.gradebook_url) as book:
+            book.ensure_assignment(assignment)
+            _grade_all(course, batch, submissions, options, progress, book)
+    finally:
+        sweep()
+    write_class_page(batch.reports, batch.rejected, assignment.title, course.feedback_dir(name) / "class.html")
+    write_scores(course, [assignment])
+    return batch
+
+
+def collect_into(course: Course, assignment: Assignment, source: Path) -> dict[str, str]:
+    """Store what was handed in under `submitted/`; returns who was rejected and why."""
+    rejected = {}
+    for item in collect(source, assignment, course.roster, course.config.due.get(assignment.name)):
+        if isinstance(item, Rejected):
+            rejected[item.student or item.path] = item.sentence
+        else:
+            store(item, assignment, course.submitted_dir)
+    return rejected
+
+
+def _grade_all(
+    course: Course,
+    batch: Batch,
+    submissions: dict[str, Submission],
+    options: Options,
+    progress: Progress,
+    book: Book,
+) -> None:
+    settings = course.config.sandbox
+    name = batch.assignment.name
+    jobs: list[Job] = []
+    for student, submission in submissions.items():
+        old = None if options.force else _final_report(course.report_path(name, student))
+        if old is not None and unchanged(old, submission, batch):
+            batch.reused += 1
+            _settle(course, batch, old, submission, book)
+            continue
+        job = Job(
+            assignment=name,
+            assignments=course.assignments_dir.resolve(),
+            solutions=course.solutions_dir.resolve(),
+            submission=submission,
+            sandbox=batch.sandbox,
+            salt=course.config.salt,
+            gpu=options.gpu or settings.gpu,
+            image=options.image or settings.image,
+        )
+        jobs.append(job)
+    progress.total(len(jobs))
+    workers = options.jobs or settings.jobs or len(os.sched_getaffinity(0))
+    for job, result in run_jobs(jobs, workers, grade, progress.started):
+        student = job.submission.student
+        if isinstance(result, Trouble):
+            batch.rejected[student] = result.sentence
+        else:
+            result.save(course.report_path(name, student))
+            _settle(course, batch, result, job.submission, book)
+        progress.done(student, result)
+
+
+def _settle(course: Course, batch: Batch, report: Report, submission: Submission, book: Book) -> None:
+    """Gradebook and page of one report."""
+    name, student = report.assignment, report.student
+    batch.reports.append(report)
+    answers = restore(submission.notebook, batch.assignment.template).answers
+    if not report.infrastructure:
+        person = course.people.get(student)
+        book.write(report, batch.assignment, answers, person=person, submitted=submission.submitted)
+    write_student_page(report, batch.assignment.title, course.feedback_dir(name) / page_name(student))
+
+
+def _final_report(path: Path) -> Report | None:
+    try:
+        report = Report.load(path)
+    except (OSError, ValidationError):
+        return None
+    return None if report.infrastructure else report
+
+
+def unchanged(report: Report, submission: Submission, batch: Batch) -> bool:
+    """True if grading again would only repeat the report."""
+    return (
+        report.submission_sha256 == submission.sha256
+        and report.checks_sha256 == batch.assignment.checks_sha256
+        and (report.environment.sandbox, report.environment.image) == (batch.sandbox, batch.image)
+    )
+
+
+def load_reports(course: Course, name: str, students: Sequence[str] = ()) -> list[Report]:
+    """Reports of a homework, sorted by student. Raises UserError if one is asked for that is not there."""
+    folder = course.report_path(name, "x").parent
+    paths = [course.report_path(name, s) for s in students] if students else sorted(folder.glob("*.json"))
+    reports = []
+    for path in paths:
+        try:
+            reports.append(Report.load(path))
+        except OSError:
+            raise UserError(f"there is no report {path}; grade the submission first.") from None
+        except ValidationError:
+            raise UserError(f"{path} is not a report of this version; grade the submission again.") from None
+    return reports

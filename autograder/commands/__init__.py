@@ -1,0 +1,1 @@
+"""What each command does: `student`, `ta`, `instructor`. Data goes to stdout, talk to stderr."""

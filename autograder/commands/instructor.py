@@ -1,0 +1,122 @@
+"""An instructor's commands: init, release, audit, demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from autograder.commands.ta import CourseOption, JsonOption, Kind, Name
+from autograder.errors import UserError
+
+AssignmentsOption = Annotated[Path, typer.Option(help="The folder of assignments.")]
+SolutionsOption = Annotated[Path, typer.Option(help="The folder of solutions.")]
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="The course folder to make.")],
+    name: Annotated[str, typer.Option(help="The course's name.")] = "Deep generative models",
+    assignments: AssignmentsOption = Path("assignments"),
+    solutions: SolutionsOption = Path("solutions"),
+) -> None:
+    """Make a course folder: settings, and a place for everything grading reads and writes.
+
+    Example: `autograder init dgm-2026`
+    """
+    from autograder.course import init_course
+
+    print(init_course(folder, name=name, assignments=assignments, solutions=solutions).root)
+
+
+def release(name: Name, course: CourseOption = Path()) -> None:
+    """Cut the answers from the solution and make what students get: a folder and a zip.
+
+    Refuses if anything hidden would leave.
+
+    Example: `autograder release hw1`
+    """
+    from autograder.course import load_course
+    from autograder.release import release as make
+
+    print(make(load_course(course), name))
+
+
+def audit(
+    name: Name,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of the checks per variant.")] = 20,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Variants at a time.")] = None,
+    sandbox: Annotated[Kind, typer.Option(help="Where variants run.")] = Kind.auto,
+    only: Annotated[list[str] | None, typer.Option(help="Only this variant; repeat for several.")] = None,
+    retrain: Annotated[bool, typer.Option(help="Run the notebook, training included, anew for every seed.")] = False,
+    assignments: AssignmentsOption = Path("assignments"),
+    solutions: SolutionsOption = Path("solutions"),
+    as_json: JsonOption = False,
+) -> None:
+    """Grade submissions whose grade is known: is the assignment fair and sharp?
+
+    The solution and every right variant must earn all automatic points, the blank template and every cheat none, every
+    wrong variant must lose exactly the cells it breaks. Exit code 1 if one does not.
+
+    Example: `autograder audit hw1 --seeds 20 --jobs 2`
+    """
+    from autograder.audit import run_audit
+    from autograder.commands.matrix import print_audit, print_audit_json
+
+    result = run_audit(
+        name, assignments, solutions, seeds=seeds, jobs=jobs, sandbox=sandbox.value, only=only, retrain=retrain,
+        say=Console(stderr=True, markup=False, highlight=False).print,
+    )  # fmt: skip
+    (print_audit_json if as_json else print_audit)(result)
+    if result.findings:
+        raise typer.Exit(1)
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="The course folder to make.")] = Path("demo"),
+    name: Annotated[str, typer.Option("--assignment", help="The homework to grade.")] = "hw1",
+    sandbox: Annotated[Kind, typer.Option(help="Where submissions run.")] = Kind.auto,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Submissions at a time.")] = None,
+    assignments: AssignmentsOption = Path("assignments"),
+    solutions: SolutionsOption = Path("solutions"),
+) -> None:
+    """Play a whole homework with a made-up class: release, hand in, grade, scores, pages.
+
+    Example: `autograder demo demo`
+    """
+    from autograder.batch import Options, grade_course
+    from autograder.commands.progress import live, summary
+    from autograder.course import FILE, Person, init_course, load_course
+    from autograder.demo import demo_class, write_class
+    from autograder.release import release as make
+    from autograder.sandbox import choose, image
+    from autograder.variants import load_variants
+
+    talk = Console(stderr=True, markup=False, highlight=False)
+    kind = choose(sandbox.value)
+    if kind == "docker":
+        image.build(progress=talk.print)
+        talk.print("A container engine answers: every submission runs in a container of its own.")
+    else:
+        talk.print("No container engine answers; `autograder doctor` says how to get one. Submissions run in the")
+        talk.print("process sandbox, which is no security boundary, and those that could harm this machine are left out.")
+    hidden = solutions / name
+    variants = load_variants(hidden / f"{name}.py", hidden / "variants.yaml", solutions / "cheats")
+    people = demo_class(hidden / f"{name}.py", variants, harmful=kind == "docker")
+    if (folder / FILE).exists():
+        course = load_course(folder)
+        if course.people.keys() != people.keys():
+            raise UserError(f"{folder} holds another course; name a new folder for the demonstration.")
+    else:
+        students = [Person(id=student, name=student.capitalize()) for student in people]
+        course = init_course(folder, assignments=assignments, solutions=solutions, students=students)
+    talk.print(f"Released to students: {make(course, name)}")
+    archive = folder / f"{name}-export.zip"
+    write_class(people, f"{name}.ipynb", archive)
+    talk.print(f"Handed in by {len(people)} students: {archive}")
+    for student, (what, _) in people.items():
+        talk.print(f"  {student:12}{what}")
+    with live() as events:
+        batch = grade_course(course, name, archive, Options(sandbox=kind, jobs=jobs), events)
+    summary(course, batch)

@@ -1,0 +1,61 @@
+"""The audit as a table: variants against cells, and how each check did."""
+
+from __future__ import annotations
+
+import json
+
+from rich.console import Console
+from rich.table import Table
+
+from autograder.audit import Audit, lost_cells
+
+ORDER = {"solution": 0, "right": 1, "blank": 2, "cheat": 3, "wrong": 4}
+
+
+def print_audit(audit: Audit) -> None:
+    """The kill matrix, the checks, and what must be mended."""
+    console = Console(markup=False, highlight=False)
+    console.print("Cells:  " + "  ".join(f"{number} {cell}" for number, cell in enumerate(audit.cells, 1)))
+    console.print("· kept in every run   X lost in every run   a number: lost in so many runs of a hundred\n")
+    matrix = Table(box=None, pad_edge=False, header_style="bold")
+    matrix.add_column("variant", no_wrap=True)
+    matrix.add_column("kind")
+    for number in range(1, len(audit.cells) + 1):
+        matrix.add_column(str(number), justify="center")
+    matrix.add_column("as it must be")
+    bad = {finding.variant for finding in audit.findings}
+    for variant in sorted(audit.variants, key=lambda v: (ORDER[v.kind], v.name)):
+        reports = audit.reports.get(variant.name, [])
+        row = []
+        for cell in audit.cells:
+            lost = sum(cell in lost_cells(report) for report in reports)
+            row.append("·" if not lost else "X" if lost == len(reports) else str(round(100 * lost / len(reports))))
+        verdict = "no" if variant.name in bad else f"{len(reports)} of {len(reports)} runs" if reports else "not run"
+        matrix.add_row(variant.name, variant.kind, *row, verdict)
+    console.print(matrix)
+    console.print()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("check", "cell", "kills", "slowest", "flakes"):
+        table.add_column(heading, justify="right" if heading in ("kills", "slowest") else "left")
+    for quality in audit.checks:
+        kills = f"{quality.killed}"
+        table.add_row(quality.check, quality.cell, kills, f"{quality.slowest:.2f} s", ", ".join(quality.flaky))
+    console.print(table)
+    console.print()
+    if audit.findings:
+        console.print(f"{len(audit.findings)} findings:")
+        for finding in audit.findings:
+            console.print(f"  {finding.variant}: {finding.sentence}")
+    else:
+        console.print("The audit is clean.")
+
+
+def print_audit_json(audit: Audit) -> None:
+    """The audit for a script."""
+    runs = {
+        name: [{"earned": report.earned, "lost": sorted(lost_cells(report))} for report in reports]
+        for name, reports in audit.reports.items()
+    }
+    findings = [{"variant": finding.variant, "sentence": finding.sentence} for finding in audit.findings]
+    checks = [vars(quality) for quality in audit.checks]
+    print(json.dumps({"clean": not findings, "findings": findings, "checks": checks, "runs": runs}, indent=1))

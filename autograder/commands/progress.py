@@ -1,0 +1,71 @@
+"""What a person sees while a class is graded, and when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from autograder.batch import Batch
+from autograder.batch import Progress as Events
+from autograder.classroom import Trouble
+from autograder.course import Course
+from autograder.feedback import text
+from autograder.report import Report
+from autograder.show import show_class
+
+
+@contextmanager
+def live() -> Iterator[Events]:
+    """A progress bar on stderr: how far, who is being graded now, what came out for each."""
+    console = Console(stderr=True, highlight=False, markup=False)
+    columns = (TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    now: dict[str, None] = {}
+    with Progress(*columns, TextColumn("{task.description}", markup=False), console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def started(student: str) -> None:
+            now[student] = None
+            bar.update(task, description=", ".join(text.line(name, 30) for name in now))
+
+        def done(student: str, result: Report | Trouble) -> None:
+            now.pop(student, None)
+            bar.update(task, advance=1, description=", ".join(text.line(name, 30) for name in now))
+            console.print(f"{text.line(student, 30):32}{_words(result)}")
+
+        yield Events(total=lambda count: bar.update(task, total=count), started=started, done=done)
+
+
+def _words(result: Report | Trouble) -> str:
+    if isinstance(result, Trouble):
+        return f"not graded: {text.line(result.sentence)}"
+    if result.infrastructure:
+        return "the machine failed; grade again"
+    points = f"{text.points(result.earned)} / {text.points(result.automatic_points)}"
+    return f"{points:>12} points in {result.timings['total']:.1f} s"
+
+
+def summary(course: Course, batch: Batch) -> None:
+    """The table of the class on stdout, and where everything lies."""
+    console = Console(markup=False, highlight=False)
+    show_class(batch.reports, batch.rejected, batch.assignment.title, console=console)
+    name = batch.assignment.name
+    console.print()
+    if batch.reused:
+        console.print(f"{batch.reused} of them are unchanged and were not run again (--force runs them).")
+    if batch.infrastructure:
+        names = ", ".join(sorted(report.student for report in batch.infrastructure))
+        console.print(f"The machine failed for {names}: no points are lost; run the same command again.")
+    walls = "containers" if batch.sandbox == "docker" else "the process sandbox, which is no security boundary"
+    console.print(f"Submissions ran in {walls}.")
+    rows = {
+        "class page": course.feedback_dir(name) / "class.html",
+        "student pages": course.feedback_dir(name),
+        "scores": course.scores_path,
+        "gradebook": course.gradebook_url,
+        "reports": course.root / "reports" / name,
+    }
+    for what, where in rows.items():
+        console.print(f"{what:14}{where}", soft_wrap=True)
