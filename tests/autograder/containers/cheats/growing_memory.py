@@ -1,0 +1,11 @@
+"""Takes memory a little at a time until there is none."""
+
+ROW = 10
+REASON = "memory"
+HARMFUL = True
+
+
+def double(x):
+    kept = []
+    while True:
+        kept.append(bytearray(1 << 24))
