@@ -1,0 +1,105 @@
+"""Properties that several checks of homework 1 share: of a log-likelihood, a network, a sampler, a trained model."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from autograder.errors import Wrong
+from autograder.student import call, keep, perturb
+from autograder.vocabulary import (
+    assert_batch_consistent,
+    assert_causal,
+    assert_close,
+    assert_depends,
+    assert_deterministic_under_seed,
+    assert_dtype,
+    assert_samples_follow,
+    assert_shape,
+    assert_unchanged_arguments,
+    conditional_log_probs,
+    draw_twice,
+)
+from autograder.worker.probes import strong_table, table_law
+
+from .laws import F64, filled_law, normal
+
+N = 10_000  # samples of one draw
+TRIES = 6  # sets of random weights, of which one must show a dependence
+
+
+def assert_known_law(student, log_prob, shape, rng, what):
+    """One number an image, equal to the exact law of a table model; images do not mix."""
+    n = math.prod(shape)
+    table = strong_table(n, rng)
+    net = student.probe("TableConditional", table)
+    states, expected = table_law(table)
+    x = states.reshape(-1, *shape)
+    inverted = {"0 and 1 are exchanged": conditional_log_probs(net(x), 1 - x).sum(1)}
+    value = assert_unchanged_arguments(log_prob, net, x, what=what)
+    assert_close(value, expected, what, sizes={"pixels": n, "images": len(x)}, alternatives=inverted)
+    assert_dtype(value, F64, f"{what} of float64 images")
+    assert_batch_consistent(log_prob, net, x[:5], what=what)
+    extreme = student.probe("Constant", 800.0)
+    assert_close(log_prob(extreme, x[:1]), torch.tensor([-800.0 * n]), f"{what} for logits of 800 and black pixels")
+
+
+def assert_causal_and_seeing(net, shape, offsets, seed, rng, what):
+    """Causal for every one of several random weights, and for some of them it sees what lies at the offsets.
+
+    A ReLU may be off at all images and so hide a path that is there, hence several weights.
+    """
+    blind = None
+    for attempt in range(TRIES):
+        perturb(net, 0.5, seed=seed + attempt)
+        assert_causal(net, shape, dependence=0.0, dtype=F64, generator=rng, what=f"the logit of {what}")
+        try:
+            assert_depends(net, shape, offsets, dtype=F64, generator=rng, what=f"the logit of {what}")
+        except Wrong as fault:
+            blind = fault
+        else:
+            return
+    assert blind is not None
+    raise blind
+
+
+def assert_exact_law(student, sampler, sizes, shape, rng, what):
+    table = strong_table(math.prod(shape), rng)
+    net = student.probe("TableConditional", table.float())
+    states, log_p = table_law(table)
+    grid = torch.arange(math.prod(shape)).reshape(shape[-2:])
+    wrong = {
+        "0 and 1 are exchanged": log_p.exp().flip(0),
+        "all pixels are drawn from one pass of the network": filled_law(table, [list(range(len(states[0])))]),
+    }
+    if len(shape) > 1:
+        wrong["pixels are drawn column by column"] = filled_law(table, [[int(i)] for i in grid.T.flatten()])
+    samples = draw_twice(lambda n: sampler(net, n, *sizes), N, shape, what)
+    assert_samples_follow(samples, log_p.exp(), alternatives=wrong, what=what)
+
+
+def assert_random_and_free(student, sampler, sizes, shape, rng, what):
+    net = student.probe("AffineScore", 0.0, 0.3 * normal(rng, 1).float())
+    assert_deterministic_under_seed(sampler, net, 64, *sizes, what=what)
+    samples = keep(sampler, net, 8, *sizes, grad=True)
+    assert_dtype(call(samples.detach), torch.float32, f"the result of {what}")
+    assert_shape(call(samples.detach), (8, *shape), f"the result of {what}")
+    if samples.requires_grad is not False:
+        raise Wrong(f"the result of {what} carries a gradient graph")
+
+
+def causal_network(trained, name, base):
+    """The trained network, if it does not leak."""
+    net = trained.get(name)
+    assert_shape(net(base), base.shape, f"`{name}(x)`")
+    assert_causal(net, base.shape, base=base, dependence=0.0, what=f"the logit of `{name}`")
+    return net
+
+
+def draw_losses(figures, trained, name):
+    losses = trained.get(name) if trained.has(name) else None
+    if isinstance(losses, list) and losses and all(isinstance(v, float) for v in losses):
+        rows = torch.stack([torch.arange(float(len(losses))), torch.tensor(losses)], 1)
+        thinned = rows[:: max(len(rows) // 300, 1)]
+        figures.curve("Training loss, as your notebook recorded it", {"nats per image": thinned})
