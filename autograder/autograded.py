@@ -19,8 +19,12 @@ from nbformat import NotebookNode
 
 from autograder import ipynb
 from autograder.align import align
+from autograder.assignment import Assignment
+from autograder.collect import Submission
+from autograder.course import Course
+from autograder.gradebook import Book
 from autograder.report import CheckResult, Report, write_atomically
-from autograder.restore import is_filled
+from autograder.restore import is_filled, restore
 
 SCHEMES = re.compile(r"(?i)(javascript|vbscript|data(?!:image/(?:png|jpeg|gif|webp)\b))(\\?\s*:)")
 TAG = re.compile(r"<(?=[A-Za-z/!?])")
@@ -122,3 +126,25 @@ def _line(check: CheckResult) -> str:
 
 def _digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()[:16]
+
+
+def record(book: Book, course: Course, assignment: Assignment, report: Report, submission: Submission) -> None:
+    """Enter one report in the gradebook and write the notebook a human grades from.
+
+    The gradebook comes first: if the grader is killed in between, the old notebook still tells which answers changed.
+    An infrastructure failure leaves both as they were.
+    """
+    if report.infrastructure:
+        return
+    notebook = submission.notebook
+    answers = restore(notebook, assignment.template).answers
+    path = course.autograded_path(assignment.name, report.student)
+    book.write(
+        report,
+        assignment,
+        answers,
+        person=course.people.get(report.student),
+        submitted=submission.submitted,
+        changed=changed_answers(path, answers),
+    )
+    write_autograded(path, notebook, assignment.template, answers, report)
