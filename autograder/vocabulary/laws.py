@@ -132,8 +132,8 @@ def chi_square(counts: Tensor, p: Tensor) -> tuple[float, int, float]:
 def _pools(expected: Tensor) -> Tensor:
     """Numbers of pools for states in ascending order of expected counts, so that each pool expects at least `POOLED`.
 
-    Frequent states stay alone. Rare ones are grouped where their running sum passes a multiple of 2 · POOLED, which leaves more
-    than POOLED in every group but the last; that one joins its neighbour.
+    Frequent states stay alone. Rare ones are grouped where their running sum passes a multiple of 2 · POOLED, which
+    leaves more than POOLED in every group but the last; that one joins its neighbour.
     """
     rare = int((expected < POOLED).sum())
     group = (expected[:rare].cumsum(0) / (2 * POOLED)).long()
@@ -227,8 +227,8 @@ def assert_samples_follow_conditionals(
 
     For logits ℓ_i of the pixels before i, x_i − σ(ℓ_i) has mean zero given the past, so for a right sampler its sums
     stay near zero when weighted by 1, by tanh(ℓ_i/2) and by tanh((ℓ_i − c_i)/2), c_i being the mean logit of the first
-    quarter of the samples, which is then left out. A wrong order, a temperature, an argmax, or 0 and 1 exchanged move them away. The
-    bound is Freedman's inequality, without approximation. Assert the model's causality first.
+    quarter of the samples, which is then left out. A wrong order, a temperature, an argmax, or 0 and 1 exchanged move
+    them away. The bound is Freedman's inequality, without approximation. Assert the model's causality first.
 
     Args:
         samples: (N, C=1, H, W) or (N, n); a completed image counts only its sampled pixels.

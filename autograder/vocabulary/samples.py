@@ -19,30 +19,42 @@ FALSE_FAILURE = 1e-6
 QUANTILES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5)  # of the held-out data's distances to the training set
 
 
-def assert_diverse(samples: Tensor, held_out: Tensor, *, at_least: float = 0.7, what: str = "the samples") -> None:
+def assert_diverse(
+    samples: Tensor,
+    held_out: Tensor,
+    *,
+    at_least: float = 0.8,
+    false_failure: float = FALSE_FAILURE,
+    what: str = "the samples",
+) -> None:
     """Samples differ from each other about as much as real data do.
 
-    Two measures: the mean squared distance of pairs (collapse to one mode), and the number of different ones among as
-    many (a small store of images).
+    Two measures: the mean squared distance of pairs (collapse to one mode), by a normal bound; the number of different
+    ones among as many (a small store of images), by McDiarmid's inequality, as one sample changes it by at most 1.
 
     Args:
-        samples: (N, *shape), N ≥ 2.
+        samples: (N, *shape), N ≥ 2; a few hundred, or chance excuses much.
         held_out: real data (M, *shape), M ≥ N, not used in training.
-        at_least: share of the held-out data's value that is asked for; the distance between right and wrong is wide, so
-            this is a matter of quality and not of chance at N ≥ 200 (tests: 20 seeds lie above 0.9).
+        at_least: share of the data's value that is asked for.
+        false_failure: largest probability of failing a sampler that truly has this share.
     """
     a = as_double(assert_finite(samples, what)).flatten(1)
     b = as_double(held_out).flatten(1)[: len(a)]
-    if len(b) < len(a):
+    if len(b) < max(len(a), 2):
         raise ValueError(f"at least as many held-out samples as samples are needed, got {len(b)} for {len(a)}")
-    for name, ours, real in (
-        ("mean squared distance between two of them", _spread(a), _spread(b)),
-        (f"number of different ones among {len(a)}", float(distinct(a)), float(distinct(b))),
-    ):
-        if not ours >= at_least * real:
+    chance = math.sqrt(len(a) * math.log(4 / false_failure) / 2)
+    z = float(stats.norm.isf(false_failure / 4))
+    ours, our_error = _spread(a)
+    real, real_error = _spread(b)
+    measures = {
+        "mean squared distance between two of them": (ours, real, z * our_error, z * real_error),
+        f"number of different ones among {len(a)}": (float(distinct(a)), float(distinct(b)), chance, chance),
+    }
+    for name, (value, wanted, above, below) in measures.items():
+        if not value + above >= at_least * (wanted - below):
             raise Wrong(
-                f"{what} are not diverse enough: {name} is {ours:.4g}, {ours / real:.0%} of real data's; "
-                f"at least {at_least:.0%} is asked for",
+                f"{what} are not diverse enough: {name} is {value:.4g}, {value / wanted:.0%} of real data's; "
+                f"{at_least:.0%} is asked for",
                 hint=f"all {len(a)} samples are the same" if bool((a == a[0]).all()) else None,
             )
 
@@ -58,9 +70,10 @@ def assert_not_memorised(
 ) -> None:
     """Samples are no closer to the training set than fresh data are, up to a share of `copies`.
 
-    At a radius within which a share h of fresh data have a training example, a model of which a share c of samples are copies
-    has a share c + (1 − c) h. Radii are 0 and the held-out data's quantiles up to one half, so that copies with noise show as well as
-    exact ones. Fails when c > `copies` is certain at some radius: exact binomial bounds on both shares, Bonferroni over radii.
+    At a radius within which a share h of fresh data have a training example, a model of which a share c of samples are
+    copies has a share c + (1 − c) h. Radii are 0 and the held-out data's quantiles up to one half, so that copies with
+    noise show as well as exact ones. Fails when c > `copies` is certain at some radius: exact binomial bounds on both
+    shares, Bonferroni over radii.
 
     Args:
         samples: (N, *shape).
@@ -125,6 +138,7 @@ def assert_modes_covered(
         )
 
 
-def _spread(x: Tensor) -> float:
-    """Mean squared distance of two different rows."""
-    return 2 * float(x.var(0).sum()) if len(x) > 1 else 0.0
+def _spread(x: Tensor) -> tuple[float, float]:
+    """Mean squared distance of two different rows, and its standard error."""
+    twice = 2 * (x - x.mean(0)).pow(2).sum(1)
+    return float(twice.sum() / (len(x) - 1)), float(twice.std() / math.sqrt(len(x)))

@@ -1,4 +1,4 @@
-"""The 4×4 bars data and its exact law: horizontal or vertical bars, each on with probability ½, pixels flipped at 5%."""
+"""The 4×4 bars data and its exact law: horizontal or vertical bars, on with probability ½, 5% of pixels flipped."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 class MaskedConv(nn.Conv2d):
-    """PixelCNN's convolution; `kind` "A", "B", or an error: "no left" never sees its row, "row ahead" sees one pixel too far."""
+    """PixelCNN's layer; `kind` "A", "B", or an error: "no left" is blind in its row, "row ahead" sees ahead."""
 
     def __init__(self, kind: str, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -70,7 +70,7 @@ def pixelcnn(
 
 
 def made(n: int = 6, hidden: int = 32, strict_hidden: bool = False, seed: int = 0) -> Logits:
-    """MADE with one hidden layer and degrees spread evenly; `strict_hidden` loses dependence, as a wrong hidden mask does."""
+    """MADE with one hidden layer and degrees spread evenly; `strict_hidden` loses dependence by a wrong mask."""
     degree = torch.arange(hidden) % (n - 1) + 1
     inputs = torch.arange(1, n + 1)
     m1 = (degree[:, None] > inputs[None]) if strict_hidden else (degree[:, None] >= inputs[None])

@@ -90,7 +90,11 @@ def test_functions_of_single_samples_are_batch_consistent(wrap: Wrap, fn: Callab
     ("fn", "says", "hint"),
     [
         (lambda x: x - x.mean(0), "mixes the samples", None),
-        (lambda x: x.sum(1) + x.sum(1, keepdim=True), "mixes the samples of a batch: for 5 samples it has shape (5, 5)", "grow"),
+        (
+            lambda x: x.sum(1) + x.sum(1, keepdim=True),
+            "mixes the samples of a batch: for 5 samples it has shape (5, 5)",
+            "grow",
+        ),
         (lambda x: x.sum(1) + x.exp().sum(), "mixes", None),  # log-det summed over the batch
         (lambda x: x.sum(), "one result a sample", None),
         (lambda x: x.softmax(0), "mixes", None),
@@ -141,7 +145,10 @@ def test_seeds_decide_random_results(wrap: Wrap) -> None:
 
     fails(lambda: assert_deterministic_under_seed(wrap(reseeds), 6), says="whatever")
     own = generator(3)
-    fails(lambda: assert_deterministic_under_seed(wrap(lambda n: torch.randn(n, generator=own)), 6), says="different results")
+    fails(
+        lambda: assert_deterministic_under_seed(wrap(lambda n: torch.randn(n, generator=own)), 6),
+        says="different results",
+    )
 
 
 @both

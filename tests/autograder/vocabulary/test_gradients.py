@@ -131,7 +131,8 @@ class FrozenSine(torch.autograd.Function):
 
 
 @pytest.mark.parametrize(
-    "fn", [loss, torch.sin, lambda x: x.relu() - 0.3, lambda x: (x - 0.5).abs().sum(), lambda x: x.cumsum(1).prod(1), NET]
+    "fn",
+    [loss, torch.sin, lambda x: x.relu() - 0.3, lambda x: (x - 0.5).abs().sum(), lambda x: x.cumsum(1).prod(1), NET],
 )
 def test_right_gradients_match_finite_differences(fn: Callable[[Tensor], Tensor]) -> None:
     for seed in range(5):
