@@ -105,6 +105,15 @@ def build(
         return Built(str(client.inspect_image(tag)["Id"]), reused=False)
 
 
+def exists(client: Engine, name: str) -> bool:
+    """True if the engine has an image of that name."""
+    try:
+        client.inspect_image(name)
+    except docker.errors.ImageNotFound:
+        return False
+    return True
+
+
 def buildkit_client() -> str | None:
     """A docker command that can build with BuildKit: one up to 22, or a newer one with the buildx plugin."""
     folders = [*os.environ.get("PATH", "").split(os.pathsep), "/usr/bin"]
@@ -148,17 +157,9 @@ def _labels(client: Engine, tag: str) -> dict[str, str]:
         return {}
 
 
-def _exists(client: Engine, name: str) -> bool:
-    try:
-        client.inspect_image(name)
-    except docker.errors.ImageNotFound:
-        return False
-    return True
-
-
 def _find_base(client: Engine, last: str | None, progress: Progress) -> str:
     for name in (last, BASE, bootstrap.TAG):
-        if name and _exists(client, name):
+        if name and exists(client, name):
             return name
     if bootstrap.is_possible():
         bootstrap.base(client, progress)
@@ -176,7 +177,7 @@ def _find_base(client: Engine, last: str | None, progress: Progress) -> str:
 
 def _python_of(client: Engine, base: str) -> str:
     """Version of the Python the base has, or will get from apt."""
-    if not _exists(client, base):
+    if not exists(client, base):
         raise UserError(f"there is no image `{base}`; `docker pull {base}`, or name another with `--base`")
     script = (
         "python3 -c 'import sys; print(\"%d.%d\" % sys.version_info[:2])' || . /etc/os-release; echo $VERSION_CODENAME"
