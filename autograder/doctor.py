@@ -21,7 +21,7 @@ from autograder.sandbox import Limits, bootstrap, traces
 from autograder.sandbox import docker as containers
 from autograder.sandbox import image as images
 
-Level = Literal["ok", "advice", "missing"]
+Status = Literal["ok", "advice", "missing"]
 ENGINE_DISK_GB = 8  # wheels, build cache and image
 PARALLEL_MB = Limits().memory_mb
 
@@ -37,7 +37,7 @@ class Finding:
     """
 
     what: str
-    level: Level
+    status: Status
     says: str
     fix: str = ""
 
@@ -59,7 +59,7 @@ def examine() -> list[Finding]:
 
 def is_ready(findings: list[Finding]) -> bool:
     """True if submissions can be graded in containers."""
-    return all(finding.level != "missing" for finding in findings)
+    return all(finding.status != "missing" for finding in findings)
 
 
 def guarded(check: Callable[..., Finding], *arguments: Any) -> Finding:

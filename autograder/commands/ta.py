@@ -140,15 +140,21 @@ def scores(course: CourseOption = Path()) -> None:
     print(write_scores(loaded, [load_assignment(n, loaded.assignments_dir, loaded.solutions_dir) for n in names]))
 
 
-def doctor(as_json: JsonOption = False) -> None:
+def doctor(
+    as_json: JsonOption = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="First remove what killed graders left behind.")] = False,
+) -> None:
     """Say what is missing on this machine, and the command that fixes it.
 
     Example: `autograder doctor`
     """
     import json
 
+    from autograder import sandbox
     from autograder.doctor import examine
 
+    if sweep:
+        sandbox.sweep()
     findings = examine()
     if as_json:
         print(json.dumps([finding.as_dict() for finding in findings], indent=1))
@@ -156,9 +162,9 @@ def doctor(as_json: JsonOption = False) -> None:
         console = Console(markup=False, highlight=False)
         for finding in findings:
             style = {"ok": "green", "missing": "red"}.get(finding.status, "yellow")
-            console.print(f"{finding.status:8}{finding.what}", style=style)
+            console.print(f"{finding.status:8}{finding.what:12}{finding.says}", style=style, soft_wrap=True)
             if finding.fix:
-                console.print(f"        fix: {finding.fix}")
+                console.print(f"        fix: {finding.fix}", soft_wrap=True)
     if any(finding.status == "missing" for finding in findings):
         raise typer.Exit(1)
 
