@@ -77,7 +77,7 @@ def packages() -> Finding:
     """Everything the project declares is installed."""
     missing = [name for name in declared() if not is_installed(name)]
     if missing:
-        return Finding("packages", "missing", f"not installed: {', '.join(missing)}", "make install")
+        return Finding("packages", "missing", f"not installed: {', '.join(missing)}", "pip install --editable .")
     return Finding("packages", "ok", f"Python {platform.python_version()}, torch {importlib.metadata.version('torch')}")
 
 
