@@ -57,8 +57,8 @@ def local_imports(path: Path) -> Iterator[Path]:
     """Files a file of checks depends on that live in the same repository, in a fixed order.
 
     The repository is the folder two above the check file's own (of `solutions/hw1/checks.py`, that of `solutions`).
-    `from .laws import ...` means a module beside the check file. Of a package beside `solutions` all files count; of `solutions` itself only the modules that are named; the engine
-    is left out.
+    `from .laws import ...` means a module beside the check file. Of a package beside `solutions` all files count; of
+    `solutions` itself only the modules that are named; the engine is left out.
     """
     folder = path.resolve().parent
     own = folder.parent

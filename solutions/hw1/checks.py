@@ -420,8 +420,8 @@ def test_measured_field_is_the_exact_one(student, rng, figures):
     """At every position the measured field is exactly the set of pixels that the logit depends on."""
     height, width = 4, 5
     weight = normal(rng, 20, 20) * (torch.rand(20, 20, generator=rng) < 0.3)
-    weight[:, 0] += (weight != 0).sum(1) < 2  # at least two pixels each,
-    weight[:, 7] += (weight != 0).sum(1) < 2
+    weight[:, 0] += 1.0 * ((weight != 0).sum(1) < 2)  # at least two pixels each,
+    weight[:, 7] -= 1.0 * ((weight != 0).sum(1) < 2)
     seen = weight != 0
     weight -= seen * (weight.sum(1, keepdim=True) / seen.sum(1, keepdim=True))  # so that these units are on for about
     bias = 0.1 * weight.norm(dim=1)  # six images of ten, however the images are drawn
