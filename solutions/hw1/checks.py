@@ -395,7 +395,12 @@ def test_completion_follows_the_exact_law(student, rng):
     states, log_p = table_law(table)
     terms = conditional_log_probs(TableConditional(table)(states), states)
     upper = torch.tensor([True, True, True, False, False, False])
-    masks = [upper, torch.zeros(6, dtype=torch.bool), bits(rng, 6).bool(), torch.arange(6) % 2 == 1]
+    masks = [
+        upper,
+        torch.zeros(6, dtype=torch.bool),
+        torch.rand(6, generator=rng).argsort() < 3,
+        torch.arange(6) % 2 == 1,
+    ]
     pictures = bits(rng, 4, 6)
     junk = torch.tensor([-1.0, 0.0, 1.0, 0.5])[torch.randint(4, (4 * N // 2, 6), generator=rng)]
     which = torch.randperm(4 * N // 2, generator=rng) % 4  # masks alternate within the batch
