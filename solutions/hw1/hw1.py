@@ -41,7 +41,7 @@
 #
 # - A binary pixel is a float, `0.` or `1.` A batch of images `x` has shape `(B, 1, H, W)`, a batch of vectors `(B, n)`.
 # - Order is **raster order**: row by row from the top, left to right inside a row; pixel $(r, c)$ has index $i = rW + c$, counted from 0. A vector has its natural order.
-# - A *network* `net` is anything callable that maps `x` to **logits of the same shape**: $p(x_i = 1 \mid x_{<i}) = \sigma(\ell_i)$, where $\sigma(\ell) = 1/(1+e^{-\ell})$. Your functions
+# - A *network* `net` is anything callable that maps `x` to **logits of the same shape**: $p(x_i = 1 \mid x_{< i}) = \sigma(\ell_i)$, where $\sigma(\ell) = 1/(1+e^{-\ell})$. Your functions
 #   take the network as an argument and must work with any network, not only with your own class (it may have no parameters at all).
 # - Log-probabilities are in **nats** (natural logarithm), **summed over pixels**, one number for each image: shape `(B,)`. Where something else is meant, the task says so.
 # - Results have the dtype of the input, and modules work in double precision after `.double()`. An argument is never modified. Row $b$ of a result depends on row $b$ of the input only.
@@ -73,10 +73,11 @@ except ImportError:
 
 @contextmanager
 def when_written(*names):
-    """Run a cell as far as your answers above allow; `names` are made by cells that may not have run yet."""
+    """Run as far as your answers above allow; `names` are made by cells that may not have run yet."""
     try:
         yield
     except NotImplementedError:
+        plt.close("all")  # no empty axes
         print("Not yet: a function above is still to be written.")
     except NameError as error:
         if error.name not in names:
@@ -86,8 +87,9 @@ def when_written(*names):
 
 def show(axes, images, title="", columns=8):
     """Draw the first images of a batch (B, 1, H, W) as a grid with `columns` columns."""
-    rows = [torch.cat([F.pad(image[0].float(), (1, 1, 1, 1), value=0.5) for image in row], 1) for row in images.split(columns)]
-    axes.imshow(torch.cat(rows, 0), cmap="gray", vmin=0, vmax=1)
+    framed = F.pad(images[:, 0].float(), (1, 1, 1, 1), value=0.5)
+    grid = torch.cat([torch.cat(list(row), dim=1) for row in framed.split(columns)])
+    axes.imshow(grid, cmap="gray", vmin=0, vmax=1)
     axes.set_title(title, fontsize=10)
     axes.axis("off")
 
@@ -144,7 +146,7 @@ plt.show()
 # 3. (0.2) A classmate trained a PixelCNN on those bars and reports a test loss of 0.001 nats per image, on fresh images. Why is that not a success, and what is the most likely mistake?
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "theory-likelihood", "locked": false, "points": 1, "schema_version": 3, "solution": true, "task": false}
-# ### BEGIN SOLUTION
+# <!-- ### BEGIN SOLUTION -->
 # **1.** Add and subtract $\ln p(x)$ under the expectation:
 # $\mathbb{E}_p[-\ln p_\theta] = \mathbb{E}_p[-\ln p] + \mathbb{E}_p\!\left[\ln \tfrac{p}{p_\theta}\right] = H(p) + \mathrm{KL}(p\|p_\theta)$.
 # By the law of large numbers the mean log-likelihood of infinitely much data is $\mathbb{E}_p[\ln p_\theta]$; $H(p)$ does not depend on $\theta$, so maximising it over $\theta$ minimises
@@ -152,16 +154,16 @@ plt.show()
 # $\mathrm{KL}(p\|p_\theta)$.
 #
 # **2.** The expected loss is $\sum_i \left[-m_i \ln \mu_i - (1-m_i)\ln(1-\mu_i)\right]$ with $m_i = \mathbb{E}_p[x_i]$. Each term is the cross-entropy of two Bernoulli laws, by part 1 smallest at $\mu_i = m_i$, where
-# it equals $H(x_i)$. The excess is $\sum_i H(x_i) - H(p)$, the multi-information of the pixels. For the bars every $m_i = ½$ by symmetry, so it is $16 \ln 2 - 6.496 = 11.090 - 6.496 = 4.594$ nats.
+# it equals $H(x_i)$. The excess is $\sum_i H(x_i) - H(p)$, the multi-information of the pixels. For the bars every $m_i = \tfrac12$ by symmetry, so it is $16 \ln 2 - 6.496 = 11.090 - 6.496 = 4.594$ nats.
 #
 # **3.** By part 1 the expected loss of any normalised model on fresh images is at least 6.496 nats; 0.001 is impossible, so the reported number is not the negative logarithm of a probability. Most likely information leaks: the
 # logit of a pixel sees the pixel itself (a type-B mask in the first layer, or no mask at all), and the network has learned to copy. Then $\sum_x \prod_i p(x_i \mid \dots) \ne 1$.
-# ### END SOLUTION
+# <!-- ### END SOLUTION -->
 
 # %% [markdown]
 # ## 1.2 Parameters, masks and a blind spot (1 point, by hand)
 #
-# 1. (0.3) How many free parameters has (a) a table of all probabilities of $n$ binary pixels; (b) the chain rule with a separate table for each conditional $p(x_i \mid x_{<i})$; (c) the chain rule with a logistic
+# 1. (0.3) How many free parameters has (a) a table of all probabilities of $n$ binary pixels; (b) the chain rule with a separate table for each conditional $p(x_i \mid x_{< i})$; (c) the chain rule with a logistic
 #    regression (with intercept) for each conditional; (d) a MADE with one hidden layer of $h$ units and biases, counting masked weights too? Compare them for $n = 16$, $h = 64$. What do (a) and (b) have to do with each other?
 # 2. (0.4) In MADE input $j$ has degree $d(j) = j + 1$, hidden unit $k$ has a degree $m(k) \in \{1, \dots, n-1\}$, output $i$ has degree $d(i) = i + 1$. The first mask keeps the weight from input $j$ to hidden unit $k$
 #    when $m(k) \ge d(j)$, the second keeps the weight from hidden unit $k$ to output $i$ when $d(i) > m(k)$. Prove that the product $M^{(2)} M^{(1)}$ is strictly lower triangular. What does its entry $(i, j)$ count? What goes wrong if
@@ -170,7 +172,7 @@ plt.show()
 #    comes earlier in raster order. How does the gated PixelCNN repair this?
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "theory-masks", "locked": false, "points": 1, "schema_version": 3, "solution": true, "task": false}
-# ### BEGIN SOLUTION
+# <!-- ### BEGIN SOLUTION -->
 # **1.** (a) $2^n - 1$: one number for each image, minus one because they sum to 1. (b) Pixel $i$ needs one number for each of the $2^i$ pasts: $\sum_{i=0}^{n-1} 2^i = 2^n - 1$. The counts agree because (b) is only
 # another way to write the same table: no law is lost, nothing is saved. (c) $\sum_{i=0}^{n-1} (i+1) = n(n+1)/2$. (d) $nh + h + hn + n = 2nh + h + n$.
 # For $n=16$, $h=64$: 65535, 65535, 136 and 2128.
@@ -182,7 +184,7 @@ plt.show()
 # **3.** A layer moves by a step $(\Delta r, \Delta c)$ from an output to an input it sees: either $\Delta r = -1$ and $\Delta c \in \{-1, 0, 1\}$, or $\Delta r = 0$ and $\Delta c \in \{-1, 0\}$. In each case $\Delta c \le -\Delta r$.
 # Adding the steps of all layers, every pixel that is seen satisfies $\Delta c \le -\Delta r$. The pixel $(r-1, c+2)$ has $\Delta c = 2 > 1 = -\Delta r$. The gated PixelCNN runs two stacks: a vertical one without a blind spot, which sees whole
 # rows above, and a horizontal one for the current row, which receives the vertical one's result.
-# ### END SOLUTION
+# <!-- ### END SOLUTION -->
 
 # %% [markdown]
 # ## 1.3 The exact law of the bars, and bits per dimension (1 point)
@@ -248,7 +250,7 @@ with when_written():
     print(f"entropy {bars_entropy:.4f} nats, {bits_per_dim(bars_entropy, 16):.4f} bits per pixel")
     order = log_p.argsort(descending=True)
     figure, axes = plt.subplots(figsize=(8, 1.3))
-    show(axes, every_image[order[:32]], "the 32 most probable images: 30 patterns, the two uniform ones first", columns=16)
+    show(axes, every_image[order[:32]], "the 32 most probable images", columns=16)
     plt.show()
 
 # %% [markdown]
@@ -261,7 +263,7 @@ with when_written():
 # On how many pixels does a logit far from the borders depend? Find how far each row above reaches to the left and to the right, then add up. *Example:* $L = 1$ gives 4, $L = 2$ gives 11.
 #
 # **What is checked**
-# - `wavenet_receptive_field` for several kernel sizes and lists of dilations (an empty list gives 1: the input itself). Dilations are powers of the kernel size or all equal, so that no input inside the field is skipped.
+# - `wavenet_receptive_field` for several kernel sizes and lists of dilations (an empty list gives 1: the input itself). Only stacks in which no input inside the field is skipped.
 # - `pixelcnn_field_size` for several $L \ge 1$. Both return an `int`.
 
 # %% nbgrader={"grade": false, "grade_id": "theory-receptive-solution", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -363,7 +365,8 @@ with when_written():
     masks = made_masks(6, (8, 8))
     product = masks[2] @ masks[1] @ masks[0]
     figure, axes = plt.subplots(1, 4, figsize=(9, 2.4))
-    for panel, picture, title in zip(axes, [*masks, product], ["input → hidden", "hidden → hidden", "hidden → output", "number of paths"]):
+    titles = ["input → hidden", "hidden → hidden", "hidden → output", "number of paths"]
+    for panel, picture, title in zip(axes, [*masks, product], titles):
         panel.imshow(picture, cmap="viridis", vmin=0)
         panel.set_title(title, fontsize=10)
         panel.set_xlabel("from")
@@ -394,7 +397,7 @@ class MADE(nn.Module):
 # %% [markdown]
 # ## 2.2 Log-likelihood (0.75 points)
 #
-# With logits $\ell_i$ the conditional of a pixel is $p(x_i \mid x_{<i}) = \sigma(\ell_i)^{x_i} (1 - \sigma(\ell_i))^{1 - x_i}$, and
+# With logits $\ell_i$ the conditional of a pixel is $p(x_i \mid x_{< i}) = \sigma(\ell_i)^{x_i} (1 - \sigma(\ell_i))^{1 - x_i}$, and
 #
 # $$
 # \ln p(x) = \sum_{i} \left[ x_i \ln \sigma(\ell_i) + (1 - x_i) \ln \sigma(-\ell_i) \right].
@@ -467,7 +470,8 @@ with when_written("bars_entropy"):
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    print(f"MADE on bars: {-made_log_prob(made, make_bars(5000).flatten(1)).mean().item():.2f} nats per image, entropy {bars_entropy:.2f}")
+    test_loss = -made_log_prob(made, make_bars(5000).flatten(1)).mean().item()
+    print(f"MADE on bars: {test_loss:.2f} nats per image, entropy {bars_entropy:.2f}")
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(10, 2.4))
     left.plot(losses)
     left.axhline(bars_entropy, color="black", linewidth=1, label="entropy of the data")
@@ -552,7 +556,7 @@ with when_written():
 #
 # | function | value | shape |
 # |---|---|---|
-# | `image_log_prob(net, x)` | $\ln p(x) = \sum_{i} \ln p(x_i \mid x_{<i})$, nats, summed over the pixels of an image | `(B,)` |
+# | `image_log_prob(net, x)` | $\ln p(x) = \sum_{i} \ln p(x_i \mid x_{< i})$, nats, summed over the pixels of an image | `(B,)` |
 # | `nll_loss(net, x)` | $-\frac1B \sum_b \ln p(x^{(b)})$, nats **per image**: mean over the batch, sum over pixels | scalar |
 # | `bits_per_pixel(net, x)` | the same loss in bits **per pixel** | scalar |
 #
@@ -654,13 +658,13 @@ check("pixelcnn-sampling")
 # %% [markdown]
 # ## 3.4 Completing a partly known image (0.75 points)
 #
-# Some pixels of each image are known, others are to be filled in. Go through the image in raster order: a known pixel stays, an unknown one is drawn from $p(x_i \mid x_{<i})$, where $x_{<i}$ holds known and already drawn pixels. When the known pixels are the first ones in raster order (an upper half, say), this samples exactly from
+# Some pixels of each image are known, others are to be filled in. Go through the image in raster order: a known pixel stays, an unknown one is drawn from $p(x_i \mid x_{< i})$, where $x_{< i}$ holds known and already drawn pixels. When the known pixels are the first ones in raster order (an upper half, say), this samples exactly from
 # $p(x_{\text{unknown}} \mid x_{\text{known}})$. When known pixels come later it is only a heuristic: a pixel that is drawn does not look ahead at known pixels behind it. That is what we do here.
 #
 # **What is checked**
 # - `known` is a boolean tensor of the shape of `x`, and differs from image to image. Known pixels come back exactly as they were, unknown ones as zeros and ones; `x` and `known` are not modified; no gradient graph.
-# - Whatever stands in `x` at unknown places (it may be $-1$) has no influence on the law of the result, even though `net` is given only images of zeros and ones.
-# - Everything known: the result equals `x`. Nothing known: the law of `sample_images`. An upper part known: the exact conditional law (χ²).
+# - Whatever stands in `x` at unknown places (it may be $-1$) has no influence on the law of the result.
+# - The law of the unknown pixels is the product of $p(x_i \mid x_{< i})$ over them (χ²), whichever pixels are known. So with everything known the result equals `x`, and with nothing known it has the law of `sample_images`.
 
 # %% nbgrader={"grade": false, "grade_id": "pixelcnn-complete-solution", "locked": false, "schema_version": 3, "solution": true, "task": false}
 @torch.no_grad()
@@ -689,7 +693,7 @@ check("pixelcnn-complete")
 # Which pixels does a given logit depend on? Ask automatic differentiation: draw a batch of random images, differentiate the sum over the batch of the logit at (`row`, `column`) with respect to the images, and see where a gradient differs from zero for at least one of them. One image is not enough, since a ReLU that happens to be off hides a path; take 32.
 #
 # **What is checked**
-# - A boolean tensor `(height, width)`, for any network and any position (also at the border): exactly the set of pixels that the logit depends on, tested with single masked convolutions, with networks of several layers, and with networks that are not causal at all.
+# - A boolean tensor `(height, width)`, for any network and any position (also at the border): exactly the set of pixels that the logit depends on, also when a ReLU hides a pixel in a third of all images, and for networks that are not causal.
 # - Nothing is left behind: parameters of `net` have no `.grad` afterwards that they did not have before.
 
 # %% nbgrader={"grade": false, "grade_id": "pixelcnn-field-solution", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -716,7 +720,8 @@ with when_written():
         field = receptive_field(PixelCNN(channels=16, n_layers=n_layers), 11, 11, 7, 5)
         panel.imshow(field, cmap="viridis", vmin=0, vmax=1)
         panel.plot(5, 7, "rx")
-        panel.set_title(f"{n_layers} layers: {int(field.sum())} pixels, formula {pixelcnn_field_size(n_layers)}", fontsize=8)
+        formula = pixelcnn_field_size(n_layers)
+        panel.set_title(f"layers: {n_layers}, pixels: {field.sum()}, formula: {formula}", fontsize=8)
         panel.set(xticks=[], yticks=[])
     plt.show()
 
@@ -731,7 +736,7 @@ with when_written():
 # $$
 # \mathrm{attention}(q, k, v)_i = \sum_{j} w_{ij} v_j, \qquad
 # w_{i\cdot} = \mathrm{softmax}_j \left( \frac{q_i^\top k_j}{\sqrt d} + m_{ij} \right), \qquad
-# m_{ij} = \begin{cases} 0 & \text{if $i$ may attend to $j$} \\ -\infty & \text{otherwise,} \end{cases}
+# m_{ij} = \begin{cases} 0 & \text{if } i \text{ may attend to } j \\ -\infty & \text{otherwise,} \end{cases}
 # $$
 #
 # with $d$ the length of a query. Here *a position may attend to itself* and to all before: input $i$ holds pixel $i - 1$ only, so there is nothing to hide.
@@ -795,7 +800,8 @@ class Block(nn.Module):
     def forward(self, h, past=None):
         """past: None, or the keys and values (k, v) of earlier positions. Returns the new h and all (k, v) so far."""
         B, T, width = h.shape
-        q, k, v = self.to_qkv(self.norm1(h)).view(B, T, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4)  # (B, heads, T, d)
+        qkv = self.to_qkv(self.norm1(h)).view(B, T, 3, self.n_heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, T, d)
         if past is not None:
             k, v = extend_cache(past, k, v)  # task 4.3
         a = attention(q, k, v).transpose(1, 2).reshape(B, T, width)  # (B, T, width)
@@ -878,7 +884,11 @@ with when_written():
 
 # %% nbgrader={"grade": false, "grade_id": "transformer-cache-solution", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def extend_cache(past, k, v):
-    """past: keys and values of the positions so far, each (B, heads, T, d); k, v: of the new ones. Returns both, joined in time."""
+    """Join keys and values in time.
+
+    past: a pair (k, v) of the positions so far, each (B, heads, T, d); k, v: those of the new positions.
+    Returns the joined k and v.
+    """
     ### BEGIN SOLUTION
     old_k, old_v = past
     return torch.cat([old_k, k], dim=2), torch.cat([old_v, v], dim=2)
@@ -1026,9 +1036,10 @@ with when_written("bars_model", "bars_losses", "bars_entropy"):
     known = torch.zeros(8, 1, 4, 4, dtype=torch.bool)
     known[:, :, :2] = True
     originals = make_bars(8)
-    rows = [torch.where(known, originals, torch.tensor(0.5)), *[complete_images(bars_model, originals, known) for _ in range(4)]]
+    shown = torch.where(known, originals, torch.tensor(0.5))
+    completed = [complete_images(bars_model, originals, known) for _ in range(4)]
     figure, axes = plt.subplots(figsize=(6, 3))
-    show(axes, torch.cat(rows), "first row: what is known; below: four completions")
+    show(axes, torch.cat([shown, *completed]), "first row: what is known; below: four completions")
     plt.show()
 
 # %% [markdown]
@@ -1074,7 +1085,8 @@ with when_written("digits_model", "digits_losses"):
         test_bits = bits_per_pixel(digits_model, digits_test).item()
     print(f"held-out digits: {test_loss:.2f} nats per image, {test_bits:.3f} bits per pixel")
     samples = sample_images(digits_model, 32, 8, 8)
-    nearest = digits_train[torch.cdist(samples.flatten(1), digits_train.flatten(1), p=1).argmin(dim=1)]
+    distance = torch.cdist(samples.flatten(1), digits_train.flatten(1), p=1)
+    nearest = digits_train[distance.argmin(dim=1)]
     figure, axes = plt.subplots(1, 4, figsize=(12, 2.2), width_ratios=[1.2, 1, 1, 1])
     axes[0].plot(digits_losses, label="training")
     axes[0].axhline(test_loss, color="black", linewidth=1, label="held out, at the end")
@@ -1088,9 +1100,10 @@ with when_written("digits_model", "digits_losses"):
     known = torch.zeros(12, 1, 8, 8, dtype=torch.bool)
     known[:, :, :4] = True
     originals = digits_test[40:52]
-    rows = [torch.where(known, originals, torch.tensor(0.5)), *[complete_images(digits_model, originals, known) for _ in range(4)], originals]
+    shown = torch.where(known, originals, torch.tensor(0.5))
+    completed = [complete_images(digits_model, originals, known) for _ in range(4)]
     figure, axes = plt.subplots(figsize=(7, 4))
-    show(axes, torch.cat(rows), "first row: known upper halves; four completions of each; last row: the originals", columns=12)
+    show(axes, torch.cat([shown, *completed, originals]), "known halves, four completions, originals", columns=12)
     plt.show()
 
 # %% [markdown]
