@@ -118,6 +118,6 @@ def replaced(cell: NotebookNode, source: str) -> NotebookNode:
 
 
 def _node(value: dict[str, object]) -> NotebookNode:
-    made = nbformat.from_dict(value)  # type: ignore[no-untyped-call]
+    made = nbformat.from_dict(value)
     assert isinstance(made, NotebookNode)
     return made
