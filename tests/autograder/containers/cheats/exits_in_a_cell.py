@@ -1,7 +1,7 @@
 """Ends the process with a clean exit code while the notebook runs."""
 
 ROW = 8
-REASON = "missing"
+REASON = "crash"
 
 import os
 

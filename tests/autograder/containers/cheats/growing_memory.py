@@ -1,11 +1,11 @@
 """Takes memory a little at a time until there is none."""
 
 ROW = 10
-REASON = "memory"
+REASON = {"memory", "timeout"}  # whichever a busy machine reaches first
 HARMFUL = True
 
 
 def double(x):
     kept = []
     while True:
-        kept.append(bytearray(1 << 24))
+        kept.append(bytearray(1 << 26))

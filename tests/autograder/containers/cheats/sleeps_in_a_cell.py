@@ -1,7 +1,7 @@
 """Never ends a cell; the rest of the notebook is graded without it."""
 
 ROW = 9
-REASON = "missing"
+REASON = "timeout"
 
 import time
 
