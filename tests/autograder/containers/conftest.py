@@ -26,11 +26,17 @@ def engine() -> Iterator[Engine]:
     client.close()
 
 
+@pytest.fixture(scope="session")
+def digest(engine: Engine) -> str:
+    """The image of this test run, whatever is built meanwhile."""
+    return image.current(engine)
+
+
 @pytest.fixture(scope="module")
-def provider(engine: Engine) -> Iterator[DockerProvider]:
+def provider(digest: str) -> Iterator[DockerProvider]:
     """Sandboxes with small limits, so that reaching one costs little."""
     limits = Limits(memory_mb=512, pids=64, wall_seconds=60, tmp_mb=16, shm_mb=16, tmp_files=500, file_mb=8)
-    with DockerProvider(limits) as source:
+    with DockerProvider(limits, image=digest) as source:
         yield source
 
 

@@ -304,7 +304,7 @@ def test_what_a_course_needs_can_be_imported_without_compiling_anything(shared: 
 
 
 def test_a_spare_is_started_without_waiting_and_handed_over_warm(engine: Engine, provider: DockerProvider) -> None:
-    with DockerProvider(provider.limits) as source:
+    with DockerProvider(provider.limits, image=provider.image) as source:
         begin = time.monotonic()
         source.prestart()
         assert time.monotonic() - begin < 0.1
@@ -330,7 +330,7 @@ def test_each_sandbox_is_a_fresh_one(provider: DockerProvider) -> None:
 
 
 def test_a_dead_spare_is_replaced(engine: Engine, provider: DockerProvider) -> None:
-    with DockerProvider(provider.limits) as source:
+    with DockerProvider(provider.limits, image=provider.image) as source:
         source.prestart()
         assert eventually(lambda: len(mine(engine, source)) == 1 and mine(engine, source)[0]["State"] == "running")
         (spare,) = mine(engine, source)
@@ -355,8 +355,8 @@ def test_an_early_end_is_told_from_outside(sandbox: DockerSandbox, source: str, 
     assert (ending.reason, says in ending.text) == (reason, True), ending
 
 
-def test_a_sandbox_is_killed_when_its_time_is_up(engine: Engine) -> None:
-    with DockerProvider(Limits(memory_mb=512, wall_seconds=1.5)) as source:
+def test_a_sandbox_is_killed_when_its_time_is_up(engine: Engine, digest: str) -> None:
+    with DockerProvider(Limits(memory_mb=512, wall_seconds=1.5), image=digest) as source:
         sandbox = source.acquire()
         begin = time.monotonic()
         assert run(sandbox, "while True: pass", seconds=30) is None
@@ -364,8 +364,8 @@ def test_a_sandbox_is_killed_when_its_time_is_up(engine: Engine) -> None:
         assert sandbox.ending().reason == "timeout"
 
 
-def test_cpu_time_is_capped_by_the_kernel_alone(engine: Engine) -> None:
-    with DockerProvider(Limits(memory_mb=512, cpu_seconds=3)) as source:
+def test_cpu_time_is_capped_by_the_kernel_alone(engine: Engine, digest: str) -> None:
+    with DockerProvider(Limits(memory_mb=512, cpu_seconds=3), image=digest) as source:
         sandbox = source.acquire()
         assert run(sandbox, "while True: pass", seconds=30) is None
         assert sandbox.ending().reason == "timeout"
@@ -385,7 +385,7 @@ def test_killing_ends_a_worker_that_stopped_itself_and_blocks_signals(engine: En
 
 
 def test_closing_leaves_nothing(engine: Engine, provider: DockerProvider) -> None:
-    source = DockerProvider(provider.limits)
+    source = DockerProvider(provider.limits, image=provider.image)
     held = source.acquire()
     run(held, "import os\nif os.fork() == 0:\n  os.setsid()\n  import time; time.sleep(600)")
     source.prestart()
@@ -403,7 +403,7 @@ import sys, time
 from autograder.sandbox import Limits
 from autograder.sandbox.docker import DockerProvider
 from tests.autograder.inside import run
-with DockerProvider(Limits(memory_mb=512, wall_seconds=60)) as source:
+with DockerProvider(Limits(memory_mb=512, wall_seconds=60), image=sys.argv[1]) as source:
     sandbox = source.acquire()
     source.prestart()
     print(source.token, flush=True)
@@ -412,9 +412,9 @@ with DockerProvider(Limits(memory_mb=512, wall_seconds=60)) as source:
 
 
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_grader_that_is_ended_leaves_nothing(engine: Engine, blow: signal.Signals) -> None:
+def test_a_grader_that_is_ended_leaves_nothing(engine: Engine, digest: str, blow: signal.Signals) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", GRADER], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, "-c", GRADER, digest], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as grader:
         assert grader.stdout is not None
         token = grader.stdout.readline().strip()
@@ -428,8 +428,9 @@ def test_a_grader_that_is_ended_leaves_nothing(engine: Engine, blow: signal.Sign
     assert eventually(lambda: not folder.exists())
 
 
-def test_sweeping_removes_what_dead_graders_left_and_nothing_else(engine: Engine, provider: DockerProvider) -> None:
-    digest = image.current(engine)
+def test_sweeping_removes_what_dead_graders_left_and_nothing_else(
+    engine: Engine, provider: DockerProvider, digest: str
+) -> None:
     living = provider.acquire()
     process = subprocess.Popen([sys.executable, "-c", "pass"])
     process.wait()
@@ -456,10 +457,8 @@ def test_a_gpu_is_asked_for_as_the_engine_wants_it() -> None:
     assert docker.device_request("nvidia.com/gpu=0")["DeviceIDs"] == ["nvidia.com/gpu=0"]
 
 
-def test_the_request_for_a_gpu_reaches_the_engine(engine: Engine) -> None:
-    config = docker.container_config(
-        Limits(), image=image.current(engine), uid=61184, folder=Path("/var/empty"), labels={}, gpu="0"
-    )
+def test_the_request_for_a_gpu_reaches_the_engine(engine: Engine, digest: str) -> None:
+    config = docker.container_config(Limits(), image=digest, uid=61184, folder=Path("/var/empty"), labels={}, gpu="0")
     config["HostConfig"]["Mounts"] = []
     created = engine.create_container_from_config(config)["Id"]
     try:
@@ -471,10 +470,10 @@ def test_the_request_for_a_gpu_reaches_the_engine(engine: Engine) -> None:
         engine.remove_container(created, force=True)
 
 
-def test_without_a_gpu_runtime_there_is_one_sentence_and_no_container(engine: Engine) -> None:
+def test_without_a_gpu_runtime_there_is_one_sentence_and_no_container(engine: Engine, digest: str) -> None:
     if "nvidia" in engine.info().get("Runtimes", {}):
         pytest.skip("this engine has a GPU runtime")
-    with DockerProvider(Limits(), gpu="0") as source:
+    with DockerProvider(Limits(), gpu="0", image=digest) as source:
         with pytest.raises(Infrastructure, match="cannot hand out a GPU"):
             source.acquire()
         assert mine(engine, source) == []
@@ -486,7 +485,7 @@ def test_an_unknown_image_is_the_users_error(engine: Engine) -> None:
 
 
 def test_an_image_that_holds_no_worker_is_reported_at_once(engine: Engine, provider: DockerProvider) -> None:
-    with DockerProvider(provider.limits) as source:
+    with DockerProvider(provider.limits, image=provider.image) as source:
         source.image = engine.inspect_image(_base_of(engine))["Id"]
         begin = time.monotonic()
         with pytest.raises(Infrastructure, match="did not come up"):

@@ -1,7 +1,7 @@
 """Replaces the tools a judge compares with, here and wherever they are imported."""
 
 ROW = 2
-REASON = "wrong"
+REASON = {"wrong", "crash"}  # it also patches the worker it runs in
 EARNS = None  # its own `line` needs the tools it broke
 
 import sys
