@@ -372,7 +372,8 @@ def test_images_repeat_under_a_seed(student, rng):
 @pytest.mark.graded("pixelcnn-complete", points=0.2)
 def test_completion_respects_every_image_on_its_own(student, rng, figures):
     """Known pixels stay exactly, different ones in each image; nothing is modified and no graph is kept."""
-    net = student.probe("TableConditional", strong_table(6, rng).float())
+    certain = bits(rng, 1, 2, 3).float()  # of this network's images all others have no chance
+    net = student.probe("Constant", 80 * certain - 40)
     x, known = bits(rng, 40, 1, 2, 3).float(), bits(rng, 40, 1, 2, 3).bool()
     known[0], known[1] = True, False
     given = torch.where(known, x, -1.0)
@@ -382,6 +383,9 @@ def test_completion_respects_every_image_on_its_own(student, rng, figures):
     lost = int((result[known] != x[known]).sum())
     if lost:
         raise Wrong(f"`complete_images` changed {lost} of {int(known.sum())} known pixels")
+    odd = int((result != certain)[~known].sum())
+    if odd:
+        raise Wrong(f"{odd} of {int((~known).sum())} unknown pixels have a value of probability zero")
     free = keep(student.complete_images, net, given, known, grad=True)
     if free.requires_grad is not False:
         raise Wrong("the result of `complete_images` carries a gradient graph")
@@ -535,8 +539,7 @@ def test_steps_give_the_logits_of_the_whole(student, seed, rng):
     for heads, layers in ((1, 1), (2, 2), (4, 3)):
         n = randint(rng, 5, 8)
         model, x = transformer(student, seed, n, 8, heads, layers), bits(rng, 4, n)
-        tokens = torch.cat([torch.full((4, 1), 2.0), x[:, :-1]], 1).long()
-        expected, past, steps = model(x), None, []
+        expected, tokens, past, steps = model(x), student.shift_right(x), None, []
         for i in range(n):
             logit, past = step(student, model, tokens[:, i], past)
             steps.append(logit)
@@ -554,14 +557,14 @@ def step(student, model, token, past):
 def test_a_step_leaves_its_past_as_it_was(student, seed, rng):
     """From one past one can go on with different tokens: a step changes nothing it was given."""
     model, x = transformer(student, seed, 5, 8, 2, 2), bits(rng, 3, 5)
-    past = None
-    for token in (torch.full((3,), 2), x[:, 0].long()):
-        past = step(student, model, token, past)[1]
-    (_, _), after = call_with_echo(student.transformer_step, model, x[:, 1].long(), past)
+    tokens, past = student.shift_right(x), None
+    for i in range(2):
+        past = step(student, model, tokens[:, i], past)[1]
+    _, after = call_with_echo(student.transformer_step, model, tokens[:, 2], past)
     if not same(past, after[2]):
         raise Wrong("`transformer_step` changes the past it was given: join keys and values into new tensors and lists")
     for other in (x, torch.cat([x[:, :1], 1 - x[:, 1:]], 1)):
-        logit, _ = step(student, model, other[:, 1].long(), past)
+        logit, _ = step(student, model, student.shift_right(other)[:, 2], past)
         assert_close(logit, model(other)[:, 2], "the logits after branching", atol=1e-9, rtol=1e-9)
 
 
@@ -616,7 +619,7 @@ def test_bars_model_is_near_the_entropy(student, rng, figures):
 @pytest.mark.graded("train-digits", points=0.5, trains="digits", seconds=60)
 def test_digits_model_predicts_held_out_digits(student, rng):
     """The loss on held-out digits, recomputed pixel by pixel with the future withheld."""
-    _, held_out = digits()
+    train, held_out = digits()
     order = torch.randperm(len(held_out), generator=rng)
     net = causal_network(student.trained("digits"), "digits_model", held_out[order[:4]])
     parts = held_out[order].split(99)
@@ -625,6 +628,9 @@ def test_digits_model_predicts_held_out_digits(student, rng):
     withheld = -sequential_log_likelihood(net, held_out[order][again], generator=rng)
     if not bool(((withheld - nll[again]).abs() <= 1e-3 * (1 + withheld.abs())).all()):
         raise Wrong("the loss on held-out digits is another one when later pixels are withheld: the network leaks")
+    nll_train = -conditional_log_probs(net(train), train).sum(1)
+    if not float(nll.mean()) > float(nll_train.mean()) - 1.0:
+        raise Wrong("the network knows the held-out digits better than the training digits: it was trained on them")
     line = LIMITS["digits"]
     assert_score(float(nll.mean()), line["floor"], line["target"], "the loss on held-out digits", unit="nats")
 

@@ -15,6 +15,7 @@ from autograder.vocabulary import (
     assert_depends,
     assert_deterministic_under_seed,
     assert_dtype,
+    assert_frequencies,
     assert_samples_follow,
     assert_shape,
     assert_unchanged_arguments,
@@ -23,7 +24,7 @@ from autograder.vocabulary import (
 )
 from autograder.worker.probes import strong_table, table_law
 
-from .laws import F64, filled_law, normal
+from .laws import F64, filled_law
 
 N = 10_000  # samples of one draw
 TRIES = 6  # sets of random weights, of which one must show a dependence
@@ -80,13 +81,15 @@ def assert_exact_law(student, sampler, sizes, shape, rng, what):
 
 
 def assert_random_and_free(student, sampler, sizes, shape, rng, what):
-    net = student.probe("AffineScore", 0.0, 0.3 * normal(rng, 1).float())
+    """Coin flips of a known bias that follow the seed, float32, without a graph."""
+    bias = 1.0 + torch.rand((), generator=rng)
+    net = student.probe("AffineScore", 0.0, bias)
     assert_deterministic_under_seed(sampler, net, 64, *sizes, what=what)
-    samples = keep(sampler, net, 8, *sizes, grad=True)
-    assert_dtype(call(samples.detach), torch.float32, f"the result of {what}")
-    assert_shape(call(samples.detach), (8, *shape), f"the result of {what}")
+    samples = keep(sampler, net, 400, *sizes, grad=True)
     if samples.requires_grad is not False:
         raise Wrong(f"the result of {what} carries a gradient graph")
+    values = assert_dtype(call(samples.detach), torch.float32, f"the result of {what}")
+    assert_frequencies(assert_shape(values, (400, *shape), f"the result of {what}"), bias.sigmoid(), what=what)
 
 
 def causal_network(trained, name, base):
