@@ -4,9 +4,9 @@ An import that fails does not take the rest of its cell with it: a library the g
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import CodeType
@@ -49,19 +49,15 @@ def prepare(cell: Cell, notes: Notes) -> Program:
     """Compiles a cell, IPython's syntax taken out. Raises SyntaxError if the rest is not Python."""
     file = register(cell.number or 0, cell.source)
     source = neutralise(cell.source, notes.add)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)
-        tree = ast.parse(source, file)
-        flags = _future_flags(tree)
-        groups = list(_groups(tree.body))
-        steps = [
-            Step(
-                compile(ast.Module(body, []), file, "exec", flags, dont_inherit=True),
-                ast.unparse(body[0]) if isinstance(body[0], (ast.Import, ast.ImportFrom)) else None,
-            )
-            for body in groups
-        ]
+    tree = ast.parse(source, file)
+    flags = _future_flags(tree)
+    steps = [
+        Step(
+            compile(ast.Module(body, []), file, "exec", flags, dont_inherit=True),
+            ast.unparse(body[0]) if isinstance(body[0], (ast.Import, ast.ImportFrom)) else None,
+        )
+        for body in _groups(tree.body)
+    ]
     return Program(steps, _guards_colab(tree))
 
 
@@ -100,8 +96,6 @@ def _groups(body: list[ast.stmt]) -> Iterator[list[ast.stmt]]:
 
 
 def _future_flags(tree: ast.Module) -> int:
-    import __future__
-
     names = [
         name.name
         for statement in tree.body

@@ -111,7 +111,7 @@ class Output:
         threading.Thread(target=self._drain, name="output", daemon=True).start()
 
     def restore(self) -> None:
-        """Puts `sys.stdout` and `sys.stderr` back, whatever student code made of them."""
+        """Puts `sys.stdout`, `sys.stderr` and an empty `sys.stdin` back, whatever student code made of them."""
         for number, name in ((1, "stdout"), (2, "stderr")):
             stream = self._streams.get(name)
             if stream is None or stream.closed:
@@ -119,6 +119,8 @@ class Output:
                 stream = io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
                 self._streams[name] = stream
             setattr(sys, name, stream)
+        if sys.stdin is None or sys.stdin.closed:  # `exit()` closes it
+            sys.stdin = io.TextIOWrapper(io.BytesIO())
 
     def take(self) -> str:
         """The end of what was printed since the last call."""

@@ -61,8 +61,9 @@ def _parse(header: bytes, caps: Caps) -> dict[str, Any]:
         marks = sum(bare.count(mark) for mark in (b",", b"[", b"{"))
         if marks > _MARKS_PER_ITEM * caps.items + caps.tensors * (caps.ndim + 4):
             raise WireError(f"more than {caps.items} values")
-    parsed = _from_json(header.decode("utf-8"))
-    if type(parsed) is not dict or set(parsed) != {"v", "t"} or type(parsed["t"]) is not list:
+    text = header.decode("utf-8")
+    parsed, end = _scan(text, 0)
+    if end != len(text) or type(parsed) is not dict or set(parsed) != {"v", "t"} or type(parsed["t"]) is not list:
         raise WireError("the header is not a message")
     return parsed
 
@@ -208,4 +209,4 @@ def _parse_constant(name: str) -> NoReturn:
     raise WireError(f"{name} is not JSON")
 
 
-_from_json = json.JSONDecoder(parse_int=_parse_int, parse_constant=_parse_constant).decode
+_scan: Any = getattr(json.JSONDecoder(parse_int=_parse_int, parse_constant=_parse_constant), "scan_once")  # noqa: B009

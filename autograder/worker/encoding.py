@@ -39,7 +39,9 @@ _np_shape, _np_dtype, _np_number_dtype = (
 _np_view, _np_astype, _np_item, _np_max = np.ndarray.view, np.ndarray.astype, np.generic.item, np.ndarray.max
 _np_reshape, _np_contiguous, _np_array = np.ndarray.reshape, np.ascontiguousarray, np.array
 _type_name = type.__dict__["__name__"].__get__
-_to_json = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")).encode
+_to_json: Any = getattr(json.encoder, "c_make_encoder")(  # noqa: B009 (json.dumps is Python code that can be patched)
+    None, None, json.encoder.encode_basestring, None, ":", ",", False, False, False
+)
 
 
 def encode(message: dict[str, Any], caps: Caps = CAPS) -> list[Buffer]:
@@ -52,7 +54,7 @@ def encode(message: dict[str, Any], caps: Caps = CAPS) -> list[Buffer]:
         raise WireError("a message is a dict")
     encoder = _Encoder(caps)
     try:
-        header = _to_json({"v": encoder.value(message, 0), "t": encoder.table}).encode("utf-8")
+        header = "".join(_to_json({"v": encoder.value(message, 0), "t": encoder.table}, 0)).encode("utf-8")
     except WireError:
         raise
     except UnicodeEncodeError:

@@ -39,7 +39,7 @@ def cell_file(number: int) -> str:
 def register(number: int, source: str) -> str:
     """Makes the cell's lines known to tracebacks. Returns its file name."""
     name = cell_file(number)
-    _stored[name] = (len(source), None, source.splitlines(keepends=True), name)
+    _stored[name] = (len(source), None, [line + "\n" for line in source.split("\n")], name)
     return name
 
 

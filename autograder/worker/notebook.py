@@ -65,6 +65,12 @@ class Scopes(Mapping[str, Mapping[str, Any]]):
             self.live.clear()
             self.live.update(names)
 
+    def clear(self) -> None:
+        """Forgets everything, also what is live."""
+        self._saved = {None: {}}
+        self._active = None
+        self.live.clear()
+
     def save(self, scope: str, names: Mapping[str, Any] | None = None) -> None:
         """Keeps `names`, by default what is live now, under `scope`."""
         if scope == self._active:
@@ -112,6 +118,7 @@ class Notebook:
         self._take_output = take_output
         self._notes = Notes()
         self._cells: list[Cell] = []
+        self._stubs = stubs.Stubs(self._notes)
         self._random: dict[int, Any] = {}  # generator states where a training cell was skipped, by its index
         self._device = "cpu"
 
@@ -121,12 +128,11 @@ class Notebook:
             os.chdir(os.environ.get("HOME", "/tmp"))
         for name, content in files.items():
             _write(name, content)
-        sys.path.append(str(Path.cwd()))  # last: a file named like a library must not stand in for it
-        sys.argv[:] = ["notebook"]
-        sys.modules["__main__"] = self._module
+        self._surround()
         self._cells = [Cell(**cell) for cell in cells]
         self._device = device if device == "cuda" and torch.cuda.is_available() else "cpu"
-        self._stubs = stubs.install(self._notes, self.scopes.live)
+        self.scopes.clear()
+        self.scopes.live |= {"__name__": "__main__", "__doc__": None, **stubs.names(self._notes)}
         sources = [cell.source for cell in self._cells]
         sources += [bytes(content.numpy()).decode("latin-1") for name, content in files.items() if name.endswith(".py")]
         if not torch.cuda.is_available() and any("cuda" in source or "pin_memory" in source for source in sources):
@@ -175,10 +181,10 @@ class Notebook:
             return {**_joined(outcomes), "status": "error", "error": error}
         return _joined(outcomes) if outcomes else _outcome("skipped")
 
-    def checkpoint(self, task: str, build: str, file: str, name: str | None = None) -> Any:
-        """Builds a model with the notebook's function `build`, loads the weights in `file` and returns it.
+    def checkpoint(self, task: str, build: str, file: str, name: str | None = None) -> tuple[str, str]:
+        """Builds a model with the notebook's function `build` and loads the weights in `file` into it.
 
-        The scope `train:<task>` is then as if training had bound it to `name`.
+        The scope `train:<task>` is then as if training had bound the model to `name`. Returns scope and name.
         """
         scope = f"train:{task}"
         stood = [f"before:{i}" for i, cell in enumerate(self._cells) if scope in cell.tags]
@@ -189,9 +195,17 @@ class Notebook:
         model = self.scopes.live[build]()
         weights = torch.load(_checked(file), map_location=self._device, weights_only=True)
         model.load_state_dict(weights.get("state_dict", weights))
-        if name is not None:
-            self.scopes.live[name] = model
-        return model
+        self.scopes.live[name or build] = model
+        return scope, name or build
+
+    def _surround(self) -> None:
+        """Sets up what a notebook finds around it, once."""
+        if sys.modules["__main__"] is self._module:
+            return
+        sys.path.append(str(Path.cwd()))  # last: a file named like a library must not stand in for it
+        sys.argv[:] = ["notebook"]
+        sys.modules["__main__"] = self._module
+        stubs.install(self._stubs)
 
     def _enter_new(self, scope: str, names: Mapping[str, Any]) -> None:
         self.scopes.enter(None)

@@ -74,7 +74,8 @@ class Worker:
 
     def _handle(self, op: str, fields: Mapping[str, Any]) -> Any:
         if op == "checkpoint":
-            return self._objects.ref(self._notebook.checkpoint(**fields))
+            scope, name = self._notebook.checkpoint(**fields)
+            return self._objects.handle("resolve", {"scope": scope, "name": name, "keep": True})
         if op in self._notebook.operations:
             return self._notebook.operations[op](**fields)
         return self._objects.handle(op, fields)

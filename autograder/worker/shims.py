@@ -42,7 +42,9 @@ def is_cuda(device: Any) -> bool:
 
 
 def map_cuda(notes: Notes) -> None:
-    """Patches torch for the rest of the process."""
+    """Patches torch for the rest of the process, once."""
+    if torch.Generator is not _Generator:
+        return
     say = functools.partial(notes.once, NOTE)
     for name in FACTORIES:
         setattr(torch, name, _on_cpu(getattr(torch, name), say))

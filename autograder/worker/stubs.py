@@ -107,13 +107,17 @@ def check(*cells: Any, **options: Any) -> None:
     """Checks nothing: while a notebook is graded, the grader runs the checks."""
 
 
-def install(notes: Notes, namespace: dict[str, Any]) -> Stubs:
-    """Makes the stand-ins importable and puts a notebook's built-in names into `namespace`."""
-    stubs = Stubs(notes)
+def names(notes: Notes) -> dict[str, Any]:
+    """What a notebook's namespace holds before its first cell."""
+    return {"get_ipython": get_ipython(notes), "display": display, "check": check, "__builtins__": builtins}
+
+
+def install(stubs: Stubs) -> None:
+    """Makes the stand-ins importable."""
     sys.meta_path.insert(0, stubs)
-    namespace |= {"get_ipython": get_ipython(notes), "display": display, "check": check, "__builtins__": builtins}
     module = ModuleType("autograder")
     module.__dict__["check"] = check
     sys.modules["autograder"] = module
     warnings.filterwarnings("ignore", message=".*non-interactive.*")  # plt.show()
-    return stubs
+    warnings.filterwarnings("ignore", message="invalid escape sequence")
+    warnings.simplefilter("ignore", SyntaxWarning)

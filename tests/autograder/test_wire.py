@@ -263,6 +263,8 @@ MALFORMED = {
     "a key that is a list": (header({"d": [[[], 1]]}), b""),
     "a pair of three": (header({"d": [["a", 1, 2]]}), b""),
     "a tuple that is a number": (header({"u": 3}), b""),
+    "a tuple that is text": (header({"u": "abc"}), b""),
+    "a dict that is a dict": (header({"d": {}}), b""),
     "a tensor number that is text": (header({"t": "0"}, [["float32", [2]]]), TENSOR),
     "a tensor number that is true": (header({"t": True}, [["float32", [2]]] * 2), TENSOR),
     "a negative tensor number": (header({"t": -1}, [["float32", [2]]]), TENSOR),
