@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -131,19 +132,22 @@ def run_audit(
     if kind != "docker":
         variants = [variant for variant in variants if not variant.harmful]
     audit = Audit(assignment.automatic, variants, whole=not only)
-    by_name = {variant.name: variant for variant in variants}
+    by_student = {variant.submission.student: variant for variant in variants}
     rounds = [[seed] for seed in range(seeds)] if retrain else [list(range(seeds))]
-    for batch in rounds:
-        queue = [
-            Job(name, assignments.resolve(), solutions.resolve(), variant.submission, kind) for variant in variants
-        ]
-        workers = jobs or len(os.sched_getaffinity(0))
-        for job, result in run_jobs(queue, workers, partial(grade_repeatedly, seeds=batch)):
-            variant = by_name[job.submission.student]
-            audit.add(variant, result)
-            points = "not graded" if isinstance(result, Trouble) else f"{result[-1].earned:g} points"
-            say(f"{variant.name:36}{variant.kind:10}{points}")
-    sweep()
+    try:
+        for batch in rounds:
+            queue = [
+                Job(name, assignments.resolve(), solutions.resolve(), variant.submission, kind) for variant in variants
+            ]
+            workers = jobs or len(os.sched_getaffinity(0))
+            with closing(run_jobs(queue, workers, partial(grade_repeatedly, seeds=batch))) as results:
+                for job, result in results:
+                    variant = by_student[job.submission.student]
+                    audit.add(variant, result)
+                    points = "not graded" if isinstance(result, Trouble) else f"{result[-1].earned:g} points"
+                    say(f"{variant.name:36}{variant.kind:10}{points}")
+    finally:
+        sweep()
     return audit
 
 

@@ -7,8 +7,11 @@ one does.
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -16,15 +19,15 @@ from typing import Literal
 from pydantic import ValidationError
 
 from autograder.assignment import Assignment, load_assignment
+from autograder.autograded import record
 from autograder.classroom import Trouble, run_jobs
 from autograder.collect import Rejected, Submission, collect, store
-from autograder.course import Course
+from autograder.course import FILE, Course
 from autograder.errors import UserError
 from autograder.feedback import page_name, write_class_page, write_student_page
 from autograder.grade import Job, grade
 from autograder.gradebook import Book
 from autograder.report import Report
-from autograder.restore import restore
 from autograder.sandbox import SandboxKind, choose, image, sweep
 from autograder.scores import write_scores
 
@@ -78,6 +81,12 @@ def grade_course(
     Raises:
         UserError: the assignment is broken, there is nothing to grade, no engine, a locked gradebook.
     """
+    with alone(course):
+        _remove_halves(course, name)
+        return _grade_course(course, name, source, options, progress)
+
+
+def _grade_course(course: Course, name: str, source: Path | None, options: Options, progress: Progress) -> Batch:
     assignment = load_assignment(name, course.assignments_dir, course.solutions_dir)
     kind = choose(options.sandbox or course.config.sandbox.kind)
     tag = options.image or course.config.sandbox.image or image.TAG
@@ -100,9 +109,47 @@ def grade_course(
             _grade_all(course, batch, submissions, options, progress, book)
     finally:
         sweep()
-    write_class_page(batch.reports, batch.rejected, assignment.title, course.feedback_dir(name) / "class.html")
+    everybody = _with_others(course, batch) if options.students else batch.reports
+    write_class_page(everybody, batch.rejected, assignment.title, course.feedback_dir(name) / "class.html")
     write_scores(course, [assignment])
     return batch
+
+
+@contextmanager
+def alone(course: Course) -> Iterator[None]:
+    """One grader at a time in a course folder; the system lets go of the lock however this one ends."""
+    with (course.root / FILE).open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another grader is at work in {course.root}; wait for it, or stop it.") from None
+        yield
+
+
+def _remove_halves(course: Course, name: str) -> None:
+    """Remove what a killed grader had begun to write; nobody else is writing now."""
+    for old in course.submitted_dir.glob(f"*/.{name}-old-*"):
+        target = old.with_name(name)
+        if not target.exists() and any(old.iterdir()):  # it was killed between two renames
+            old.replace(target)
+    begun = [*course.submitted_dir.glob(f"*/.{name}-*"), *course.autograded_dir.glob(f"*/{name}/.{name}.ipynb.*")]
+    begun += [*course.report_path(name, "x").parent.glob(".*.json.*"), *course.feedback_dir(name).glob(".*.html.*")]
+    begun += course.root.glob(f".{course.scores_path.name}.*")
+    for path in begun:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _with_others(course: Course, batch: Batch) -> list[Report]:
+    """The reports of this batch, and those on disk of everybody else."""
+    ours = {report.student: report for report in batch.reports}
+    for path in course.report_path(batch.assignment.name, "x").parent.glob("*.json"):
+        with suppress(OSError, ValidationError):
+            report = Report.load(path)
+            ours.setdefault(report.student, report)
+    return [ours[student] for student in sorted(ours)]
 
 
 def collect_into(course: Course, assignment: Assignment, source: Path) -> dict[str, str]:
@@ -146,25 +193,23 @@ def _grade_all(
         jobs.append(job)
     progress.total(len(jobs))
     workers = options.jobs or settings.jobs or len(os.sched_getaffinity(0))
-    for job, result in run_jobs(jobs, workers, grade, progress.started):
-        student = job.submission.student
-        if isinstance(result, Trouble):
-            batch.rejected[student] = result.sentence
-        else:
-            result.save(course.report_path(name, student))
-            _settle(course, batch, result, job.submission, book)
-        progress.done(student, result)
+    with closing(run_jobs(jobs, workers, grade, progress.started)) as results:
+        for job, result in results:
+            student = job.submission.student
+            if isinstance(result, Trouble):
+                batch.rejected[student] = result.sentence
+            else:
+                result.save(course.report_path(name, student))
+                _settle(course, batch, result, job.submission, book)
+            progress.done(student, result)
 
 
 def _settle(course: Course, batch: Batch, report: Report, submission: Submission, book: Book) -> None:
-    """Gradebook and page of one report."""
-    name, student = report.assignment, report.student
+    """Gradebook, a notebook for humans, and the student's page, of one report."""
     batch.reports.append(report)
-    answers = restore(submission.notebook, batch.assignment.template).answers
-    if not report.infrastructure:
-        person = course.people.get(student)
-        book.write(report, batch.assignment, answers, person=person, submitted=submission.submitted)
-    write_student_page(report, batch.assignment.title, course.feedback_dir(name) / page_name(student))
+    record(book, course, batch.assignment, report, submission)
+    page = course.feedback_dir(report.assignment) / page_name(report.student)
+    write_student_page(report, batch.assignment.title, page)
 
 
 def _final_report(path: Path) -> Report | None:

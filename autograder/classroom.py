@@ -7,16 +7,15 @@ import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from autograder.errors import AutograderError, UserError
-from autograder.grade import Job, close_providers
-
-ATTEMPTS = 2  # a judge process that dies takes its job along once; a second death is reported
+from autograder.grade import Job
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,12 @@ def run_jobs(
     workers: int,
     work: Callable[[Job], R],
     started: Callable[[str], None] = lambda student: None,
-) -> Iterator[tuple[Job, R | Trouble]]:
+) -> Generator[tuple[Job, R | Trouble], None, None]:
     """Do every job, `workers` at a time, and yield each with its result as soon as it is there.
+
+    A judge process that dies takes the jobs along that run at that moment; they are done again at the end, one at a
+    time, so that the one that kills its judge is known and costs nobody else anything. Close the iterator to end the
+    judge processes early.
 
     Args:
         jobs: one per submission.
@@ -48,47 +51,46 @@ def run_jobs(
         UserError: the assignment itself is broken, so that no submission can be graded.
     """
     queue = [replace(job, more=position + workers < len(jobs)) for position, job in enumerate(jobs)]
-    attempts = dict.fromkeys(range(len(queue)), 0)
-    waiting = list(range(len(queue)))
-    while waiting:
-        again: list[int] = []
-        with _executor(min(workers, len(waiting))) as executor:
-            running: dict[Future[R], int] = {}
+    waiting, suspects = deque(range(len(queue))), deque[int]()
+    while waiting or suspects:
+        alone = not waiting
+        todo, width = (suspects, 1) if alone else (waiting, min(workers, len(waiting)))
+        running: dict[Future[R | Trouble | UserError], int] = {}
+        with _executor(width) as executor:
             try:
-                while waiting or running:
-                    while waiting and len(running) < workers:
-                        position = waiting.pop(0)
-                        attempts[position] += 1
-                        running[executor.submit(work, queue[position])] = position
-                        started(queue[position].submission.student)
+                while todo or running:
+                    while todo and len(running) < width:
+                        running[executor.submit(_attempt, work, queue[todo[0]])] = todo[0]
+                        started(queue[todo.popleft()].submission.student)
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
                     for future in done:
-                        position = running.pop(future)
-                        student = queue[position].submission.student
-                        try:
-                            yield queue[position], future.result()
-                        except UserError:
-                            raise
-                        except BrokenProcessPool:
-                            lost = [position, *running.values()]
-                            running.clear()
-                            again += [p for p in lost if attempts[p] < ATTEMPTS]
-                            for p in lost:
-                                if attempts[p] >= ATTEMPTS:
-                                    sentence = "the judge's process died; grade again"
-                                    yield queue[p], Trouble(queue[p].submission.student, sentence)
-                            raise
-                        except AutograderError as error:
-                            yield queue[position], Trouble(student, str(error))
-                        except Exception as error:
-                            sentence = f"the grader stumbled ({type(error).__name__}: {error})"
-                            yield queue[position], Trouble(student, sentence)
+                        result = future.result()
+                        job = queue[running.pop(future)]
+                        if isinstance(result, UserError):
+                            raise result
+                        yield job, result
             except BrokenProcessPool:
-                waiting = again + waiting
+                if not alone:
+                    suspects.extend(running.values())
+                    continue
+                for position in running.values():
+                    job = queue[position]
+                    yield job, Trouble(job.submission.student, "the judge's process died twice; grade again")
             except BaseException:
-                executor.shutdown(wait=False, cancel_futures=True)
                 _terminate(executor)
                 raise
+
+
+def _attempt(work: Callable[[Job], R], job: Job) -> R | Trouble | UserError:
+    """Runs in a judge process. Errors come back as values: an exception that can not be unpickled breaks the pool."""
+    try:
+        return work(job)
+    except UserError as error:
+        return UserError(str(error))
+    except AutograderError as error:
+        return Trouble(job.submission.student, str(error))
+    except BaseException as error:
+        return Trouble(job.submission.student, f"the grader stumbled ({type(error).__name__}: {error})")
 
 
 def _executor(workers: int) -> ProcessPoolExecutor:
@@ -100,27 +102,21 @@ def _executor(workers: int) -> ProcessPoolExecutor:
 def _prepare() -> None:
     """Runs in each judge process: Ctrl-C is the parent's to handle, the end of the parent is ours."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end)
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_outlive_nothing, args=(parent.sentinel,), daemon=True).start()
 
 
-def _end(signum: int, frame: object) -> None:
-    # Not an exception: pytest would record it as the outcome of a check and go on.
-    close_providers()
-    os._exit(128 + signum)
-
-
 def _outlive_nothing(sentinel: int) -> None:
     multiprocessing.connection.wait([sentinel])
-    os.kill(os.getpid(), signal.SIGTERM)
+    os._exit(1)
 
 
 def _terminate(executor: ProcessPoolExecutor) -> None:
-    """End the judge processes; each closes its sandboxes on the way out."""
+    """End the judge processes at once; what they leave, `sandbox.sweep` and their reapers remove."""
     processes = list((executor._processes or {}).values())
+    executor.shutdown(wait=False, cancel_futures=True)
     for process in processes:
-        process.terminate()
+        process.kill()
     for process in processes:
-        process.join(timeout=10)
+        process.join()

@@ -23,6 +23,8 @@ from autograder.runner import Bench, CheckFile, run_checks
 from autograder.sandbox import Limits, Provider, SandboxKind, open_provider
 from autograder.session import Budgets, Session
 
+SHARE = Fraction(1, 10**6)  # of a point; what is lost when points are split over the parameters of a check
+
 
 @dataclass(frozen=True)
 class Job:
@@ -74,10 +76,10 @@ def grade_repeatedly(job: Job, seeds: Sequence[int]) -> list[Report]:
     )
     reports = []
     try:
-        mark = time.monotonic()
+        opened = time.monotonic()
         with suppress(StudentFault, Infrastructure):  # every check meets the same trouble and reports it
             session.play()
-        played = time.monotonic() - mark
+        ready = time.monotonic()
         if job.more:
             provider.prestart()
         for seed in seeds:
@@ -87,6 +89,7 @@ def grade_repeatedly(job: Job, seeds: Sequence[int]) -> list[Report]:
                 Bench(session, seed, training(assignment), frozenset(job.submission.files), session.check),
             )
             results = complete(assignment, results)
+            spent = time.monotonic() - mark
             reports.append(
                 Report(
                     assignment=assignment.name,
@@ -107,10 +110,10 @@ def grade_repeatedly(job: Job, seeds: Sequence[int]) -> list[Report]:
                     notes=[*job.submission.notes, *restored.notes],
                     started=started,
                     timings={
-                        "notebook": played,
-                        "checks": time.monotonic() - mark,
-                        "first_result": mark - begin + (results[0].seconds if results else 0.0),
-                        "total": time.monotonic() - begin,
+                        "notebook": ready - opened,
+                        "checks": spent,
+                        "first_result": ready - begin + (results[0].seconds if results else 0.0),
+                        "total": ready - begin + spent,
                     },
                 )
             )
@@ -135,26 +138,33 @@ def training(assignment: Assignment) -> dict[str, dict[str, str]]:
 def complete(assignment: Assignment, results: Sequence[CheckResult]) -> list[CheckResult]:
     """Results in the order of the cells; a check that left no result is the machine's failure, never a pass."""
     order = list(assignment.cells)
-    seen = {result.id for result in results}
-    silent = [
-        CheckResult(
-            id=check.name, cell=check.cell, title=check.title, public=check.public, points=check.points,
-            fraction=0.0, outcome="infrastructure", message="the check left no result",
-        )
-        for check in assignment.checks
-        if check.name not in seen and not any(name.startswith(f"{check.name}[") for name in seen)
-    ]  # fmt: skip
+    silent = []
+    for check in assignment.checks:
+        mine = [result for result in results if result.id == check.name or result.id.startswith(f"{check.name}[")]
+        left = exact(check.points) - sum((exact(result.points) for result in mine), Fraction(0))
+        if mine and left < SHARE:
+            continue
+        silent.append(
+            CheckResult(
+                id=check.name, cell=check.cell, title=check.title, public=check.public, points=float(left),
+                fraction=0.0, outcome="infrastructure", message="the check left no result",
+            )
+        )  # fmt: skip
     return sorted([*results, *silent], key=lambda result: order.index(result.cell))
 
 
 def score(assignment: Assignment, results: Sequence[CheckResult]) -> list[CellResult]:
-    """Points per cell: exact sums of points times fractions, rounded half up to a hundredth."""
+    """Points per cell: exact sums of points times fractions, rounded half up to a hundredth, never above the cell's."""
     cells = []
     for name, cell in assignment.cells.items():
         mine = [result for result in results if result.cell == name]
         broken = any(result.outcome == "infrastructure" for result in mine)
         total = sum((exact(r.points) * Fraction(r.fraction).limit_denominator(1000) for r in mine), Fraction(0))
-        earned = None if cell.manual or broken else float(Fraction(int(total * 100 + Fraction(1, 2)), 100))
+        earned: float | None = min(cell.points, float(Fraction(int(total * 100 + Fraction(1, 2)), 100)))
+        if all(result.fraction == 1.0 for result in mine):
+            earned = cell.points
+        if cell.manual or broken or not mine:
+            earned = None
         cells.append(
             CellResult(cell=name, title=cell.title, max_points=cell.points, manual=cell.manual, earned=earned)
         )
@@ -186,5 +196,6 @@ _open_providers: list[Provider] = []
 
 def close_providers() -> None:
     """End every sandbox of this process."""
+    _provider.cache_clear()
     while _open_providers:
         _open_providers.pop().close()

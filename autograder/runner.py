@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 import torch
 
-from autograder.errors import Infrastructure, PartialCredit, StudentFault, UserError
+from autograder.checkfile import ARGUMENTS
+from autograder.errors import AutograderError, PartialCredit, StudentFault, UserError
 from autograder.figures import Figures
 from autograder.report import CheckResult
 from autograder.student import Channel, Student
@@ -142,9 +143,7 @@ class _Judge:
         begin = time.monotonic()
         faults: list[BaseException] = []
         item.stash[_FAULTS] = faults
-        marker = item.get_closest_marker("graded")
-        assert marker is not None
-        with self.bench.limit(marker.kwargs.get("seconds")):
+        with self.bench.limit(_marked(item).get("seconds")):
             done = yield
         self.results.append(self._result(item, faults, time.monotonic() - begin))
         return done
@@ -154,12 +153,10 @@ class _Judge:
             item.stash[_FAULTS].append(call.excinfo.value)
 
     def _result(self, item: pytest.Item, faults: list[BaseException], seconds: float) -> CheckResult:
-        marker = item.get_closest_marker("graded")
-        assert marker is not None
         function = getattr(item, "function", None)
         about = (function.__doc__ or "").strip().splitlines()
         share = getattr(item, "callspec", None)
-        points = float(marker.kwargs.get("points", 0.0))
+        points = float(_marked(item).get("points", 0.0))
         if share is not None:  # a parametrised check splits its points equally over its parameters
             siblings = sum(1 for other in item.session.items if getattr(other, "function", None) is function)
             points /= siblings
@@ -179,10 +176,15 @@ PASSED: dict[str, Any] = {"outcome": "passed", "fraction": 1.0}
 _FAULTS = pytest.StashKey[list[BaseException]]()
 
 
-def _cell(item: pytest.Item) -> str:
+def _marked(item: pytest.Item) -> dict[str, Any]:
+    """The arguments of an item's marker by name, also those given by position."""
     marker = item.get_closest_marker("graded")
     assert marker is not None
-    return str(marker.args[0])
+    return {**dict(zip(ARGUMENTS, marker.args, strict=False)), **marker.kwargs}
+
+
+def _cell(item: pytest.Item) -> str:
+    return str(_marked(item)["cell"])
 
 
 def verdict(fault: BaseException) -> dict[str, Any]:
@@ -198,7 +200,7 @@ def verdict(fault: BaseException) -> dict[str, Any]:
             "where": fault.where,
             "detail": fault.detail,
         }
-    if isinstance(fault, Infrastructure):
+    if isinstance(fault, (AutograderError, OSError)):  # of this machine: student code raises in another process
         return {"outcome": "infrastructure", "fraction": 0.0, "message": str(fault)[:MESSAGE_CHARS]}
     detail = "".join(traceback.format_exception(fault))[-8000:]
     if isinstance(fault, AssertionError):

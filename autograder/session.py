@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from autograder.errors import Infrastructure, StudentFault
+from autograder.errors import Infrastructure, StudentFault, UserError
 from autograder.report import CellRun
 from autograder.sandbox import Provider, Sandbox
 from autograder.student import MissingName, value_of
@@ -60,6 +60,8 @@ class Session:
     released: deque[int] = field(default_factory=deque)  # handles given up; of the present sandbox only
     _sandbox: Sandbox | None = None
     _broken: Infrastructure | None = None
+    _unloadable: StudentFault | None = None
+    _start_seconds: float = 0.0  # what a sandbox took to start, at most
     _serial: int = 0
     _fatal: dict[int, StudentFault] = field(default_factory=dict)
     _trained: dict[str, Any] = field(default_factory=dict)  # replies of `train`, valid for this sandbox
@@ -77,7 +79,11 @@ class Session:
             StudentFault: the submission's time was used up.
         """
         while self._sandbox is None:
-            if time.monotonic() >= self._submission_deadline:
+            if self._broken is not None:
+                raise self._broken
+            if self._unloadable is not None:
+                raise self._unloadable
+            if time.monotonic() + self._start_seconds >= self._submission_deadline:
                 raise self._out_of_time()
             self._open()
             for position, cell in enumerate(self.cells):
@@ -115,32 +121,42 @@ class Session:
         self._drop()
 
     def _open(self) -> None:
-        if self._broken is not None:
-            raise self._broken
+        """A sandbox that has the notebook; what fails before a cell has run is the machine's doing, and tried again."""
         for attempt in range(ACQUIRE_ATTEMPTS):
             try:
+                begin = time.monotonic()
                 self._sandbox = self.provider.acquire()
-                break
-            except Infrastructure as trouble:
+                self._start_seconds = max(self._start_seconds, time.monotonic() - begin)
+                self._load(self._sandbox)
+                return
+            except (Infrastructure, UserError, OSError) as trouble:
+                self._drop()
                 if attempt + 1 == ACQUIRE_ATTEMPTS:
-                    self._broken = trouble
-                    raise
-        assert self._sandbox is not None
-        ready = self._sandbox.ready
-        self.versions = {str(k): str(v) for k, v in ready.get("versions", {}).items()}
-        self._trained.clear()
+                    self._broken = trouble if isinstance(trouble, Infrastructure) else Infrastructure(str(trouble))
+                    raise self._broken from None
+
+    def _load(self, sandbox: Sandbox) -> None:
+        self.versions = {str(k): str(v) for k, v in sandbox.ready.get("versions", {}).items()}
+        self._trained = {task: said for task, said in self._trained.items() if _has_failed(said)}
         self.released = deque()  # handles of a dead sandbox must not release those of this one
         cells = [dict(cell) for cell in self.cells]
         files = {name: _as_tensor(content) for name, content in self.files.items()}
         load = {"cells": cells, "files": files, "seed": self.seed, "device": self.device}
         deadline = time.monotonic() + self.budgets.cell_seconds
-        value_of(self._exchange("load", load, deadline, "loading the notebook"))
+        try:
+            value_of(self._exchange("load", load, deadline, "loading the notebook"))
+        except StudentFault as fault:
+            alive = self._sandbox is not None  # and says what is wrong with the notebook
+            self._drop()
+            if alive:
+                self._unloadable = fault
+            elif time.monotonic() < self._submission_deadline:
+                raise Infrastructure(fault.message) from None
+            raise
 
     def _run_cell(self, position: int, cell: Mapping[str, Any]) -> bool:
         """True if the sandbox lives on."""
-        if cell["kind"] != "code":  # nothing to wait for, and nothing to report unless it ends a task
-            if cell["grade_id"] is not None:
-                self._exchange("run_cell", {"index": position, "scope": None}, float("inf"), "a text cell")
+        if cell["kind"] != "code" and cell["grade_id"] is None:  # nothing to run, and no task ends here
             return True
         number = cell["number"] or 0
         begin = time.monotonic()
@@ -148,9 +164,8 @@ class Session:
             deadline = begin + self.budgets.cell_seconds
             reply = self._exchange("run_cell", {"index": position, "scope": None}, deadline, f"cell {number}")
             outcome = cell_run(number, value_of(reply))
-            self.runs.setdefault(position, outcome)
-            return True
         except StudentFault as fault:
+            self._drop()
             if time.monotonic() >= self._submission_deadline:
                 raise
             self._fatal[position] = fault
@@ -159,13 +174,16 @@ class Session:
                 {"index": number, "status": status, "seconds": time.monotonic() - begin, "error": fault.message}
             )
             return False
+        if cell["kind"] == "code":
+            self.runs.setdefault(position, outcome)
+        return True
 
     def _explained(self, fault: MissingName, scope: object) -> StudentFault:
         """Why a name is missing: the last cell of its task that failed, if one did."""
         ends = [i for i, cell in enumerate(self.cells) if cell["grade_id"] is not None]
         end = next((i for i in ends if self.cells[i]["grade_id"] == scope), len(self.cells))
         begin = max((i for i in ends if i < end), default=-1)
-        failed = [i for i in range(begin + 1, end) if i in self.runs and self.runs[i].error is not None]
+        failed = [i for i in range(begin + 1, end + 1) if i in self.runs and self.runs[i].error is not None]
         if not failed or fault.where is not None:
             return fault
         run, fatal = self.runs[failed[-1]], self._fatal.get(failed[-1])
@@ -196,7 +214,10 @@ class Session:
         self._serial += 1
         whole = self._submission_deadline
         try:
-            send(sandbox.socket, {"id": self._serial, "op": op, **fields}, min(deadline, whole))
+            try:
+                send(sandbox.socket, {"id": self._serial, "op": op, **fields}, min(deadline, whole))
+            except WireError as error:  # nothing was written: the sandbox is as it was
+                raise StudentFault(f"{what} could not be sent to your code: {error}", reason="output") from None
             reply = receive(sandbox.socket, REPLY_CAPS, min(deadline, whole))
         except TimeoutError:
             self._drop()
@@ -246,6 +267,11 @@ def cell_run(number: int, value: Any) -> CellRun:
     except (KeyError, TypeError, ValueError) as problem:
         message = "the account of a cell was not well-formed; something wrote to the grader's channel"
         raise StudentFault(message, reason="tampered", detail=str(problem)) from None
+
+
+def _has_failed(said: Any) -> bool:
+    """True of the outcome of a training cell that failed: it would fail again in the next sandbox."""
+    return type(said) is dict and said.get("status") != "ok"
 
 
 def _as_tensor(content: bytes) -> torch.Tensor:

@@ -86,7 +86,7 @@ def load_variants(solution: Path, variants: Path, cheats: Path | None = None) ->
         found.append(Variant(config.name, config.kind, config.why, submission, loses, config.earns))
     if cheats is not None:
         found += shared_cheats(cheats, template)
-    names = [variant.name for variant in found]
+    names = [variant.submission.student for variant in found]
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"{variants}: two variants are called `{name}`.")

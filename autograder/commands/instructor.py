@@ -99,8 +99,8 @@ def demo(
         image.build(progress=talk.print)
         talk.print("A container engine answers: every submission runs in a container of its own.")
     else:
-        talk.print("No container engine answers; `autograder doctor` says how to get one. Submissions run in the")
-        talk.print("process sandbox, which is no security boundary, and those that could harm this machine are left out.")
+        talk.print("No container engine answers (see `autograder doctor`). Submissions run in the process")
+        talk.print("sandbox, which is no security boundary, and those that could harm this machine are left out.")
     hidden = solutions / name
     variants = load_variants(hidden / f"{name}.py", hidden / "variants.yaml", solutions / "cheats")
     people = demo_class(hidden / f"{name}.py", variants, harmful=kind == "docker")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +31,7 @@ def check(
     from autograder.restore import restore
     from autograder.runner import Bench, CheckFile, run_checks
     from autograder.sandbox import Limits, open_provider
+    from autograder.sandbox.process import SandboxWarning
     from autograder.session import Budgets, Session
 
     checks = notebook.parent / CHECKS
@@ -45,6 +47,7 @@ def check(
     if cell is not None and all(found.cell != cell for found in declared):
         known = ", ".join(dict.fromkeys(found.cell for found in declared))
         raise UserError(f"{checks} holds no check of `{cell}`; there are {known}.")
+    warnings.simplefilter("ignore", SandboxWarning)  # it is the student's own code
     session = Session(
         provider=open_provider("process", Limits(memory_mb=4096, wall_seconds=3600)),
         cells=restore(parsed, parsed).cells,

@@ -38,12 +38,13 @@ def collect(
     Example: `autograder collect hw1 export.zip`
     """
     from autograder.assignment import load_assignment
-    from autograder.batch import collect_into
+    from autograder.batch import alone, collect_into
     from autograder.course import load_course
 
     loaded = load_course(course)
     assignment = load_assignment(name, loaded.assignments_dir, loaded.solutions_dir)
-    rejected = collect_into(loaded, assignment, source)
+    with alone(loaded):
+        rejected = collect_into(loaded, assignment, source)
     stored = len(list(loaded.submitted_dir.glob(f"*/{name}")))
     console = Console(stderr=True, markup=False, highlight=False)
     console.print(f"{stored} submissions of {name} lie under {loaded.submitted_dir}.")
