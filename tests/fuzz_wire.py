@@ -1,9 +1,9 @@
 """Fuzzes the trusted decoder: `python -m tests.fuzz_wire --cases 100000`.
 
-Hypothesis draws messages of every kind the format knows, and ways to damage their frames: bytes put in and cut
-out, header values replaced by ones of other types, tables that lie, frames of random JSON. Undamaged frames must come
-back exactly; a damaged one must be decoded into plain values or end in `WireError`. Anything else is a crash of the
-judge.
+Hypothesis draws messages of every kind the format knows, and ways to damage their frames: bytes put in and cut out,
+header values replaced by ones of other types, tables that lie, frames of random JSON; a plain random generator adds
+small damages to each. Undamaged frames must come back exactly; a damaged one must be decoded into plain values or end
+in `WireError`. Anything else is a crash of the judge.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import struct
 import time
 from collections import Counter
 from collections.abc import Sequence
+from random import Random
 from typing import Any
 
 import torch
@@ -26,6 +28,28 @@ from autograder.worker.layout import DTYPES
 from autograder.worker.wire import PREFIX, Caps, Ref, WireError, decode, encode
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
+SCRATCHES = 14  # small damages of each frame, on top of one that hypothesis chooses
+PIECES = [
+    *(b"", b"-", b"0", b"-0", b"1e999", b"-1e999", b"1e-999", b"NaN", b"Infinity", b"9" * 30, b"9" * 5000),
+    *(
+        b"18446744073709551616",
+        b"9223372036854775808",
+        b"-9223372036854775809",
+        b"4294967297",
+        b"0.5",
+        b"true",
+        b"null",
+    ),
+    *(b"[", b"]", b"{", b"}", b",", b":", b'"', b"\\", b"\\ud800", b"\xff", b"\x00", b"[[[[", b'{"t":0}', b'{"u":[]}'),
+    *(
+        b'"float64"',
+        b'"bool"',
+        b'"object"',
+        b"[0,9223372036854775807]",
+        b"[4294967296,4294967296]",
+        b'{"d":[[1,1],[1,1]]}',
+    ),
+]
 SMALL = Caps(header_bytes=1 << 16, body_bytes=1 << 16, tensors=16, depth=12, items=500, ndim=5, text=2000)
 
 
@@ -127,14 +151,19 @@ def alike(a: Any, b: Any) -> bool:
 
 
 def plain(value: Any) -> bool:
-    """Whether a value is made of nothing but what the format knows."""
-    if type(value) in (list, tuple):
+    """Whether a value is made of nothing but what the format knows, within its bounds."""
+    kind = type(value)
+    if kind in (list, tuple):
         return all(plain(item) for item in value)
-    if type(value) is dict:
-        return all(type(key) in (int, str) and plain(item) for key, item in value.items())
-    if type(value) is torch.Tensor:
+    if kind is dict:
+        return all(type(key) in (int, str) and plain(key) and plain(item) for key, item in value.items())
+    if kind is torch.Tensor:
         return value.dtype in [dtype for dtype, _ in DTYPES.values()] and value.device.type == "cpu"
-    return value is None or type(value) in (bool, int, float, str, Ref, torch.dtype, torch.device)
+    if kind is int:
+        return -(2**63) <= value < 2**63
+    if kind is str:
+        return value.isascii() or value.encode("utf-8", "replace").decode() == value
+    return value is None or kind in (bool, float, Ref, torch.dtype, torch.device)
 
 
 def places(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -157,10 +186,9 @@ def replaced(document: Any, path: Sequence[Any], value: Any) -> Any:
 
 
 @st.composite
-def damaged(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """The two parts of a frame after one to three damages."""
-    prefix, *parts = encode(draw(MESSAGES))
-    header, body = bytes(prefix)[PREFIX.size :], b"".join(bytes(part) for part in parts)
+def damaged(draw: st.DrawFn, frame: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """The two parts of a frame after one to three damages that hypothesis chooses and can shrink."""
+    header, body = frame
     damages = st.sampled_from(["value", "value", "bytes", "body", "cut", "random"])
     for kind in draw(st.lists(damages, min_size=1, max_size=3)):
         if kind == "value":
@@ -183,45 +211,74 @@ def damaged(draw: st.DrawFn) -> tuple[bytes, bytes]:
     return header, body
 
 
+def scratched(frame: tuple[bytes, bytes], random: Random) -> tuple[bytes, bytes]:
+    """The frame after one small damage: a byte, a piece or a number in it changed, doubled or cut."""
+    parts = list(frame)
+    which = 1 if random.random() < 0.2 else 0
+    data = parts[which]
+    at, to = sorted(random.choices(range(len(data) + 1), k=2))
+    to = min(to, at + random.choice([1, 1, 2, 8, 64]))
+    kind = random.randrange(5)
+    if kind == 0:
+        data = data[:at] + bytes([random.randrange(256)]) + data[at + 1 :]
+    elif kind == 1:
+        data = data[:to] + data[at:]
+    elif kind == 2:
+        data = data[:at] + data[to:]
+    elif kind == 3:
+        data = data[:at] + random.choice(PIECES) + data[to:]
+    else:
+        numbers = list(re.finditer(rb"-?\d+", data)) or [None]
+        found = random.choice(numbers)
+        if found is not None:
+            data = data[: found.start()] + random.choice(PIECES) + data[found.end() :]
+    parts[which] = data
+    return parts[0], parts[1]
+
+
+def outcome_of(frame: tuple[bytes, bytes]) -> str:
+    """ "decoded" or "refused"; an AssertionError if what came out is not plain."""
+    outcome = "refused"
+    for caps in (SMALL, Caps()):
+        try:
+            value = decode(*frame, caps)
+        except WireError:
+            continue
+        assert type(value) is dict
+        assert plain(value), f"not plain: {value!r}"
+        outcome = "decoded"
+    return outcome
+
+
 def fuzz(cases: int, seed: int) -> Counter[str]:
-    """Runs `cases` cases, a third of them undamaged. Returns how many were exact, decoded and refused.
+    """Runs at least `cases` cases. Returns how many were exact, and how many damaged ones were decoded or refused.
 
     Raises:
-        AssertionError, or whatever the decoder raised, with the smallest such case in its note.
+        AssertionError, or whatever the decoder raised, for the smallest such case hypothesis finds.
     """
     tally: Counter[str] = Counter()
-    common = settings(
-        max_examples=max(1, cases // 3), deadline=None, database=None, suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate, Phase.shrink],
-    )  # fmt: skip
 
     @with_seed(seed)
-    @common
-    @given(MESSAGES)
-    def exact(message: dict[Any, Any]) -> None:
+    @settings(
+        max_examples=-(-cases // (2 + SCRATCHES)),
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, Phase.shrink],
+    )
+    @given(MESSAGES, st.data(), st.integers(0, 2**32))
+    def survives(message: dict[Any, Any], data: st.DataObject, scratch: int) -> None:
         prefix, *parts = encode(message)
         _, header_bytes, body_bytes = PREFIX.unpack(bytes(prefix)[: PREFIX.size])
-        header, body = bytes(prefix)[PREFIX.size :], b"".join(bytes(part) for part in parts)
-        assert (header_bytes, body_bytes) == (len(header), len(body))
-        assert alike(decode(header, body), message)
+        frame = bytes(prefix)[PREFIX.size :], b"".join(bytes(part) for part in parts)
+        assert (header_bytes, body_bytes) == (len(frame[0]), len(frame[1]))
+        assert alike(decode(*frame), message)
         tally["exact"] += 1
+        tally[outcome_of(data.draw(damaged(frame)))] += 1
+        random = Random(scratch)
+        for _ in range(SCRATCHES):
+            tally[outcome_of(scratched(frame, random))] += 1
 
-    @with_seed(seed + 1)
-    @settings(common, max_examples=max(1, cases - cases // 3))
-    @given(damaged())
-    def survives(frame: tuple[bytes, bytes]) -> None:
-        for caps in (Caps(), SMALL):
-            try:
-                value = decode(*frame, caps)
-            except WireError:
-                outcome = "refused"
-            else:
-                assert plain(value), f"not plain: {value!r}"
-                assert type(value) is dict
-                outcome = "decoded"
-        tally[outcome] += 1
-
-    exact()
     survives()
     return tally
 

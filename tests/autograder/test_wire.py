@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from autograder.worker.decoding import _Decoder
 from autograder.worker.layout import CAPS, DTYPES
 from autograder.worker.wire import PREFIX, Caps, Ref, Truncated, WireError, decode, encode, receive, send
 from tests.fuzz_wire import alike, fuzz
@@ -338,9 +339,21 @@ def test_two_tensors_of_a_frame_share_no_memory():
 
 
 def test_random_damage_to_frames_is_decoded_or_refused():
-    tally = fuzz(cases=600, seed=0)
+    tally = fuzz(cases=2000, seed=0)
     assert tally["decoded"] > 0
     assert tally["refused"] > 0
+
+
+@pytest.mark.parametrize("check", ["scalar", "tensor", "dict_of"])
+def test_the_fuzzer_finds_a_check_that_is_missing(monkeypatch, check):
+    careless = {
+        "scalar": lambda self, v, kind: v,
+        "tensor": lambda self, content, depth: self.tensors.pop(),
+        "dict_of": lambda self, content, depth: {key: self.value(item, depth + 1) for key, item in content},
+    }
+    monkeypatch.setattr(_Decoder, check, careless[check])
+    with pytest.raises((AssertionError, ExceptionGroup)):
+        fuzz(cases=3000, seed=0)
 
 
 @pytest.fixture
