@@ -142,6 +142,7 @@ def test_only_two_small_folders_can_be_written(shared: DockerSandbox) -> None:
             folders[:] = [f for f in folders if os.path.join(where, f) not in ("/proc", "/sys")]
             if os.access(where, os.W_OK):
                 writable.append(where)
+        writable += [where for where, _, _ in os.walk("/sys/fs/cgroup") if os.access(where, os.W_OK)]
         print(json.dumps([options, writable]))
     """
     options, writable = tell(shared, source)
@@ -152,7 +153,8 @@ def test_only_two_small_folders_can_be_written(shared: DockerSandbox) -> None:
         assert {"tmpfs", "rw", "noexec", "nosuid", "nodev", "size=16384k", "nr_inodes=500"} <= set(options[where]), (
             where
         )
-    assert all("ro" in flags for where, flags in options.items() if where.startswith("/sys"))
+    loose = [where for where, flags in options.items() if where.startswith("/sys") and "ro" not in flags]
+    assert loose in ([], ["/sys/fs/cgroup"])  # cgroup version 1: an empty tmpfs of root's, the groups in it read-only
 
 
 def test_the_caps_of_each_process_are_set(shared: DockerSandbox) -> None:
@@ -290,11 +292,13 @@ def test_no_compiler_no_setuid_program_and_no_pip_is_in_the_image(shared: Docker
 
 def test_what_a_course_needs_can_be_imported_without_compiling_anything(shared: DockerSandbox) -> None:
     source = """
-        import json, sys, einops, numpy, pandas, scipy.stats, sklearn.mixture, tqdm
+        import json, os, sys, einops, numpy, pandas, scipy.stats, sklearn.mixture, tqdm
         import matplotlib.pyplot as plt
-        stale = [m.__name__ for m in sys.modules.values()
-                 if getattr(m, "__file__", None) and m.__file__.endswith(".py") and "/opt/worker" not in m.__file__
-                 and getattr(m, "__cached__", None) and not __import__("os").path.exists(m.__cached__)]
+        stale = []
+        for module in list(sys.modules.values()):
+            file, cached = getattr(module, "__file__", None), getattr(module, "__cached__", None)
+            if isinstance(file, str) and isinstance(cached, str) and file.endswith(".py"):
+                stale += [] if os.path.exists(cached) else [file]
         print(json.dumps([plt.get_backend().lower(), stale]))
     """
     assert tell(shared, source, seconds=60) == ["agg", []]
@@ -344,9 +348,13 @@ def test_a_dead_spare_is_replaced(engine: Engine, provider: DockerProvider) -> N
         ("import os; os._exit(0)", "crash", "exit code 0"),
         ("import ctypes; ctypes.string_at(0)", "crash", "segmentation fault"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "crash", "SIGKILL"),
-        ("import os, signal; os.kill(os.getppid(), signal.SIGKILL)", "crash", "ended"),
+        ("import os, signal; os.kill(os.getppid(), signal.SIGKILL)\nwhile True: pass", "crash", "SIGKILL"),
         ("import torch\nkept = []\nwhile True: kept.append(torch.ones(1 << 22))", "memory", "512 MB"),
-        ("import os\nfor fd in range(3, 256):\n  try: os.close(fd)\n  except OSError: pass", "crash", "connection"),
+        (
+            "import os\nfor fd in range(3, 256):\n  try: os.close(fd)\n  except OSError: pass\nwhile True: pass",
+            "crash",
+            "connection",
+        ),
     ],
 )
 def test_an_early_end_is_told_from_outside(sandbox: DockerSandbox, source: str, reason: str, says: str) -> None:
@@ -491,7 +499,7 @@ def test_an_image_that_holds_no_worker_is_reported_at_once(engine: Engine, provi
         with pytest.raises(Infrastructure, match="did not come up"):
             source.acquire()
         assert time.monotonic() - begin < 10
-        assert mine(engine, source) == []
+        assert eventually(lambda: not mine(engine, source))
 
 
 def _base_of(engine: Engine) -> str:
