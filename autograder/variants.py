@@ -2,7 +2,7 @@
 
 `solutions/hwN/variants.yaml` lists differently written right answers, wrong answers with the cells each must lose,
 and cheats. A variant is a small edit of the solution's cells, or whole cells. Cheats that fit every homework live as
-scripts in `solutions/cheats/`: their code runs in the blank template's first cell.
+scripts in `solutions/cheats/`: their code stands at the end of every answer of the blank template.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic import Field
 from autograder import ipynb
 from autograder.collect import Submission
 from autograder.errors import UserError
-from autograder.template import build_template, code_cell, read_solution, replaced, with_cells
+from autograder.template import build_template, read_solution, replaced, with_cells
 from autograder.yamlfile import StrictModel, load_yaml
 
 Kind = Literal["solution", "right", "wrong", "blank", "cheat"]
@@ -105,7 +105,12 @@ def shared_cheats(folder: Path, template: NotebookNode) -> Iterator[Variant]:
             for target in node.targets
             if isinstance(target, ast.Name) and target.id in ("HARMFUL", "SECONDS")
         }
-        notebook = with_cells(template, [code_cell(source, "cheat"), *template.cells])
+        answers = [ipynb.nbgrader_metadata(c).get("solution") and c.cell_type == "code" for c in template.cells]
+        cells = [
+            replaced(cell, f"{cell.source}\n\n\n{source}") if answer else cell
+            for cell, answer in zip(template.cells, answers, strict=True)
+        ]
+        notebook = with_cells(template, cells)
         yield Variant(
             name=path.stem.replace("_", "-"),
             kind="cheat",
