@@ -127,14 +127,14 @@ def assert_close(
     right = torch.as_tensor(expected).detach()
     tensor = assert_shape(actual, right.shape, what)
     if not right.is_floating_point() and not tensor.is_floating_point() and atol is None:
-        tolerance = Tolerance(0.0, 0.0)
+        tolerance = default = Tolerance(0.0, 0.0)
     else:
         default = tolerance_of(tensor.dtype if tensor.is_floating_point() else right.dtype)
         tolerance = Tolerance(default.rtol if rtol is None else rtol, default.atol if atol is None else atol)
     a, b = as_double(tensor), as_double(right)
     if agree(a, b, tolerance):
         return
-    hint = _relation(a, b, tolerance, sizes or {}, alternatives or {})
+    hint = _relation(a, b, _tighter(tolerance, default), sizes or {}, alternatives or {})
     nan = torch.isnan(a) & ~torch.isnan(b)
     if nan.any():
         raise Wrong(f"{what} holds NaN in {int(nan.sum())} of {a.numel()} places{_at(first_index(nan))}")
@@ -161,6 +161,11 @@ def _within(a: Tensor, b: Tensor, tolerance: Tolerance) -> Tensor:
     return (near & torch.isfinite(a) & torch.isfinite(b)) | (a == b)
 
 
+def _tighter(a: Tolerance, b: Tolerance) -> Tolerance:
+    """What a hint is held to: a wide tolerance asked for the property proves no cause."""
+    return Tolerance(min(a.rtol, b.rtol), min(a.atol, b.atol))
+
+
 def as_double(tensor: Tensor) -> Tensor:
     """The same values in float64, or complex128, on the CPU."""
     return tensor.detach().cpu().to(torch.complex128 if tensor.is_complex() else torch.float64)
@@ -171,11 +176,11 @@ def _relation(
 ) -> str | None:
     """The one sentence that is true of all elements, or None."""
     for sentence, wrong in _known_mistakes(b, sizes):
-        if agree(a, wrong, tolerance) and not agree(wrong, b, tolerance):
+        if agree(a, wrong, tolerance):
             return sentence
     for sentence, value in alternatives.items():
         wrong = as_double(torch.as_tensor(value))
-        if agree(a, wrong, tolerance) and not agree(wrong, b, tolerance):
+        if agree(a, wrong, tolerance):
             return sentence
     difference = a - b
     if a.numel() > 2 and agree(difference, difference.mean().expand_as(b), tolerance) and float(b.std()) > 0:

@@ -137,6 +137,13 @@ def test_rounding_in_a_deep_float32_network_is_no_leak(seed: int) -> None:
     assert_causal(pixelcnn(channels=32, layers=6, seed=seed), (8, 1, 8, 8), generator=generator(seed))
 
 
+@pytest.mark.parametrize(("dtype", "noise"), [(torch.float32, 1e-6), (torch.float64, 1e-13)])
+def test_rounding_that_differs_from_row_to_row_is_no_dependence(dtype: torch.dtype, noise: float) -> None:
+    net = pixelcnn().to(dtype)
+    assert_causal(lambda x: net(x) * (1 + noise * torch.rand_like(x)), IMAGES, dtype=dtype)
+    fails(lambda: assert_causal(lambda x: net(x) + 1e3 * noise * x, IMAGES, dtype=dtype), says="leaks")
+
+
 def test_dependence_is_measured_pair_by_pair() -> None:
     weight = torch.tensor([[0.0, 0, 0], [2, 0, 0], [0, 1, 0]])
     matrix = dependence_matrix(lambda x: x @ weight.t(), (4, 3))

@@ -276,6 +276,27 @@ def test_a_larger_model_sampled_in_a_wrong_order_is_caught(seed: int) -> None:
         fails(lambda samples=samples: assert_samples_follow_conditionals(samples, BIG))
 
 
+def test_a_bias_shows_where_logits_are_all_zero() -> None:
+    coins = torch.rand(4000, 1, 2, 2, generator=generator())
+    fair = lambda x: torch.zeros_like(x)  # noqa: E731
+    assert_samples_follow_conditionals((coins < 0.5).float(), fair)
+    fails(lambda: assert_samples_follow_conditionals((coins < 0.55).float(), fair), says="how often a pixel is 1")
+
+
+def test_a_context_that_is_ignored_shows_though_every_pixel_has_the_right_frequency() -> None:
+    def model(x: Tensor) -> Tensor:
+        return torch.stack([torch.zeros(len(x)), 3 + 2 * (2 * x[:, 0] - 1)], 1)
+
+    frequency = float(torch.tensor([1.0, 5.0]).sigmoid().mean())
+    for seed in range(5):
+        u = torch.rand(800, 2, generator=generator(seed))
+        first = (u[:, 0] < 0.5).float()
+        right = torch.stack([first, (u[:, 1] < model(first[:, None])[:, 1].sigmoid()).float()], 1)
+        blind = torch.stack([first, (u[:, 1] < frequency).float()], 1)
+        assert_samples_follow_conditionals(right, model)
+        fails(lambda blind=blind: assert_samples_follow_conditionals(blind, model), says="how each pixel's")
+
+
 def test_a_model_that_is_certain_is_followed_exactly_or_not_at_all() -> None:
     certain = lambda x: torch.full_like(x, 60.0)  # noqa: E731
     assert_samples_follow_conditionals(torch.ones(100, 1, 2, 2), certain)

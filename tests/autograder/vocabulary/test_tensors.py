@@ -112,6 +112,11 @@ def test_an_unrelated_wrong_answer_gets_no_hint(seed: int) -> None:
     )
 
 
+def test_a_wide_tolerance_proves_no_cause() -> None:
+    fails(lambda: assert_close(1.6 * VECTOR, VECTOR, rtol=0.5), hint=None)
+    fails(lambda: assert_close(2 * VECTOR, VECTOR, rtol=0.5), hint="twice")
+
+
 def test_one_value_off_gets_no_hint_of_a_factor() -> None:
     answer = VECTOR.clone()
     answer[1] *= 2
