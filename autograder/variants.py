@@ -94,7 +94,10 @@ def load_variants(solution: Path, variants: Path, cheats: Path | None = None) ->
 
 
 def shared_cheats(folder: Path, template: NotebookNode) -> Iterator[Variant]:
-    """One variant per script in `folder`; its docstring says what it tries, `HARMFUL` and `SECONDS` how it must end."""
+    """One variant per script in `folder`; its docstring says what it tries.
+
+    `HARMFUL` scripts need a container, `ONCE` puts the code in the first answer alone, `SECONDS` bounds the grading.
+    """
     for path in sorted(folder.glob("*.py")):
         source = path.read_text(encoding="utf-8")
         tree = ast.parse(source, str(path))
@@ -103,13 +106,12 @@ def shared_cheats(folder: Path, template: NotebookNode) -> Iterator[Variant]:
             for node in tree.body
             if isinstance(node, ast.Assign)
             for target in node.targets
-            if isinstance(target, ast.Name) and target.id in ("HARMFUL", "SECONDS")
+            if isinstance(target, ast.Name) and target.id in ("HARMFUL", "SECONDS", "ONCE")
         }
-        answers = [ipynb.nbgrader_metadata(c).get("solution") and c.cell_type == "code" for c in template.cells]
-        cells = [
-            replaced(cell, f"{cell.source}\n\n\n{source}") if answer else cell
-            for cell, answer in zip(template.cells, answers, strict=True)
-        ]
+        cells = list(template.cells)
+        answers = [i for i, c in enumerate(cells) if ipynb.nbgrader_metadata(c).get("solution") and c.cell_type == "code"]
+        for i in answers[:1] if facts.get("ONCE") else answers:
+            cells[i] = replaced(cells[i], f"{cells[i].source}\n\n\n{source}")
         notebook = with_cells(template, cells)
         yield Variant(
             name=path.stem.replace("_", "-"),

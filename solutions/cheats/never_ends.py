@@ -1,6 +1,7 @@
 """A loop that swallows every exception, in a cell."""
 
-HARMFUL = False
+ONCE = True
+SECONDS = 120
 while True:
     try:
         while True:

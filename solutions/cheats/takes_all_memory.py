@@ -1,5 +1,6 @@
 """A list that grows until the memory is gone."""
 
+ONCE = True
 HARMFUL = True
 import torch
 
