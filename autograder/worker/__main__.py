@@ -48,7 +48,10 @@ def main() -> None:
     channel = importlib.import_module(f"{PACKAGE}.channel")
     sock = channel.open_channel(sys.argv[1:])
     output = channel.Output()
-    server = importlib.import_module(f"{PACKAGE}.server")  # imports torch
+    warmup = importlib.import_module(f"{PACKAGE}.warmup")
+    warmup.import_torch()
+    server = importlib.import_module(f"{PACKAGE}.server")
+    warmup.settle()
     sys.meta_path.remove(finder)
     server.serve(sock, output)
 
