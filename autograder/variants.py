@@ -109,7 +109,8 @@ def shared_cheats(folder: Path, template: NotebookNode) -> Iterator[Variant]:
             if isinstance(target, ast.Name) and target.id in ("HARMFUL", "SECONDS", "ONCE")
         }
         cells = list(template.cells)
-        answers = [i for i, c in enumerate(cells) if ipynb.nbgrader_metadata(c).get("solution") and c.cell_type == "code"]
+        marks = [ipynb.nbgrader_metadata(cell) if cell.cell_type == "code" else {} for cell in cells]
+        answers = [i for i, mark in enumerate(marks) if mark.get("solution")]
         for i in answers[:1] if facts.get("ONCE") else answers:
             cells[i] = replaced(cells[i], f"{cells[i].source}\n\n\n{source}")
         notebook = with_cells(template, cells)
