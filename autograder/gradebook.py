@@ -10,9 +10,7 @@ A human's score is never touched. A cell graded by hand needs a look again when 
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -71,13 +69,13 @@ class Book:
         with self._sentences():
             if url.startswith(SQLITE):
                 _create_sqlite(Path(url.removeprefix(SQLITE)))
-            self._api = Gradebook(url)
-            self._api.engine.dispose()
-            if url.startswith("sqlite"):
-                event.listen(self._api.engine, "connect", self._configure)
-                event.listen(
-                    self._api.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE")
-                )
+            if not url.startswith("sqlite"):
+                self._api = Gradebook(url)
+            else:
+                self._api = Gradebook(f"{url}{'&' if '?' in url else '?'}timeout={wait}")
+                self._api.engine.dispose()
+                event.listen(self._api.engine, "connect", _configure)
+                event.listen(self._api.engine, "begin", _begin)
 
     def __enter__(self) -> Book:
         return self
@@ -218,10 +216,6 @@ class Book:
         except OSError as error:
             raise UserError(f"The gradebook {place} cannot be used: {error.strerror or error}.") from error
 
-    def _configure(self, connection: Any, record: object) -> None:
-        connection.isolation_level = None  # SQLAlchemy begins the transactions
-        connection.execute(f"PRAGMA busy_timeout = {int(self._wait * 1000)}")
-
     @staticmethod
     def _ensure_student(api: Any, student: str, person: Person | None) -> None:
         values = {}
@@ -279,6 +273,10 @@ def _dump_submission(submission: Any) -> dict[str, Any]:
     }
 
 
+def _configure(connection: Any, record: object) -> None:
+    connection.isolation_level = None  # SQLAlchemy begins the transactions, see `_begin`
+
+
 def _begin(connection: Any) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")  # wait for the lock here, not half-way
 
@@ -334,19 +332,26 @@ def _complete(api: Any, notebook: Any, submitted: Any) -> None:
 
 def _create_sqlite(path: Path) -> None:
     """Make an empty gradebook beside its place and move it there, so that none is ever half made."""
-    from nbgrader.api import Gradebook
-
     if path.exists():
         return
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+    from nbgrader.api import Base
+    from nbgrader.dbutil import _temp_alembic_ini
+    from sqlalchemy import create_engine
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         fresh = Path(folder) / path.name
-        search = os.environ.get("PATH", "")  # nbgrader asks the program `alembic` for the version of its tables
-        os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), search])
-        try:
-            Gradebook(f"{SQLITE}{fresh}").close()
-        finally:
-            os.environ["PATH"] = search
+        url = f"{SQLITE}{fresh}"
+        with _temp_alembic_ini(url) as settings:  # nbgrader itself starts the program `alembic`, a second slower
+            version = ScriptDirectory.from_config(Config(settings)).get_current_head()
+        engine = create_engine(url)
+        Base.metadata.create_all(bind=engine)
+        with engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+            connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{version}')")
+        engine.dispose()
         try:
             path.hardlink_to(fresh)
         except FileExistsError:

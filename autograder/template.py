@@ -54,7 +54,7 @@ def build_template(solution: Path) -> NotebookNode:
             tool.log.disabled = True  # what it would log is raised as well
             notebook, _ = tool.preprocess(notebook, {})
     except (RuntimeError, ValueError, KeyError, ValidationError) as error:
-        raise UserError(f"{solution}: {_where(notebook)}{error}") from None
+        raise UserError(f"{solution}: {_where(read_solution(solution))}{error}") from None
     nbformat.validate(notebook)
     assert isinstance(notebook, NotebookNode)
     return notebook

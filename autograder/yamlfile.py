@@ -71,12 +71,15 @@ def parse_yaml(path: Path) -> tuple[dict[str, Any], dict[Location, int]]:
     return value, lines
 
 
-def _walk(path: Path, node: yaml.Node, at: Location, lines: dict[Location, int], open_: set[int]) -> None:
-    """Record lines; refuse duplicate keys, keys that are not text, and aliases that contain themselves."""
+def _walk(path: Path, node: yaml.Node, at: Location, lines: dict[Location, int], seen: set[int]) -> None:
+    """Record lines; refuse duplicate keys, keys that are not text, and aliases (a few lines of them make a billion)."""
     line = node.start_mark.line + 1
     lines.setdefault(at, line)
-    if id(node) in open_ or len(at) > MAX_DEPTH:
+    if id(node) in seen:
+        raise UserError(f"{path}, line {line}: what is named with `&` may not be used again with `*`; write it out.")
+    if len(at) > MAX_DEPTH:
         raise UserError(f"{path}, line {line}: nested too deeply.")
+    seen.add(id(node))
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             where = key.start_mark.line + 1
@@ -85,10 +88,10 @@ def _walk(path: Path, node: yaml.Node, at: Location, lines: dict[Location, int],
             if (*at, key.value) in lines:
                 raise UserError(f"{path}, line {where}: `{key.value}` is given twice.")
             lines[*at, key.value] = where
-            _walk(path, value, (*at, key.value), lines, open_ | {id(node)})
+            _walk(path, value, (*at, key.value), lines, seen)
     elif isinstance(node, yaml.SequenceNode):
         for position, item in enumerate(node.value):
-            _walk(path, item, (*at, position), lines, open_ | {id(node)})
+            _walk(path, item, (*at, position), lines, seen)
 
 
 def _sentence(path: Path, problem: Any, lines: dict[Location, int], model: type[BaseModel]) -> str:
@@ -100,7 +103,8 @@ def _sentence(path: Path, problem: Any, lines: dict[Location, int], model: type[
     key = ".".join(str(part) for part in at)
     if problem["type"] == "extra_forbidden":
         close = difflib.get_close_matches(str(at[-1]), _keys(model, at[:-1]), n=1)
-        return f"{place}: unknown key `{key}`" + (f"; did you mean `{close[0]}`?" if close else ".")
+        meant = ".".join(map(str, (*at[:-1], *close)))
+        return f"{place}: unknown key `{key}`" + (f"; did you mean `{meant}`?" if close else ".")
     if problem["type"] == "missing":
         return f"{place}: the key `{key}` is missing."
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
