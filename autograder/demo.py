@@ -19,7 +19,7 @@ NAMES = (
     *("leslie", "lotfi", "margaret", "marie", "mary", "niels", "noam", "peter", "radia", "rosalind", "sofia", "tim"),
     *("tony", "ursula", "vera", "walter", "wilhelm", "yann", "yoshua", "zoe"),
 )
-WRONG = 10  # of the wrong variants are in the class, evenly spread over the list
+WRONG, CHEATS = 8, 7  # so many of each are in the class, evenly spread over the list
 
 COLAB = """\
 !pip install -q einops
@@ -44,10 +44,9 @@ def demo_class(solution: Path, variants: Sequence[Variant], *, harmful: bool) ->
     """
     answers, template = read_solution(solution), build_template(solution)
     middle = len(answers.cells) // 2
-    wrong = [v for v in variants if v.kind == "wrong"]
     chosen = [v for v in variants if v.kind in ("solution", "right", "blank")]
-    chosen += wrong[:: max(1, len(wrong) // WRONG)][:WRONG]
-    chosen += [v for v in variants if v.kind == "cheat" and (harmful or not v.harmful)]
+    chosen += _spread([v for v in variants if v.kind == "wrong"], WRONG)
+    chosen += _spread([v for v in variants if v.kind == "cheat" and (harmful or not v.harmful)], CHEATS)
     found = [(f"{v.kind}: {v.why}", v.submission.notebook_bytes) for v in chosen]
     found.append(("careless: half filled, with syntax errors", _bytes(_half_filled(answers, template))))
     found.append(("Colab style: `!pip`, `%cd`, `.cuda()`", _bytes(_with_cell(answers, COLAB, at=0))))
@@ -64,6 +63,10 @@ def write_class(people: dict[str, tuple[str, bytes]], notebook: str, archive: Pa
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         for student, (_, content) in people.items():
             file.writestr(f"{student}/{notebook}", content)
+
+
+def _spread(items: Sequence[Variant], count: int) -> list[Variant]:
+    return [items[i * len(items) // count] for i in range(count)] if len(items) > count else list(items)
 
 
 def _half_filled(answers: NotebookNode, template: NotebookNode) -> NotebookNode:
