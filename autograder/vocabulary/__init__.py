@@ -10,14 +10,15 @@ Each takes handles or plain callables, raises `errors.Wrong` (or `PartialCredit`
     autoregressive  assert_causal (asks for dependence too)  assert_depends  assert_receptive_field
                     dependence_matrix  receptive_field
     likelihood      assert_normalised  assert_log_prob_matches_conditionals
-                    enumerate_binary  state_index  log_likelihood_from_conditionals
+                    enumerate_binary  state_index  conditional_log_probs  log_likelihood_from_conditionals
                     sequential_log_likelihood (the future is withheld)  bits_per_dim
     laws            assert_samples_follow (χ²)  assert_samples_follow_conditionals  assert_frequencies
                     assert_moments  draw_twice
     quality         assert_excess (below the entropy is a leak)  assert_score  score_line  assert_same_law
     samples         assert_diverse  assert_not_memorised  assert_modes_covered
 
-Stochastic assertions state the probability of failing a right answer, `false_failure`, 1e-6 by default.
+Stochastic assertions state the probability of failing a right answer, `false_failure`, 1e-6 by default. An author's own
+mistake (too few samples, a wrong permutation) is a ValueError, never a student's fault.
 """
 
 from autograder.vocabulary.autoregressive import (

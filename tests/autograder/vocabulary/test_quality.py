@@ -74,6 +74,17 @@ def test_honest_models_are_called_leaks_less_often_than_stated() -> None:
         assert leaks["number"] <= 80  # normal approximation at 50 values; at 1e-6 and 500 see the test below
 
 
+def test_the_exact_leak_test_spends_its_rate_where_a_wrong_model_is_often_luckier_than_the_truth() -> None:
+    leaks, law = 0, log_law(0.09)
+    for seed in range(1000):
+        x = bars(10, seed)
+        try:
+            assert_excess(nll_of(law, x), truth(x), floor=90, target=80, false_failure=0.1)
+        except Exception:
+            leaks += 1
+    assert 5 < leaks <= 100
+
+
 def test_the_normal_leak_test_keeps_its_rate_on_bars_at_a_size_used_in_grading() -> None:
     law = truth(bars(200_000, 0)).reshape(400, 500)
     z = (law.mean(1) - entropy()) / (law.std(1) / math.sqrt(500))

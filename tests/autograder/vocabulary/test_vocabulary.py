@@ -1,0 +1,86 @@
+"""The vocabulary as a whole: what it exports, what it says of itself, what nothing may pass."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from autograder import vocabulary
+from autograder.errors import StudentFault
+from autograder.vocabulary import (
+    assert_binary,
+    assert_causal,
+    assert_close,
+    assert_depends,
+    assert_diverse,
+    assert_excess,
+    assert_finite,
+    assert_frequencies,
+    assert_gradient_equals,
+    assert_modes_covered,
+    assert_moments,
+    assert_normalised,
+    assert_not_memorised,
+    assert_receptive_field,
+    assert_same_law,
+    assert_samples_follow,
+    assert_score,
+    assert_works_in,
+    sequential_log_likelihood,
+)
+
+
+def test_the_table_of_the_docstring_names_exactly_what_is_exported() -> None:
+    table = (vocabulary.__doc__ or "").split("\n\n")[2]
+    modules = set(re.findall(r"^    (\w+)", table, re.MULTILINE))
+    words = re.sub(r"\(.*?\)", "", table).split()
+    assert set(words) - modules == set(vocabulary.__all__)
+
+
+def test_every_public_name_is_documented_and_every_assertion_says_what_holds() -> None:
+    for name in vocabulary.__all__:
+        doc = inspect.getdoc(getattr(vocabulary, name)) or ""
+        assert doc.split("\n")[0].rstrip().endswith("."), name
+
+
+def nan(*shape: int) -> torch.Tensor:
+    return torch.full(shape, torch.nan)
+
+
+ONES = torch.ones(300, 1, 2, 2)
+NAN_ANSWERS: list[Callable[[], Any]] = [
+    lambda: assert_finite(nan(3)),
+    lambda: assert_binary(nan(3)),
+    lambda: assert_close(nan(3), torch.zeros(3), atol=float("inf")),
+    lambda: assert_close(float("nan"), 0.0),
+    lambda: assert_close(nan(3), nan(3)),
+    lambda: assert_causal(lambda x: x * torch.nan, (2, 1, 3, 3)),
+    lambda: assert_depends(lambda x: x * torch.nan, (2, 1, 3, 3), [(0, 0)]),
+    lambda: assert_receptive_field(lambda x: x * torch.nan, (2, 1, 3, 3), set(), (1, 1)),
+    lambda: assert_normalised(lambda x: nan(len(x)), 3),
+    lambda: sequential_log_likelihood(lambda x: x * torch.nan, ONES),
+    lambda: assert_samples_follow(nan(300, 1, 2, 2), torch.full((16,), 1 / 16)),
+    lambda: assert_frequencies(nan(300, 1, 2, 2), torch.tensor(0.5)),
+    lambda: assert_moments(nan(300, 2), 0.0, 1.0),
+    lambda: assert_excess(nan(300), 1.0, floor=2.0, target=1.0),
+    lambda: assert_excess(nan(300), torch.ones(300), floor=2.0, target=1.0),
+    lambda: assert_score(float("nan"), 0.0, 1.0, "precision"),
+    lambda: assert_score(float("nan"), 1.0, 0.0, "loss"),
+    lambda: assert_same_law(nan(300, 2), torch.randn(300, 2)),
+    lambda: assert_diverse(nan(300, 2), torch.randn(300, 2)),
+    lambda: assert_not_memorised(nan(300, 2), torch.randn(300, 2), torch.randn(300, 2)),
+    lambda: assert_modes_covered(nan(300, 2), torch.zeros(1, 2), radius=1.0, share=0.0, near=0.0),
+    lambda: assert_gradient_equals(lambda x: x * torch.nan, torch.ones(3), expected=torch.ones(3)),
+    lambda: assert_works_in(torch.float64, lambda x: x * torch.nan, torch.ones(3)),
+]
+
+
+@pytest.mark.parametrize("check", NAN_ANSWERS)
+def test_nan_never_passes(check: Callable[[], Any]) -> None:
+    with pytest.raises(StudentFault):
+        check()
