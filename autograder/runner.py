@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -148,9 +148,13 @@ class _Judge:
         self.results.append(self._result(item, faults, time.monotonic() - begin))
         return done
 
-    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> pytest.TestReport:
+        """In the place of pytest's own, which spends a tenth of a second on a traceback that nobody prints."""
         if call.excinfo is not None:
             item.stash[_FAULTS].append(call.excinfo.value)
+        assert call.when != "collect"
+        outcome: Literal["passed", "failed"] = "passed" if call.excinfo is None else "failed"
+        return pytest.TestReport(item.nodeid, item.location, {}, outcome, None, call.when)
 
     def _result(self, item: pytest.Item, faults: list[BaseException], seconds: float) -> CheckResult:
         function = getattr(item, "function", None)

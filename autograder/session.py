@@ -79,10 +79,9 @@ class Session:
             StudentFault: the submission's time was used up.
         """
         while self._sandbox is None:
-            if self._broken is not None:
-                raise self._broken
-            if self._unloadable is not None:
-                raise self._unloadable
+            for trouble in (self._broken, self._unloadable):
+                if trouble is not None:
+                    raise trouble.with_traceback(None)
             if time.monotonic() + self._start_seconds >= self._submission_deadline:
                 raise self._out_of_time()
             self._open()
@@ -194,7 +193,7 @@ class Session:
     def _train(self, op: str, fields: dict[str, object]) -> Any:
         task = str(fields["task"])
         if task in self._failed_training:
-            raise self._failed_training[task]
+            raise self._failed_training[task].with_traceback(None)
         if task not in self._trained:
             begin = time.monotonic()
             try:

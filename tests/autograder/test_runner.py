@@ -35,6 +35,8 @@ def check(body: str, marker: str = '"cell", points=1', name: str = "test_it", ar
         ("student.nowhere", "failed", "missing", "nowhere"),
         ("raise PartialCredit(0.25, 'a quarter')", "partial", "wrong", "a quarter"),
         ("raise Infrastructure('the engine is gone')", "infrastructure", None, "the engine is gone"),
+        ("raise UserError('no image')", "infrastructure", None, "no image"),
+        ("open('/nowhere')", "infrastructure", None, "No such file"),
         ("raise StudentFault('too slow', reason='timeout')", "failed", "timeout", "too slow"),
         ("student.boom()", "failed", "crash", "ZeroDivisionError"),
         ("None.shape", "failed", "wrong", "could not be used"),
@@ -66,6 +68,25 @@ def test_a_parametrised_check_splits_its_points(tmp_path):
     results = run(tmp_path, source)
     assert [r.points for r in results] == [0.25] * 4
     assert [r.outcome for r in results] == ["passed"] * 3 + ["failed"]
+
+
+def test_points_and_seconds_may_be_given_by_position(tmp_path):
+    asked: list[float | None] = []
+
+    def limit(seconds: float | None):
+        asked.append(seconds)
+        return nullcontext()
+
+    result, = run(tmp_path, check("pass", '"one", 0.5, 3'), limit=limit)
+    assert (result.cell, result.points, asked) == ("one", 0.5, [3])
+    result, = run(tmp_path, check("pass", 'cell="two", points=0.25'))
+    assert (result.cell, result.points) == ("two", 0.25)
+
+
+def test_no_time_is_spent_on_tracebacks_that_nobody_prints(tmp_path, monkeypatch):
+    monkeypatch.setattr(pytest.Function, "repr_failure", lambda *arguments: pytest.exit("a traceback is formatted"))
+    result, = run(tmp_path, check("assert False"))
+    assert result.outcome == "failed"
 
 
 def test_only_the_asked_cell_runs(tmp_path):

@@ -14,6 +14,7 @@ from autograder.student import MissingName, Student
 from autograder.worker.wire import encode
 from tests.autograder.providers import FailingProvider, FakeProvider, ForkProvider, ScriptedProvider, cells, good
 
+ENDLESS = "while True:\n    try:\n        while True: pass\n    except BaseException: pass"
 BUDGETS = Budgets(cell_seconds=5, check_seconds=5, train_seconds=5, submission_seconds=30)
 
 
@@ -44,7 +45,7 @@ def fault_of(action, *arguments: object) -> StudentFault:
         ("import os; os._exit(0)", "crash", "crash", "exit code 0"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "crash", "crash", "SIGKILL"),
         ("import ctypes; ctypes.string_at(0)", "crash", "crash", "segmentation fault"),
-        ("while True:\n    try:\n        while True: pass\n    except BaseException: pass", "timeout", "timeout", "in time"),
+        (ENDLESS, "timeout", "timeout", "in time"),
         ("import time\nwhile True: time.sleep(9)", "timeout", "timeout", "in time"),
     ],
     ids=["leaves", "kills itself", "segfaults", "swallows everything", "sleeps"],
@@ -217,8 +218,8 @@ def test_many_short_stalls_end_with_the_submissions_time(provider):
 
 
 def test_a_loop_that_swallows_every_exception_ends_with_the_submissions_time(provider):
-    loop = "import signal\nfor n in (2, 15): signal.signal(n, signal.SIG_IGN)\nwhile True:\n    try:\n        while True: pass\n"
-    session = session_of(provider, loop + "    except BaseException: pass", submission_seconds=1)
+    deaf = "import signal\nfor n in (2, 15): signal.signal(n, signal.SIG_IGN)\n"
+    session = session_of(provider, deaf + ENDLESS, submission_seconds=1)
     begin = time.monotonic()
     assert fault_of(session.play).reason == "timeout"
     assert fault_of(session.request, "resolve").reason == "timeout"
@@ -275,9 +276,8 @@ def test_a_forged_answer_is_tampering_and_costs_its_own_check(provider, forgery)
 
 
 def test_a_second_answer_to_one_question_is_tampering_at_the_next(provider):
-    twice = "import threading\ndef cheat():\n    forge({'id': 10**6, 'ok': True, 'value': 1, 'stdout': ''})\n    return 7"
-    later = "\ndef plan(): threading.Timer(0.2, cheat).start()"
-    session = session_of(provider, SCAN + twice + later)
+    cheat = "import threading\ndef cheat(): forge({'id': 10**6, 'ok': True, 'value': 1, 'stdout': ''})\n"
+    session = session_of(provider, f"{SCAN}{cheat}def plan(): threading.Timer(0.2, cheat).start()")
     assert Student(session, "a").plan() is None
     time.sleep(0.4)
     assert fault_of(lambda: Student(session, "a").honest).reason == "tampered"
