@@ -42,7 +42,9 @@ def import_torch() -> None:
         return
     sys.modules[META] = _Later(META)
     gc.disable()
-    importlib.import_module("torch")
+    torch = importlib.import_module("torch")
+    if hasattr(torch._C, "_set_generator_metaclass"):  # what makes `torch.Generator` callable waits with the kernels
+        torch._C._set_generator_metaclass(importlib.import_module("torch._opaque_base").OpaqueBaseMeta)
 
 
 def settle() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[2]
 TABLES = """
@@ -68,6 +69,18 @@ from torch._meta_registrations import register_meta
 print(json.dumps([register_meta.__module__, type(sys.modules["torch._meta_registrations"]).__name__]))
 """
     assert start("warmup.import_torch()", rest) == ["torch._meta_registrations", "module"]
+
+
+def test_a_generator_can_be_made_on_the_short_import_and_after_the_whole_one() -> None:
+    rest = """
+draw = lambda: torch.rand(3, generator=torch.Generator().manual_seed(1)).tolist()
+first = draw()
+warmup.import_meta_kernels()
+print(json.dumps([first, draw()]))
+"""
+    first, second = start("warmup.import_torch()", rest)
+    assert first == second
+    assert first == torch.rand(3, generator=torch.Generator().manual_seed(1)).tolist()
 
 
 def test_forward_mode_and_higher_derivatives_work_on_the_short_import() -> None:
