@@ -72,6 +72,10 @@ def run(program: Program, namespace: dict[str, Any], notes: Notes) -> None:
                 raise
             notes.add(f"`{step.imports}` failed; the rest of the cell was run without it")
             failed = failed or error
+        except NameError:
+            if failed is None:
+                raise
+            break  # a consequence
     if failed is not None:
         raise failed
 

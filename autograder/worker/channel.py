@@ -90,6 +90,13 @@ class _Stream(io.RawIOBase):
         return self._number  # for child processes that are given this stream
 
 
+def _unusable(stream: io.TextIOWrapper) -> bool:
+    try:
+        return stream.closed
+    except ValueError:  # detached from what it wrote to
+        return True
+
+
 class Output:
     """Catches everything printed, from Python, C and child processes; installed when made."""
 
@@ -98,6 +105,7 @@ class Output:
         self._streams: dict[str, io.TextIOWrapper] = {}
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 (`exit()` closes it, and must not free descriptor 0)
         os.close(null)
         reading, writing = os.pipe()
         os.dup2(writing, 1)
@@ -114,12 +122,12 @@ class Output:
         """Puts `sys.stdout`, `sys.stderr` and an empty `sys.stdin` back, whatever student code made of them."""
         for number, name in ((1, "stdout"), (2, "stderr")):
             stream = self._streams.get(name)
-            if stream is None or stream.closed:
+            if stream is None or _unusable(stream):
                 raw: Any = _Stream(self._tail, number)
                 stream = io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
                 self._streams[name] = stream
             setattr(sys, name, stream)
-        if sys.stdin is None or sys.stdin.closed:  # `exit()` closes it
+        if not isinstance(sys.stdin, io.TextIOWrapper) or _unusable(sys.stdin):
             sys.stdin = io.TextIOWrapper(io.BytesIO())
 
     def take(self) -> str:

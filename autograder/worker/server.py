@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from .channel import Output
+from .dynamo import postpone
 from .notebook import Notebook
 from .objects import Objects
 from .replies import error_of, reply_to
@@ -29,6 +30,7 @@ BROKEN = 70  # exit status when the channel itself is broken
 def serve(sock: socket.socket, output: Output) -> NoReturn:
     """Announces what runs here, then answers requests until the judge closes the channel; never returns."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    postpone()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     worker = Worker(output)
     caps, owner = Caps(), _getpid()

@@ -20,6 +20,11 @@ import sys
 sys.stdout.close()
 sys.stderr.close()
 """,
+    "stdout is detached": """
+import sys
+sys.stdout.detach()
+sys.stderr.detach()
+""",
     "the first descriptors are closed": """
 import os
 for n in range(3): os.close(n)
@@ -139,7 +144,7 @@ if os.fork() == 0: pass
 
 # One process takes several: a start costs a second.
 TOGETHER = [
-    ["stdout is gone", "stdout is closed", "the first descriptors are closed"],
+    ["stdout is gone", "stdout is closed", "stdout is detached", "the first descriptors are closed"],
     ["a thread prints for ever", "a child prints for ever"],
     ["descriptors 0 to 63 are closed", "garbage is not collected", "interrupts are raised", "an alarm rings later"],
     ["json is patched", "sockets are patched", "torch is patched", "time and os are patched", "linecache is patched"],

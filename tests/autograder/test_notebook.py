@@ -249,6 +249,26 @@ def test_a_library_that_is_not_here_costs_what_needs_it_alone(shared):
     assert shared.ask("resolve", scope=None, name="z")["error"]["kind"] == "missing"
 
 
+def test_a_cell_that_needs_a_missing_library_names_the_library_and_not_the_consequence(shared):
+    runs = shared.run("import nonesuch as ns\nns.set_theme()\nx = 1", "y = undefined")
+    assert [run["error"]["type"] for run in runs] == ["ModuleNotFoundError", "NameError"]
+
+
+def test_training_does_not_import_the_compiler_and_the_compiler_is_there_when_asked_for(fresh):
+    fit = (
+        "import torch, sys\nmodel = torch.nn.Linear(1, 1)\noptimizer = torch.optim.Adam(model.parameters())\n"
+        "schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1)\n"
+        "model(torch.ones(1)).backward()\noptimizer.step(); schedule.step(); optimizer.zero_grad()\n"
+        "count = sum(name.startswith('torch._dynamo.') for name in sys.modules)"
+    )
+    compiled = "f = torch.compile(lambda x: x + 1, backend='eager')\ny = f(torch.ones(1))\n"
+    runs = fresh.run(fit, "before = count", compiled + "size = torch._dynamo.config.cache_size_limit", fit)
+    assert statuses(runs) == ["ok"] * 4, runs
+    assert fresh.resolve("before") == 0
+    assert fresh.resolve("count") > 0
+    assert fresh.resolve("y").tolist() == [2.0]
+
+
 def test_figures_are_closed_and_showing_them_is_harmless(shared):
     runs = shared.run(
         "import matplotlib.pyplot as plt\nfor _ in range(3):\n    plt.figure(); plt.plot([1, 2]); plt.show()",
