@@ -64,7 +64,8 @@ def test_one_failing_check_does_not_stop_the_next(tmp_path):
 
 
 def test_a_parametrised_check_splits_its_points(tmp_path):
-    source = '@pytest.mark.parametrize("n", [1, 2, 3, 4])\n' + check("assert n < 4", arguments="n", marker='"c", points=1')
+    header = '@pytest.mark.parametrize("n", [1, 2, 3, 4])\n'
+    source = header + check("assert n < 4", arguments="n", marker='"c", points=1')
     results = run(tmp_path, source)
     assert [r.points for r in results] == [0.25] * 4
     assert [r.outcome for r in results] == ["passed"] * 3 + ["failed"]
@@ -79,7 +80,8 @@ def test_points_and_seconds_may_be_given_by_position(tmp_path):
 
     result, = run(tmp_path, check("pass", '"one", 0.5, 3'), limit=limit)
     assert (result.cell, result.points, asked) == ("one", 0.5, [3])
-    result, = run(tmp_path, check("pass", 'cell="two", points=0.25'))
+    (tmp_path / "named").mkdir()  # a judge imports a file of checks once
+    result, = run(tmp_path / "named", check("pass", 'cell="two", points=0.25'))
     assert (result.cell, result.points) == ("two", 0.25)
 
 
@@ -131,7 +133,7 @@ def test_no_conftest_and_no_plugin_of_a_folder_is_loaded(tmp_path, monkeypatch):
     assert [r.outcome for r in run(tmp_path, check("pass"))] == ["passed"]
 
 
-@pytest.mark.parametrize("fault", [Wrong("w"), PartialCredit(0.5, "p"), Infrastructure("i"), KeyError("k"), SystemExit(0)])
+@pytest.mark.parametrize("fault", [Wrong("w"), PartialCredit(0.5, "p"), Infrastructure("i"), KeyError("k"), SystemExit()])
 def test_no_exception_is_a_pass(fault):
     assert verdict(fault)["outcome"] != "passed"
     assert verdict(fault)["fraction"] < 1
