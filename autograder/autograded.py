@@ -10,10 +10,11 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from nbformat import NotebookNode
 
@@ -26,9 +27,11 @@ from autograder.gradebook import Book
 from autograder.report import CheckResult, Report, write_atomically
 from autograder.restore import is_filled, restore
 
+BREAK = "\u200b"  # has no width
 SCHEMES = re.compile(r"(?i)(javascript|vbscript|data(?!:image/(?:png|jpeg|gif|webp)\b))(\\?\s*:)")
 TAG = re.compile(r"<(?=[A-Za-z/!?])")
 ENTITY = re.compile(r"&(?=#|\w+;)")
+ATTACHED = re.compile(r"(?i)(attachment)(\\?\s*:)(?!picture-\d+\b)")  # a picture that is not there stops formgrader
 
 
 def changed_answers(path: Path, answers: Mapping[str, str]) -> frozenset[str]:
@@ -63,7 +66,7 @@ def for_humans(
     for position, original in enumerate(template.cells):
         copies = [submitted.cells[index] for index, found in enumerate(match) if found == position]
         if ipynb.grade_id(original) or not copies:
-            cells.append(_cell(original, copies, answers, report))
+            cells.append(_cell(original, copies, report))
         else:
             cells += map(_own, copies)
         cells += map(_own, followers.get(position, []))
@@ -77,30 +80,42 @@ def for_humans(
 
 def disarm(markdown: str) -> str:
     """Markdown without HTML of its own and without links that run something; formulas and pictures stay."""
-    text = ENTITY.sub("&amp;", markdown)
-    text = TAG.sub("&lt;", text)
-    return SCHEMES.sub("\\1\u200b\\2", text)
+    text = TAG.sub("< ", ENTITY.sub(f"&{BREAK}", markdown))
+    return ATTACHED.sub(rf"\1{BREAK}\2", SCHEMES.sub(rf"\1{BREAK}\2", text))
 
 
-def _cell(
-    original: NotebookNode, copies: list[NotebookNode], answers: Mapping[str, str], report: Report
-) -> NotebookNode:
+def _cell(original: NotebookNode, copies: list[NotebookNode], report: Report) -> NotebookNode:
     cell = copy.deepcopy(original)
     marks = ipynb.nbgrader_metadata(cell)
     name = ipynb.grade_id(cell)
     if marks.get("grade") and marks.get("solution"):
-        text = answers.get(name or "", "")
-        cell.source = disarm(text) if text.strip() else original.source
-        for given in copies:
-            if given.get("attachments"):
-                cell["attachments"] = {**cell.get("attachments", {}), **given["attachments"]}
+        answered = [given for given in copies if is_filled(given, original)]
+        if answered:
+            _write(cell, answered)
     elif marks.get("solution"):
-        answered = [given.source for given in copies if is_filled(given, original)]
-        cell.source = "\n\n".join(answered) if answered else original.source
+        answered = [given for given in copies if is_filled(given, original)]
+        cell.source = "\n\n".join(given.source for given in answered) or original.source
     elif marks.get("grade") and name is not None:
         said = "".join(map(_line, (check for check in report.checks if check.cell == name)))
         cell["outputs"] = [{"output_type": "stream", "name": "stdout", "text": said}] if said else []
     return cell
+
+
+def _write(cell: dict[str, Any], texts: Sequence[NotebookNode]) -> None:
+    """Put what a student wrote, and the pictures in it, into a text cell."""
+    parts: list[str] = []
+    pictures: dict[str, dict[str, str]] = {}
+    for given in texts:
+        source = given.source
+        for name, bundle in given.get("attachments", {}).items():
+            plain = f"picture-{len(pictures)}"
+            for written in (name, quote(name)):
+                source = source.replace(f"attachment:{written}", f"attachment:{plain}")
+            pictures[plain] = bundle
+        parts.append(disarm(source).strip())
+    cell["source"] = "\n\n".join(parts)
+    if pictures:
+        cell["attachments"] = pictures
 
 
 def _own(cell: NotebookNode) -> dict[str, Any]:
@@ -109,9 +124,7 @@ def _own(cell: NotebookNode) -> dict[str, Any]:
     if kind == "code":
         own |= {"source": cell.source, "outputs": [], "execution_count": None}
     else:
-        own["source"] = disarm(cell.source)
-        if cell.get("attachments"):
-            own["attachments"] = cell["attachments"]
+        _write(own, [cell])
     return own
 
 
