@@ -78,13 +78,13 @@ def test_small_made_masks_form_a_strict_triangle(student, figures):
 
 @pytest.mark.graded("made-log-prob", points=0.2)
 def test_both_values_of_a_pixel_share_one(student):
-    """p(0) + p(1) = 1 for each pixel, a logit of 0 means one half, and logits of ±800 stay finite."""
-    logits = torch.tensor([[0.0, 1.5, -0.7], [3.0, 800.0, -800.0]], dtype=torch.float64)
+    """p(0) + p(1) = 1 for each pixel, a logit of ln 3 means three to one, and logits of ±800 stay finite."""
+    logits = torch.tensor([[math.log(3), 1.5, -0.7], [3.0, 800.0, -800.0]], dtype=torch.float64)
     one, zero = (student.bernoulli_log_prob(logits, torch.full_like(logits, value)) for value in (1.0, 0.0))
     for value in (one, zero):
         assert_finite(assert_shape(value, (2, 3), "`bernoulli_log_prob`"), "`bernoulli_log_prob`")
     assert_close(one.exp() + zero.exp(), torch.ones_like(logits), "p(0) + p(1)")
-    assert_close(one[0, 0], -math.log(2), "`bernoulli_log_prob` of a 1 at logit 0")
+    assert_close(one[0, 0], math.log(0.75), "`bernoulli_log_prob` of a 1 at logit ln 3")
 
 
 @pytest.mark.graded("made-sampling", points=0.25)
@@ -209,20 +209,24 @@ def test_two_steps_agree_with_the_whole(student):
 # Part 5
 
 
-def assert_honest_network(trained, name, side):
-    """The trained network has the stated shape, is what `make_..._model()` builds, and does not leak."""
+def honest_network(trained, name, side):
+    """The trained network in evaluation mode: of the stated shape, as `make_..._model()` builds it, without a leak."""
     net, new = trained.get(name), state_dict(trained.get(f"make_{name}")())
     shapes = [{key: tuple(value.shape) for key, value in state.items()} for state in (state_dict(net), new)]
     assert shapes[0] == shapes[1], f"`{name}` is another network than `make_{name}()` builds"
-    assert_shape(net(torch.zeros(2, 1, side, side)), (2, 1, side, side), f"`{name}(x)`")
-    assert_causal(net, (4, 1, side, side), dependence=0.0, what=f"the logit of `{name}`")
-    return net
+
+    def logits(x):
+        return call(net, x, mode="eval")
+
+    assert_shape(logits(torch.zeros(2, 1, side, side)), (2, 1, side, side), f"`{name}(x)`")
+    assert_causal(logits, (4, 1, side, side), dependence=0.0, what=f"the logit of `{name}`")
+    return logits
 
 
 @pytest.mark.graded("train-bars", points=0.25, trains="bars")
 def test_bars_model_has_learned_something(student, rng):
     """The trained network does not leak, and on fresh bars it is better than independent pixels."""
-    net = assert_honest_network(student.trained("bars"), "bars_model", 4)
+    net = honest_network(student.trained("bars"), "bars_model", 4)
     bars = (torch.rand(200, 4, generator=rng) < 0.5).float()
     rows, columns = bars[:, :, None].expand(-1, 4, 4), bars[:, None, :].expand(-1, 4, 4)
     x = torch.where(torch.rand(200, 1, 1, generator=rng) < 0.5, rows, columns)
@@ -235,7 +239,7 @@ def test_bars_model_has_learned_something(student, rng):
 def test_digits_model_has_learned_something(student, rng):
     """The trained network does not leak, and on held-out digits it is better than independent pixels."""
     trained = student.trained("digits")
-    net, x = assert_honest_network(trained, "digits_model", 8), trained.digits_test
+    net, x = honest_network(trained, "digits_model", 8), trained.digits_test
     places = torch.arange(297 * 64.0).reshape(297, 1, 8, 8) % 1009
     same = isinstance(x, torch.Tensor) and x.shape == places.shape and float((x * places).sum()) == DIGITS_TEST
     assert same, "`digits_test` does not hold the 297 held-out digits any more"

@@ -92,9 +92,25 @@ def assert_random_and_free(student, sampler, sizes, shape, rng, what):
     assert_frequencies(assert_shape(values, (400, *shape), f"the result of {what}"), bias.sigmoid(), what=what)
 
 
+def assert_images_do_not_mix(net, x, seed, what):
+    """Exchanging the other images of a batch leaves the result for the first as it is, in training mode too.
+
+    Under one seed, so that dropout is no mixing.
+    """
+    y = torch.cat([x[:1], 1 - x[1:]])
+    a, b = (assert_shape(call(net, batch, seed=seed, mode="train"), x.shape, what) for batch in (x, y))
+    gap = float((a[0] - b[0]).abs().max())
+    if not gap <= 1e-9 * (1 + float(a[0].abs().max())):
+        raise Wrong(f"{what} mixes the images of a batch: other images change the logits of the first by {gap:.2g}")
+
+
 def causal_network(trained, name, base):
-    """The trained network, if it does not leak."""
-    net = trained.get(name)
+    """The trained network in evaluation mode, if it does not leak."""
+    module = trained.get(name)
+
+    def net(x):
+        return call(module, x, mode="eval")
+
     assert_shape(net(base), base.shape, f"`{name}(x)`")
     assert_causal(net, base.shape, base=base, dependence=0.0, what=f"the logit of `{name}`")
     return net
