@@ -2,8 +2,8 @@
 
     python -m benchmarks.overhead [--rounds 5] [--quick]
 
-(a) a class of short jobs and a class of longer ones: wall time × cores ÷ bare work, for us and for a bare docker-py loop
-    that starts one container per job, imports torch and does the work, with no checks, no hardening and no report;
+(a) a class of short jobs and a class of longer ones: wall time × cores ÷ bare work, for us and for a bare docker-py
+    loop that starts one container per job, imports torch and does the work, with no checks, no hardening, no report;
 (b) from an accepted submission to its first check result, with a warm container;
 (c) a notebook that imports torch, graded by `nbgrader autograde` (no sandbox) and by us in containers, per submission;
 (d) memory of a judge process and of an idle warm container.
