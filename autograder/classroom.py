@@ -8,14 +8,18 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing.util import get_temp_dir
+from pathlib import Path
 from typing import TypeVar
 
 from autograder.errors import AutograderError, UserError
 from autograder.grade import Job
+from autograder.sandbox import traces
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ def run_jobs(
         alone = not waiting
         todo, width = (suspects, 1) if alone else (waiting, min(workers, len(waiting)))
         running: dict[Future[R | Trouble | UserError], int] = {}
-        with _executor(width) as executor:
+        with _judges(width) as executor:
             try:
                 while todo or running:
                     while todo and len(running) < width:
@@ -76,9 +80,6 @@ def run_jobs(
                 for position in running.values():
                     job = queue[position]
                     yield job, Trouble(job.submission.student, "the judge's process died twice; grade again")
-            except BaseException:
-                _terminate(executor)
-                raise
 
 
 def _attempt(work: Callable[[Job], R], job: Job) -> R | Trouble | UserError:
@@ -93,10 +94,21 @@ def _attempt(work: Callable[[Job], R], job: Job) -> R | Trouble | UserError:
         return Trouble(job.submission.student, f"the grader stumbled ({type(error).__name__}: {error})")
 
 
-def _executor(workers: int) -> ProcessPoolExecutor:
+@contextmanager
+def _judges(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Judge processes; whatever ends the block early ends them at once."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "pytest", "autograder.grade"])
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare)
+    reaper = traces.Reaper(None, Path(get_temp_dir()))  # a killed grader can not remove the folder of its sockets
+    try:
+        with ProcessPoolExecutor(count, mp_context=context, initializer=_prepare) as executor:
+            try:
+                yield executor
+            except BaseException:
+                _terminate(executor)
+                raise
+    finally:
+        reaper.dismiss()
 
 
 def _prepare() -> None:

@@ -84,12 +84,14 @@ def sweep_folders() -> list[str]:
 class Reaper:
     """A small process that outlives this one by the moment it takes to remove what this one started."""
 
-    def __init__(self, engine: str | None) -> None:
+    def __init__(self, engine: str | None, place: Path | None = None) -> None:
         """
         Args:
             engine: path of the engine's socket, None if no containers are involved.
+            place: the folder to remove, by default this session's.
         """
-        command = [sys.executable, "-I", "-S", "-B", str(REAPER), str(os.getpid()), session(), str(folder())]
+        place = place or folder()
+        command = [sys.executable, "-I", "-S", "-B", str(REAPER), str(os.getpid()), session(), str(place)]
         self._process = subprocess.Popen(
             [*command, engine or ""],
             stdin=subprocess.DEVNULL,
