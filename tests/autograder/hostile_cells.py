@@ -79,7 +79,7 @@ os.read = os._exit = os.getpid = os.write = os.dup2 = None
     "every call is traced": """
 import sys, threading
 def trace(*a):
-    raise RuntimeError('traced')
+    if a[0].f_code.co_filename.endswith(('encoding.py', 'wire.py')): raise KeyboardInterrupt
 sys.settrace(trace)
 sys.setprofile(trace)
 threading.settrace(trace)
