@@ -649,5 +649,5 @@ def test_digits_drawn_from_the_model_are_new_and_diverse(student, rng, figures):
         raise Wrong(
             f"the images drawn from your network are too {'white' if white > 0 else 'black'}: by {abs(white):.0%}"
         )
-    assert_diverse(samples, held_out, what="the images drawn from your network")
-    assert_not_memorised(samples, train, held_out, what="the images drawn from your network")
+    assert_diverse(samples, held_out, at_least=0.8, what="the images drawn from your network")
+    assert_not_memorised(samples, train, held_out, copies=0.3, what="the images drawn from your network")
