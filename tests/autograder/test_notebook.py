@@ -400,17 +400,17 @@ def test_every_attack_is_made():
 
 
 def test_output_without_end_stays_small_and_does_not_stall(fresh):
-    line = "print('x' * (32 << 20), end='')"
+    line = "print('x' * (64 << 20), end='')"
     many = "for _ in range(10_000): print('x' * 50_000)"
     raw = "import os\nfor _ in range(256): os.write(1, b'y' * (1 << 20))"
     fresh.run("1")
     before = peak_of(fresh)
-    for source, cut in ((line, 32 << 20), (many, 500_010_000), (raw, 256 << 20)):
+    for source, cut in ((line, 64 << 20), (many, 500_010_000), (raw, 256 << 20)):
         run = fresh.run(source)[0]
         assert run["status"] == "ok"
         assert run["stdout"].startswith(f"… {cut - (64 << 10)} bytes before this were left out")
         assert len(run["stdout"]) < 70_000
-    assert peak_of(fresh) - before < 150
+    assert peak_of(fresh) - before < 160  # the line as text and as bytes; no third copy
 
 
 def peak_of(worker: WorkerProcess) -> float:
