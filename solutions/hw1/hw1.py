@@ -565,6 +565,7 @@ with when_written():
 # **What is checked**
 # - `PixelCNN(channels, n_layers, kernel_size)` maps `(B, 1, H, W)` to logits `(B, 1, H, W)` for any height and width, with the defaults `channels=32, n_layers=4, kernel_size=3`; results for an image do not depend on the rest of the batch.
 # - No logit depends on its own pixel or a later one. Every logit depends on its left neighbour and on the pixel above it (weights drawn at random). The probabilities of all $3\times3$ images sum to 1.
+# - The receptive field is exactly that of `n_layers` masked convolutions of `kernel_size` (for $3 \times 3$, the pixels you counted in task 1.4).
 # - The three functions for any network, with the units of the table; finite for logits $\pm 800$; `nll_loss` is differentiable.
 
 # %% nbgrader={"grade": false, "grade_id": "pixelcnn-log-prob-solution", "locked": false, "schema_version": 3, "solution": true, "task": false}
