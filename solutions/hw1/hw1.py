@@ -565,8 +565,8 @@ with when_written():
 # **What is checked**
 # - `PixelCNN(channels, n_layers, kernel_size)` maps `(B, 1, H, W)` to logits `(B, 1, H, W)` for any height and width, with the defaults `channels=32, n_layers=4, kernel_size=3`; results for an image do not depend on the rest of the batch.
 # - No logit depends on its own pixel or a later one. Every logit depends on its left neighbour and on the pixel above it (weights drawn at random). The probabilities of all $3\times3$ images sum to 1.
-# - The receptive field is exactly that of `n_layers` masked convolutions of `kernel_size` (for $3 \times 3$, the pixels you counted in task 1.4).
-# - The three functions for any network, with the units of the table; finite for logits $\pm 800$; `nll_loss` is differentiable.
+# - The receptive field is that of exactly `n_layers` masked convolutions, the first of type A, measured for several `n_layers` and `kernel_size`.
+# - The three functions for any network, with the units of the table; exact also for logits $\pm 800$; the gradient of `nll_loss` reaches the network.
 
 # %% nbgrader={"grade": false, "grade_id": "pixelcnn-log-prob-solution", "locked": false, "schema_version": 3, "solution": true, "task": false}
 class PixelCNN(nn.Module):
@@ -1025,8 +1025,9 @@ check("train-bars")
 # %%
 with when_written("bars_model", "bars_losses", "bars_entropy"):
     with torch.no_grad():
-        test_loss = nll_loss(bars_model, make_bars(5000)).item()
-    print(f"test loss {test_loss:.3f} nats, {test_loss - bars_entropy:+.3f} above the entropy")
+        fresh = make_bars(5000)
+        excess = (bars_log_prob(fresh) - image_log_prob(bars_model, fresh)).mean().item()
+    print(f"on fresh bars {excess:.3f} nats per image above the true law, whose entropy is {bars_entropy:.3f}")
     figure, (curve, middle, right) = plt.subplots(1, 3, figsize=(10, 2.4))
     curve.plot(bars_losses)
     curve.axhline(bars_entropy, color="black", linewidth=1, label="entropy of the data")
