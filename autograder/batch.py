@@ -111,8 +111,16 @@ def _grade_course(course: Course, name: str, source: Path | None, options: Optio
         sweep()
     everybody = _with_others(course, batch) if options.students else batch.reports
     write_class_page(everybody, batch.rejected, assignment.title, course.feedback_dir(name) / "class.html")
-    write_scores(course, [assignment])
+    done = {report.student for report in batch.reports}
+    statuses = {who: f"not graded: {sentence}" for who, sentence in batch.rejected.items() if who not in done}
+    write_scores(course, graded_assignments(course), statuses)
     return batch
+
+
+def graded_assignments(course: Course) -> list[Assignment]:
+    """Every homework of which something was graded. Raises UserError if one of them is broken."""
+    names = sorted(path.name for path in course.root.glob("reports/*") if path.is_dir())
+    return [load_assignment(name, course.assignments_dir, course.solutions_dir) for name in names]
 
 
 @contextmanager
@@ -134,7 +142,8 @@ def _remove_halves(course: Course, name: str) -> None:
             old.replace(target)
     begun = [*course.submitted_dir.glob(f"*/.{name}-*"), *course.autograded_dir.glob(f"*/{name}/.{name}.ipynb.*")]
     begun += [*course.report_path(name, "x").parent.glob(".*.json.*"), *course.feedback_dir(name).glob(".*.html.*")]
-    begun += course.root.glob(f".{course.scores_path.name}.*")
+    for whole in (course.scores_path.name, Path(course.gradebook_url).name):
+        begun += course.root.glob(f".{whole}.*")
     for path in begun:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

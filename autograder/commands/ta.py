@@ -130,15 +130,15 @@ def scores(course: CourseOption = Path()) -> None:
 
     Example: `autograder scores --course dgm-2026`
     """
-    from autograder.assignment import load_assignment
+    from autograder.batch import graded_assignments
     from autograder.course import load_course
     from autograder.scores import write_scores
 
     loaded = load_course(course)
-    names = sorted(path.name for path in loaded.root.glob("reports/*") if path.is_dir())
-    if not names:
+    assignments = graded_assignments(loaded)
+    if not assignments:
         raise UserError(f"nothing is graded yet in {loaded.root}.")
-    print(write_scores(loaded, [load_assignment(n, loaded.assignments_dir, loaded.solutions_dir) for n in names]))
+    print(write_scores(loaded, assignments))
 
 
 def doctor(
