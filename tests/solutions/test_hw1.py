@@ -1,0 +1,187 @@
+"""Homework 1: template, text, points, checks and planted mistakes agree. The audit asks the same of training too."""
+
+from __future__ import annotations
+
+import ast
+from contextlib import nullcontext
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pytest
+import torch
+from nbformat import NotebookNode
+
+from autograder import ipynb
+from autograder.assignment import Assignment, load_assignment
+from autograder.grade import check_files
+from autograder.local import LocalChannel
+from autograder.public import public_results
+from autograder.report import CheckResult, exact
+from autograder.runner import Bench, run_checks
+from autograder.template import build_template, read_solution
+from autograder.variants import Variant, load_variants
+from solutions.hw1 import laws
+
+ROOT = Path(__file__).parents[2]
+SOLUTION = ROOT / "solutions/hw1/hw1.py"
+TRAINED = {"train-bars", "train-digits"}
+DEFINITIONS = ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom | ast.Try | ast.Assign
+
+
+@cache
+def assignment() -> Assignment:
+    return load_assignment("hw1", ROOT / "assignments", ROOT / "solutions")
+
+
+@cache
+def variants() -> list[Variant]:
+    return load_variants(SOLUTION, SOLUTION.parent / "variants.yaml")
+
+
+def namespace(notebook: NotebookNode) -> dict[str, Any]:
+    """What a notebook defines, without its pictures, loops and trainings."""
+    mpl.use("Agg")
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and "train" not in ipynb.tags(cell):
+            tree = ast.parse(cell.source)
+            kept = [node for node in tree.body if isinstance(node, DEFINITIONS)]
+            tree.body = [node for node in kept if "plt.subplots" not in ast.unparse(node)]
+            exec(compile(tree, "cell", "exec"), names)
+    return names
+
+
+def untrained_results(names: dict[str, Any], seed: int) -> list[CheckResult]:
+    """Results of all checks, public and hidden, that need no trained network."""
+    bench = Bench(LocalChannel(names), seed, {}, frozenset(), lambda seconds: nullcontext())
+    return [r for r in run_checks(check_files(assignment()), bench) if r.cell not in TRAINED]
+
+
+def losing(cell: str) -> Variant:
+    """The first planted mistake that costs this cell; of those, one that costs few others."""
+    return min((v for v in variants() if cell in v.loses and not v.loses & TRAINED), key=lambda v: len(v.loses))
+
+
+def test_the_template_is_the_solution_with_its_answers_cut_out() -> None:
+    template = ipynb.to_text(build_template(SOLUTION))
+    assert (ROOT / "assignments/hw1/hw1.ipynb").read_text(encoding="utf-8") == template
+    assert "BEGIN SOLUTION" not in template
+
+
+def test_points_add_up_and_every_automatic_cell_has_a_public_and_a_hidden_check() -> None:
+    homework = assignment()
+    assert homework.points == 15
+    assert sum(exact(homework.cells[name].points) for name in homework.automatic) == 13
+    for name in homework.automatic:
+        shares = {public: Fraction(0) for public in (True, False)}
+        for check in homework.checks:
+            if check.cell == name:
+                shares[check.public] += exact(check.points)
+        assert 0 < shares[True] <= shares[False], name
+
+
+def test_before_every_graded_cell_the_text_says_what_is_checked() -> None:
+    since: list[str] = []
+    for cell in read_solution(SOLUTION).cells:
+        since.append(cell.source if cell.cell_type == "markdown" else "")
+        name = ipynb.nbgrader_metadata(cell).get("grade_id")
+        if name in assignment().cells:
+            said = "**What is checked**" in "\n".join(since)
+            assert said or assignment().cells[name].manual, name
+            since = []
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_solution_passes_every_check_without_training(seed: int) -> None:
+    results = untrained_results(namespace(read_solution(SOLUTION)), seed)
+    assert len(results) == sum(check.cell not in TRAINED for check in assignment().checks)
+    assert [(r.id, r.message) for r in results if r.fraction < 1] == []
+
+
+def test_the_blank_template_passes_no_check() -> None:
+    results = untrained_results(namespace(build_template(SOLUTION)), 1)
+    assert [r.id for r in results if r.fraction > 0] == []
+    assert {r.reason for r in results} == {"missing"}
+
+
+@pytest.mark.parametrize("name", [v.name for v in variants() if v.kind == "right"])
+def test_answers_written_differently_pass_too(name: str) -> None:
+    variant = next(v for v in variants() if v.name == name)
+    results = untrained_results(namespace(variant.submission.notebook), 4)
+    assert [(r.id, r.message) for r in results if r.fraction < 1] == []
+
+
+@pytest.mark.parametrize("cell", sorted(set(assignment().automatic) - TRAINED))
+def test_a_planted_mistake_costs_exactly_the_cells_it_breaks(cell: str) -> None:
+    variant = losing(cell)
+    results = untrained_results(namespace(variant.submission.notebook), 5)
+    assert {r.cell for r in results if r.fraction < 1} == variant.loses
+
+
+def test_every_automatic_cell_is_broken_by_some_planted_mistake() -> None:
+    kinds = [variant.kind for variant in variants()]
+    assert kinds.count("right") >= 4
+    assert kinds.count("wrong") >= 25
+    assert kinds.count("cheat") >= 3
+    broken = frozenset().union(*(variant.loses for variant in variants()))
+    assert broken == set(assignment().automatic)
+
+
+def test_a_student_without_the_hidden_files_can_run_the_public_checks() -> None:
+    names = namespace(read_solution(SOLUTION))
+    for cell in set(assignment().automatic) - TRAINED:
+        results = public_results(ROOT / "assignments/hw1/checks.py", cell, names)
+        assert [r.outcome for r in results] == ["passed"], cell
+    source = (ROOT / "assignments/hw1/checks.py").read_text(encoding="utf-8")
+    modules = {n.module for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ImportFrom)}
+    assert modules == {"autograder.student", "autograder.vocabulary"}
+
+
+# What the judge knows
+
+
+def test_the_judges_bars_law_sums_to_one_and_has_the_entropy_of_the_text() -> None:
+    images = (torch.arange(2**16)[:, None] >> torch.arange(16)).remainder(2).reshape(-1, 1, 4, 4)
+    log_p = laws.bars_law(images, 0.05)
+    assert log_p.exp().sum().item() == pytest.approx(1)
+    assert -(log_p.exp() * log_p).sum().item() == pytest.approx(6.4960, abs=5e-5)
+
+
+def test_the_judges_bars_follow_the_judges_law() -> None:
+    x = laws.draw_bars(20_000, 2, 0.1, torch.Generator().manual_seed(0))
+    numbers = (x.flatten(1).long() * torch.tensor([8, 4, 2, 1])).sum(1)
+    images = (torch.arange(16)[:, None] >> torch.arange(3, -1, -1)).remainder(2).reshape(-1, 1, 2, 2)
+    frequencies = torch.bincount(numbers, minlength=16) / 20_000
+    torch.testing.assert_close(frequencies.double(), laws.bars_law(images, 0.1).exp(), atol=0.015, rtol=0)
+
+
+def test_counting_the_pixels_of_a_pixelcnn_gives_the_closed_form() -> None:
+    for layers in range(1, 9):
+        assert len(laws.pixelcnn_field(layers, 3)) == layers * (3 * layers + 5) // 2
+    assert laws.pixelcnn_field(1, 3) == {(-1, -1), (-1, 0), (-1, 1), (0, -1)}
+
+
+def test_filling_in_raster_order_gives_the_table_s_own_law() -> None:
+    table = torch.randn(15, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    _, log_p = laws.table_law(table)
+    torch.testing.assert_close(laws.filled_law(table, [[0], [1], [2], [3]]), log_p.exp())
+    by_columns = laws.filled_law(table, [[0], [2], [1], [3]])
+    assert (by_columns - log_p.exp()).abs().max() > 1e-3
+    assert by_columns.sum().item() == pytest.approx(1)
+
+
+def test_the_judges_attention_is_that_of_pytorch() -> None:
+    q, k, v = torch.randn(3, 2, 2, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    right = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+    torch.testing.assert_close(laws.attention(q, k, v, 0.5), right)
+    torch.testing.assert_close(laws.attention(q[:, :, 3:], k, v, 0.5), right[:, :, 3:])
+
+
+def test_judge_and_notebook_mean_the_same_digits() -> None:
+    names = namespace(read_solution(SOLUTION))
+    train, held_out = laws.digits()
+    assert torch.equal(names["digits_train"], train)
+    assert torch.equal(names["digits_test"], held_out)
