@@ -97,6 +97,24 @@ def test_a_file_larger_than_the_limit_is_refused_before_it_is_read(tmp_path: Pat
         entry.read(32 << 20)
 
 
+def test_a_file_that_grew_after_listing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    (entry,) = folder_entries(tmp_path)
+    (tmp_path / "file").write_bytes(bytes(1000))
+    with pytest.raises(RefusedError, match="at most 0 MB"):
+        entry.read(999)
+
+
+def test_damaged_contents_are_a_refusal(tmp_path: Path) -> None:
+    good = make_zip({"a": b"abc" * 1000})
+    start = good.index(b"a", 26) + 1
+    for position in range(start, start + 12):
+        data = bytearray(good)
+        data[position] ^= 0xFF
+        with pytest.raises(RefusedError, match="damaged"):
+            zip_entries(bytes(data))[0].read(10_000)
+
+
 @pytest.mark.parametrize(
     ("name", "problem"),
     [

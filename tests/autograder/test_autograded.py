@@ -67,6 +67,13 @@ def test_a_human_sees_the_answers_the_students_own_cells_and_what_the_checks_sai
     nbformat.validate(shown)
 
 
+def test_without_metadata_a_human_sees_the_same(template: NotebookNode) -> None:
+    bare = answered(template)
+    for cell in bare.cells:
+        cell.metadata, cell["id"] = NotebookNode(), ""
+    assert ipynb.to_text(seen(bare, template)) == ipynb.to_text(seen(answered(template), template))
+
+
 def test_nbgraders_tools_find_scores_and_cells_in_it(course: Course, repository: Repository) -> None:
     from nbgrader.nbgraderformat import read
     from nbgrader.preprocessors import GetGrades

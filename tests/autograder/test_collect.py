@@ -189,13 +189,14 @@ def test_the_hash_follows_the_notebook_and_the_files_and_nothing_else(
     assert first != digest("5", {"alice/hw0.ipynb": good + b"\n", "alice/a.pt": b"12"})
 
 
-def test_of_two_submissions_the_newest_counts(tmp_path: Path, hw0: Assignment, good: bytes) -> None:
-    newer = good + b"\n"
-    files = {"alice/hw0.ipynb": newer, "alice/timestamp.txt": b"2025-10-02 10:00:00 UTC"}
-    files |= {"Alice Archer/hw0.ipynb": good, "Alice Archer/timestamp.txt": b"2025-10-01 10:00:00 UTC"}
+@pytest.mark.parametrize("newest", ["alice", "Alice Archer"])
+def test_of_two_submissions_the_newest_counts(tmp_path: Path, hw0: Assignment, good: bytes, newest: str) -> None:
+    files = {f"{name}/hw0.ipynb": good for name in ("alice", "Alice Archer")} | {f"{newest}/hw0.ipynb": good + b"\n"}
+    files |= {f"{name}/timestamp.txt": b"2025-10-01 10:00:00 UTC" for name in ("alice", "Alice Archer")}
+    files[f"{newest}/timestamp.txt"] = b"2025-10-01 10:00:01 UTC"
     submission = only(collect(lay_out(tmp_path, files), hw0, ROSTER))
-    assert submission.notebook_bytes == newer
-    assert submission.notes == ("2 submissions were handed in (`Alice Archer`, `alice`); `alice` was graded.",)
+    assert submission.notebook_bytes == good + b"\n"
+    assert submission.notes == (f"2 submissions were handed in (`Alice Archer`, `alice`); `{newest}` was graded.",)
 
 
 def test_a_broken_newer_submission_is_named_and_the_older_one_graded(

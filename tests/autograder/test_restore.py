@@ -209,6 +209,17 @@ def test_tags_of_the_students_own_make_no_cell_disappear(template: NotebookNode)
     assert doubles(restore(notebook, template))
 
 
+def test_an_own_cell_keeps_the_train_tags_the_template_knows_and_no_others(template: NotebookNode) -> None:
+    notebook = answered(template)
+    for source, tags in (("second = 1", ["train", "train:line"]), ("other = 1", ["train:other", "skip"])):
+        cell = own(source)
+        cell.metadata["tags"] = tags
+        notebook.cells.append(cell)
+    second, other = restore(notebook, template).cells[-2:]
+    assert (second["source"], second["tags"]) == ("second = 1", ["train", "train:line"])
+    assert (other["source"], other["tags"]) == ("other = 1", [])
+
+
 def test_a_graded_name_on_a_students_own_cell_is_not_a_second_graded_cell(template: NotebookNode) -> None:
     notebook = answered(template)
     forged = own("def double(x): return 0")
