@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -108,6 +108,10 @@ class _Judge:
             last = str(report.longrepr).strip().splitlines()[-1]
             self.trouble.append(f"the checks in {report.nodeid or report.fspath} can not be collected: {last}")
 
+    def pytest_collect_directory(self, path: Path, parent: pytest.Collector) -> pytest.Collector:
+        """Of the folders on the way to the checks nothing but the way is looked at."""
+        return _Way.from_parent(parent, path=path, ends=self.public)
+
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         graded = [item for item in items if item.get_closest_marker("graded") is not None]
         if len(graded) < len(items):
@@ -174,6 +178,22 @@ class _Judge:
             "figures": self.drawn.collected,
         }
         return CheckResult.model_validate(known | (verdict(faults[0]) if faults else PASSED))
+
+
+class _Way(pytest.Directory):
+    """A folder above a file of checks."""
+
+    def __init__(self, *, ends: Iterable[Path], **known: Any) -> None:
+        super().__init__(**known)
+        self.ends = ends
+
+    def collect(self) -> Iterator[pytest.Collector]:
+        below = {self.path / end.relative_to(self.path).parts[0] for end in self.ends if self.path in end.parents}
+        for path in sorted(below):
+            if path.is_dir():
+                yield self.ihook.pytest_collect_directory(path=path, parent=self)
+            else:
+                yield from self.ihook.pytest_collect_file(file_path=path, parent=self)
 
 
 PASSED: dict[str, Any] = {"outcome": "passed", "fraction": 1.0}
