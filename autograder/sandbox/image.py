@@ -8,12 +8,15 @@ one from the Debian mirror this machine's apt is configured with.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,14 +97,11 @@ def build(
         if not force and last and base in (None, last) and labels.get("autograder.content") == content(last):
             return Built(str(client.inspect_image(tag)["Id"]), reused=True)
         base = base or _find_base(client, last, progress)
-        folder = _context(_python_of(client, base), pip_options, progress)
-        arguments = {"BASE": base, "CONTENT": content(base)}
-        progress(f"building {tag} on {base}")
-        tool = buildkit_client()
-        if tool is None:
-            _build_with_engine(client, folder, tag, arguments, progress)
-        else:
-            _build_with_client(tool, folder, tag, arguments, progress)
+        python = _python_of(client, base)
+        with _cache() as folder:
+            _fill(folder, python, pip_options, progress)
+            _build(client, folder, tag, base, progress)
+        _remove_older(client)
         return Built(str(client.inspect_image(tag)["Id"]), reused=False)
 
 
@@ -175,6 +175,13 @@ def _find_base(client: Engine, last: str | None, progress: Progress) -> str:
     return BASE
 
 
+def _remove_older(client: Engine) -> None:
+    """Remove images of ours that lost their name to a newer one, unless a container still uses them."""
+    for row in client.images(filters={"dangling": True, "label": "autograder.content"}):
+        with contextlib.suppress(docker.errors.APIError):
+            client.remove_image(row["Id"])
+
+
 def _python_of(client: Engine, base: str) -> str:
     """Version of the Python the base has, or will get from apt."""
     if not exists(client, base):
@@ -198,11 +205,19 @@ def _python_of(client: Engine, base: str) -> str:
     return version
 
 
-def _context(python: str, pip_options: Sequence[str], progress: Progress) -> Path:
-    """The folder the image is built from; wheels stay there between builds."""
+@contextmanager
+def _cache() -> Iterator[Path]:
+    """The folder images are built from, for one build at a time; wheels stay there between builds."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "autograder" / "image"
     folder.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / "image.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+
+
+def _fill(folder: Path, python: str, pip_options: Sequence[str], progress: Progress) -> None:
+    """Put everything the Dockerfile copies into the folder."""
     for name in ("Dockerfile", "requirements.txt"):
         shutil.copy2(HERE / name, folder / name)
     shutil.rmtree(folder / "worker", ignore_errors=True)
@@ -210,7 +225,6 @@ def _context(python: str, pip_options: Sequence[str], progress: Progress) -> Pat
     for path in sorted(WORKER.glob("*.py")):
         shutil.copy2(path, folder / "worker" / path.name)
     _wheels(folder / "wheelhouse", python, pip_options, progress)
-    return folder
 
 
 def _wheels(folder: Path, python: str, pip_options: Sequence[str], progress: Progress) -> None:
@@ -230,6 +244,16 @@ def _wheels(folder: Path, python: str, pip_options: Sequence[str], progress: Pro
         raise UserError(f"this Python has no pip; `{sys.executable} -m ensurepip`")
     run([*command, *pip_options, "--requirement", str(HERE / "requirements.txt"), "pip"], "pip download", progress)
     (folder / "stamp").write_text(stamp)
+
+
+def _build(client: Engine, folder: Path, tag: str, base: str, progress: Progress) -> None:
+    progress(f"building {tag} on {base}")
+    arguments = {"BASE": base, "CONTENT": content(base)}
+    tool = buildkit_client()
+    if tool is None:
+        _build_with_engine(client, folder, tag, arguments, progress)
+    else:
+        _build_with_client(tool, folder, tag, arguments, progress)
 
 
 def _build_with_client(tool: str, folder: Path, tag: str, arguments: dict[str, str], progress: Progress) -> None:
