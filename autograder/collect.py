@@ -106,7 +106,7 @@ def collect_each(
         student, doubt = people.find(unit.key)
         if student is None:
             unsafe = (f"`{_show(entry)}` inside {entry.problem}." for entry in unit.entries if entry.problem)
-            yield Rejected(None, f"`{printable(unit.path)}`: {next(unsafe, doubt)}", unit.path)
+            yield Rejected(None, f"`{printable(unit.path)}`: {next(unsafe, doubt)}", printable(unit.path))
         else:
             by_student.setdefault(student, []).append(unit)
     for student in sorted(by_student):
@@ -154,12 +154,15 @@ def _units(source: Path, assignment: Assignment, people: Roster) -> list[_Unit]:
     while prefix := _wrapper(entries, assignment, people):
         entries = [entry.below(1) for entry in entries if entry.parts[0] == prefix and len(entry.parts) > 1]
     units: dict[str, _Unit] = {}
+    others = {path.parent.name for path in assignment.folder.parent.glob("*/assignment.yaml")} - {assignment.name}
     notebooks = {entry.name for entry in entries if len(entry.parts) == 1 and entry.name.endswith(".ipynb")}
     for entry in entries:
         key, path, inner = _belongs(entry)
         if path == entry.parts[0] and f"{key}.ipynb" in notebooks and not path.lower().endswith(".zip"):
             path = f"{key}.ipynb"  # alice.pt belongs to alice.ipynb
         if JUNK.fullmatch(path) or (len(entry.parts) == 1 and not _hands_in(entry, inner)):
+            continue
+        if len(inner.parts) > 1 and inner.parts[0] in others:
             continue
         unit = units.setdefault(path, _Unit(key, path, []))
         unit.entries.append(inner)
@@ -224,7 +227,7 @@ def _newest(
         try:
             submission = _read(student, unit, assignment)
         except RefusedError as problem:
-            yield Rejected(student, str(problem), unit.path)
+            yield Rejected(student, str(problem), printable(unit.path))
             continue
         notes = submission.notes
         if len(units) > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,8 @@ from autograder.gradebook import Book, StudentScore
 from autograder.report import exact, write_atomically
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # the last four as typed in East Asia
+
+SPLIT = re.compile(r"([;,|\t\r\n\"]\s*)(?=[=+\-@])")
 
 
 def total(score: StudentScore) -> Fraction:
@@ -53,7 +56,8 @@ def write_scores(course: Course, assignments: Sequence[Assignment], statuses: Ma
 
 
 def safe(text: str) -> str:
-    """Text that no spreadsheet takes for a formula."""
+    """Text that no spreadsheet takes for a formula, wherever it splits the row."""
+    text = SPLIT.sub(r"\1'", text)
     return f"'{text}" if text.lstrip(" \u00a0\ufeff").startswith(FORMULA) or text.startswith(FORMULA) else text
 
 

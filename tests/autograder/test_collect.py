@@ -122,6 +122,25 @@ def test_one_notebook_and_one_students_zip_are_sources_too(tmp_path: Path, hw0: 
     assert students(collect(source / "emilie/hw0/hw0.ipynb", hw0, {})) == ["emilie"]
 
 
+def test_what_was_handed_in_for_another_homework_is_passed_over(tmp_path: Path, hw0: Assignment, good: bytes) -> None:
+    other = hw0.folder.parent / "hw9/assignment.yaml"
+    other.parent.mkdir(exist_ok=True)
+    other.write_text("")
+    files = {"alice/hw0/hw0.ipynb": good, "alice/hw9/hw9.ipynb": b"", "bob/hw9/hw9.ipynb": good}
+    try:
+        assert only(collect(lay_out(tmp_path, files), hw0, ROSTER)).student == "alice"
+    finally:
+        other.unlink()
+
+
+def test_names_that_would_write_to_the_terminal_are_shown_harmlessly(
+    tmp_path: Path, hw0: Assignment, good: bytes
+) -> None:
+    found = collect(lay_out(tmp_path, {"\x1b[2Jalice/hw0.ipynb": good, "bob/\x1b]0;x\x07.ipynb": good}), hw0, ROSTER)
+    assert len(found) == 2
+    assert all(str(item).isprintable() for item in found)
+
+
 def test_accents_and_letter_case_do_not_matter(tmp_path: Path, hw0: Assignment, good: bytes) -> None:
     source = lay_out(tmp_path, {"EMILIE.ipynb": good})
     assert students(collect(source, hw0, ROSTER)) == ["emilie"]
