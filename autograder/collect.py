@@ -255,7 +255,7 @@ def _read(student: str, unit: _Unit, assignment: Assignment) -> Submission:
         raise RefusedError(f"`{_show(chosen)}` {error}") from None
     notes += odd
     files = _files([entry for entry in entries if entry is not chosen], assignment, notes)
-    return replace(Submission.of(student, data, files), path=unit.path, notes=tuple(notes))
+    return replace(Submission.of(student, data, files), path=printable(unit.path), notes=tuple(notes))
 
 
 def _inside(unit: _Unit, assignment: Assignment) -> list[Entry]:
