@@ -54,8 +54,8 @@ def test_bars_of_side_two_sum_to_one(student):
 @pytest.mark.graded("theory-receptive", points=0.2)
 def test_fields_of_the_smallest_stacks(student):
     """One layer sees what the text says: 2 inputs for kernel 2, 4 pixels for a single type-A convolution."""
-    assert_close(student.wavenet_receptive_field(2, [1]), 2, "`wavenet_receptive_field(2, [1])`")
-    assert_close(student.pixelcnn_field_size(1), 4, "`pixelcnn_field_size(1)`")
+    assert student.wavenet_receptive_field(2, [1]) == 2, "one layer with kernel 2 sees 2 inputs"
+    assert student.pixelcnn_field_size(1) == 4, "a single type-A convolution of 3 × 3 sees 4 pixels"
 
 
 # Part 2
@@ -90,8 +90,8 @@ def test_both_values_of_a_pixel_share_one(student):
 @pytest.mark.graded("made-sampling", points=0.25)
 def test_samples_of_four_pixels(student):
     """4000 samples of a four-pixel model are float32 zeros and ones and follow its law."""
-    net, law = table_model(student)
-    samples = draw_twice(lambda n: student.made_sample(net, n, 4), 2000, (4,), "`made_sample`")
+    (net, law), what = table_model(student), "`made_sample`"
+    samples = draw_twice(lambda n: assert_binary(student.made_sample(net, n, 4), what), 2000, (4,), what)
     assert_dtype(samples, torch.float32, "`made_sample`")
     assert_samples_follow(samples, law, what="the samples of `made_sample`")
 
@@ -126,8 +126,8 @@ def test_units_of_the_three_likelihoods(student):
 @pytest.mark.graded("pixelcnn-sampling", points=0.2)
 def test_images_of_four_pixels(student):
     """4000 images of 2 × 2 pixels are float32 zeros and ones and follow the model's law."""
-    net, law = table_model(student)
-    samples = draw_twice(lambda n: student.sample_images(net, n, 2, 2), 2000, EVERY_2X2, "`sample_images`")
+    (net, law), what = table_model(student), "`sample_images`"
+    samples = draw_twice(lambda n: assert_binary(student.sample_images(net, n, 2, 2), what), 2000, EVERY_2X2, what)
     assert_dtype(samples, torch.float32, "`sample_images`")
     assert_samples_follow(samples, law, what="the images of `sample_images`")
 
@@ -195,7 +195,7 @@ def test_two_steps_agree_with_the_whole(student):
     model = student.ImageTransformer(3, 8, 2, 1)
     perturb(model, 0.3, seed=1)
     x = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 0.0]])
-    logits, tokens, past = model(x), student.shift_right(x), None
+    logits, tokens, past = model(x), student.shift_right(x).long(), None
     for i in range(2):
         answer = student.transformer_step(model, tokens[:, i], past)
         assert isinstance(answer, tuple | list), "a step should return (logits, past)"

@@ -76,7 +76,7 @@ LIMITS = yaml.safe_load(_yaml.read_text(encoding="utf-8"))["data"]
 @pytest.mark.graded("theory-entropy", points=0.4)
 def test_bars_law_for_other_sides_and_flips(student, rng):
     """`bars_log_prob` is the exact law for images of several sizes and several flip probabilities."""
-    for side in (1, 2, 3, 5):
+    for side in (3, 2, 5, 1):  # the smallest last: of its two equal numbers much is true by chance
         flip = float(0.02 + 0.45 * torch.rand((), generator=rng))
         x = torch.cat([draw_bars(12, side, flip, rng), bits(rng, 12, 1, side, side)])
         value = student.bars_log_prob(x, flip)
@@ -129,7 +129,8 @@ def test_wavenet_field_equals_counting(student, rng):
         seen = {0}
         for d in dilations:
             seen = {at + j * d for at in seen for j in range(kernel)}
-        assert_count(student.wavenet_receptive_field(kernel, dilations), len(seen), "`wavenet_receptive_field`")
+        value = student.wavenet_receptive_field(kernel, dilations)
+        assert_count(value, len(seen), f"`wavenet_receptive_field({kernel}, {dilations})`")
 
 
 @pytest.mark.graded("theory-receptive", points=0.4)
@@ -143,7 +144,8 @@ def test_pixelcnn_field_size_equals_counting(student):
 def assert_count(value, expected, what):
     if type(value) is not int:
         raise Wrong(f"{what} should be an int, got `{type(value).__name__}`")
-    assert_close(value, expected, what)
+    if value != expected:
+        raise Wrong(f"{what} is off by {value - expected:+d}", detail=f"got {value}, counted {expected}")
 
 
 # Part 2
@@ -537,11 +539,15 @@ def test_steps_give_the_logits_of_the_whole(student, seed, rng):
     for heads, layers in ((1, 1), (2, 2), (4, 3)):
         n = randint(rng, 5, 8)
         model, x = transformer(student, seed, n, 8, heads, layers), bits(rng, 4, n)
-        expected, tokens, past, steps = model(x), student.shift_right(x), None, []
+        expected, tokens, past, steps = model_logits(model, x), student.shift_right(x).long(), None, []
         for i in range(n):
             logit, past = step(student, model, tokens[:, i], past)
             steps.append(logit)
         assert_close(torch.stack(steps, 1), expected, "the logits of all steps", atol=1e-9, rtol=1e-9)
+
+
+def model_logits(model, x):
+    return assert_finite(assert_shape(model(x), x.shape, "the logits of the model"), "the logits of the model")
 
 
 def step(student, model, token, past):
@@ -555,21 +561,21 @@ def step(student, model, token, past):
 def test_a_step_leaves_its_past_as_it_was(student, seed, rng):
     """From one past one can go on with different tokens: a step changes nothing it was given."""
     model, x = transformer(student, seed, 5, 8, 2, 2), bits(rng, 3, 5)
-    tokens, past = student.shift_right(x), None
+    tokens, past = student.shift_right(x).long(), None
     for i in range(2):
         past = step(student, model, tokens[:, i], past)[1]
     _, after = call_with_echo(student.transformer_step, model, tokens[:, 2], past)
     if not same(past, after[2]):
         raise Wrong("`transformer_step` changes the past it was given: join keys and values into new tensors and lists")
     for other in (x, torch.cat([x[:, :1], 1 - x[:, 1:]], 1)):
-        logit, _ = step(student, model, student.shift_right(other)[:, 2], past)
-        assert_close(logit, model(other)[:, 2], "the logits after branching", atol=1e-9, rtol=1e-9)
+        logit, _ = step(student, model, student.shift_right(other)[:, 2].long(), past)
+        assert_close(logit, model_logits(model, other)[:, 2], "the logits after branching", atol=1e-9, rtol=1e-9)
 
 
 def same(a, b):
     """Equal nested lists and tuples of tensors; what stays in the sandbox is compared by its behaviour instead."""
     if isinstance(a, torch.Tensor):
-        return isinstance(b, torch.Tensor) and torch.equal(a, b)
+        return isinstance(b, torch.Tensor) and torch.equal(a.nan_to_num(nan=0.5), b.nan_to_num(nan=0.5))
     if isinstance(a, list | tuple):
         return isinstance(b, list | tuple) and len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, dict):
@@ -585,7 +591,7 @@ def test_cached_sampling_equals_uncached(student, seed, rng):
         model, u = transformer(student, seed, n, 8, heads, layers), torch.rand(50, n, generator=rng, dtype=F64)
         expected = torch.zeros(50, n, dtype=F64)
         for i in range(n):
-            expected[:, i] = (u[:, i] < model(expected)[:, i].sigmoid()).double()
+            expected[:, i] = (u[:, i] < model_logits(model, expected)[:, i].sigmoid()).double()
         images = keep(student.sample_cached, model, u, grad=True)
         if images.requires_grad is not False:
             raise Wrong("the images of `sample_cached` carry a gradient graph")

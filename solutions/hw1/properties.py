@@ -10,6 +10,7 @@ from autograder.errors import Wrong
 from autograder.student import call, keep, perturb
 from autograder.vocabulary import (
     assert_batch_consistent,
+    assert_binary,
     assert_causal,
     assert_close,
     assert_depends,
@@ -72,11 +73,11 @@ def assert_exact_law(student, sampler, sizes, shape, rng, what):
     grid = torch.arange(math.prod(shape)).reshape(shape[-2:])
     wrong = {
         "0 and 1 are exchanged": log_p.exp().flip(0),
-        "all pixels are drawn from one pass of the network": filled_law(table, [list(range(len(states[0])))]),
+        "every pixel is drawn as if the pixels before it were black": filled_law(table, [list(range(len(states[0])))]),
     }
     if len(shape) > 1:
         wrong["pixels are drawn column by column"] = filled_law(table, [[int(i)] for i in grid.T.flatten()])
-    samples = draw_twice(lambda n: sampler(net, n, *sizes), N, shape, what)
+    samples = draw_twice(lambda n: assert_binary(sampler(net, n, *sizes), what), N, shape, what)
     assert_samples_follow(samples, log_p.exp(), alternatives=wrong, what=what)
 
 
