@@ -25,8 +25,12 @@ def check(cell: str) -> None:
         cell: the name of the task, as in the graded cell: "made-masks".
     """
     caller = sys._getframe(1)
-    for line in lines(public_results(Path.cwd() / CHECKS, cell, caller.f_globals)):
-        print(line)
+    try:
+        results = public_results(Path.cwd() / CHECKS, cell, caller.f_globals)
+    except UserError as problem:
+        print(problem)
+    else:
+        print("\n".join(lines(results)))
 
 
 def public_results(path: Path, cell: str, namespace: dict[str, object]) -> list[CheckResult]:

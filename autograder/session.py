@@ -25,6 +25,7 @@ from autograder.worker.wire import Caps, Truncated, WireError, receive, send
 # Small enough that a flood is refused early, large enough for a few thousand images.
 REPLY_CAPS = Caps()
 ACQUIRE_ATTEMPTS = 2
+FORGERIES = 5  # sandboxes lost to forged answers after which the submission is not played again
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Session:
     _unloadable: StudentFault | None = None
     _start_seconds: float = 0.0  # what a sandbox took to start, at most
     _serial: int = 0
+    _forgeries: int = 0
     _fatal: dict[int, StudentFault] = field(default_factory=dict)
     _trained: dict[str, Any] = field(default_factory=dict)  # replies of `train`, valid for this sandbox
     _failed_training: dict[str, StudentFault] = field(default_factory=dict)
@@ -228,15 +230,22 @@ class Session:
         except WireError as error:
             self._drop()
             message = "the answer was not a well-formed message; something wrote to the grader's channel"
-            raise StudentFault(message, reason="tampered", detail=str(error)) from None
+            raise self._forged(StudentFault(message, reason="tampered", detail=str(error))) from None
         if reply is None:
             ending = sandbox.ending()
             self._drop()
             raise StudentFault(f"{what} ended the process: {ending.text}", reason=ending.reason)
         if reply.get("id") != self._serial or not isinstance(reply.get("ok"), bool):
             self._drop()
-            raise StudentFault("an answer nobody asked for arrived on the grader's channel", reason="tampered")
+            message = "an answer nobody asked for arrived on the grader's channel"
+            raise self._forged(StudentFault(message, reason="tampered"))
         return reply
+
+    def _forged(self, fault: StudentFault) -> StudentFault:
+        self._forgeries += 1
+        if self._forgeries == FORGERIES:
+            self._unloadable = fault
+        return fault
 
     def _out_of_time(self) -> StudentFault:
         total = f"{self.budgets.submission_seconds:.0f} s"
