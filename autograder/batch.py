@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -91,18 +91,27 @@ def _grade_course(course: Course, name: str, source: Path | None, options: Optio
     kind = choose(options.sandbox or course.config.sandbox.kind)
     tag = options.image or course.config.sandbox.image or image.TAG
     batch = Batch(assignment, kind, image.digest(tag) if kind == "docker" else None)
+    notes: dict[str, tuple[str, ...]] = {}
     if source is not None:
-        batch.rejected |= collect_into(course, assignment, source)
+        batch.rejected, notes = collect_into(course, assignment, source)
+    nothing = UserError(f"there is no submission of {name} under {course.submitted_dir}; collect or name them first.")
+    if not course.submitted_dir.is_dir() and not batch.rejected:
+        raise nothing
+    course.submitted_dir.mkdir(exist_ok=True)
     items = collect(course.submitted_dir, assignment, course.roster, course.config.due.get(name))
     batch.rejected |= {item.student or item.path: item.sentence for item in items if isinstance(item, Rejected)}
-    submissions = {item.student: item for item in items if isinstance(item, Submission)}
+    submissions = {
+        item.student: replace(item, notes=(*notes.get(item.student, ()), *item.notes))
+        for item in items
+        if isinstance(item, Submission)
+    }
     if options.students:
         unknown = options.students - submissions.keys()
         if unknown:
             raise UserError(f"nothing of {', '.join(sorted(unknown))} lies under {course.submitted_dir}.")
         submissions = {student: submissions[student] for student in sorted(options.students)}
     if not submissions and not batch.rejected:
-        raise UserError(f"there is no submission of {name} under {course.submitted_dir}; collect or name them first.")
+        raise nothing
     try:
         with Book(course.gradebook_url) as book:
             book.ensure_assignment(assignment)
@@ -161,15 +170,18 @@ def _with_others(course: Course, batch: Batch) -> list[Report]:
     return [ours[student] for student in sorted(ours)]
 
 
-def collect_into(course: Course, assignment: Assignment, source: Path) -> dict[str, str]:
-    """Store what was handed in under `submitted/`; returns who was rejected and why."""
-    rejected = {}
+def collect_into(
+    course: Course, assignment: Assignment, source: Path
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """Store what was handed in under `submitted/`; returns who was rejected and why, and notes for the others."""
+    rejected, notes = {}, {}
     for item in collect(source, assignment, course.roster, course.config.due.get(assignment.name)):
         if isinstance(item, Rejected):
             rejected[item.student or item.path] = item.sentence
         else:
             store(item, assignment, course.submitted_dir)
-    return rejected
+            notes[item.student] = item.notes
+    return rejected, notes
 
 
 def _grade_all(

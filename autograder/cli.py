@@ -52,6 +52,7 @@ def main() -> None:
         print(f"autograder: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        place = f" ({error.filename})" if error.filename else ""
+        file = error.filename2 or error.filename
+        place = f" ({file})" if file else ""
         print(f"autograder: the machine refused: {error.strerror or error}{place}", file=sys.stderr)
         sys.exit(2)

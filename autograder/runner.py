@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from io import StringIO
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Literal
 
 import pytest
@@ -105,8 +106,9 @@ class _Judge:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            last = str(report.longrepr).strip().splitlines()[-1]
-            self.trouble.append(f"the checks in {report.nodeid or report.fspath} can not be collected: {last}")
+            last = str(report.longrepr).strip().splitlines()[-1].removeprefix("E").strip()
+            places = [str(path) for path in self.public if report.nodeid and str(path).endswith(report.nodeid)]
+            self.trouble.append(f"the checks in {', '.join(places)} can not be collected: {last}")
 
     def pytest_collect_directory(self, path: Path, parent: pytest.Collector) -> pytest.Collector:
         """Of the folders on the way to the checks nothing but the way is looked at."""
@@ -226,7 +228,7 @@ def verdict(fault: BaseException) -> dict[str, Any]:
         }
     if isinstance(fault, (AutograderError, OSError)):  # of this machine: student code raises in another process
         return {"outcome": "infrastructure", "fraction": 0.0, "message": str(fault)[:MESSAGE_CHARS]}
-    detail = "".join(traceback.format_exception(fault))[-8000:]
+    detail = "".join(traceback.format_exception(type(fault), fault, _below_pytest(fault.__traceback__)))[-8000:]
     if isinstance(fault, AssertionError):
         text = str(fault).split("\n", 1)[0]
         message = "the property does not hold" if not text or text.startswith("assert ") else text
@@ -235,3 +237,11 @@ def verdict(fault: BaseException) -> dict[str, Any]:
         # promised: a None, a string where a tensor was stated.
         message = f"what your code returned could not be used here ({type(fault).__name__}: {str(fault)[:300]})"
     return {"outcome": "failed", "fraction": 0.0, "reason": "wrong", "message": message, "detail": detail}
+
+
+def _below_pytest(step: TracebackType | None) -> TracebackType | None:
+    """A traceback from the check's own frame on; the whole of it if there is none."""
+    found = step
+    while found is not None and {"_pytest", "pluggy"} & set(Path(found.tb_frame.f_code.co_filename).parts):
+        found = found.tb_next
+    return found or step

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
 from autograder.batch import Batch
 from autograder.batch import Progress as Events
@@ -19,11 +19,12 @@ from autograder.show import show_class
 
 @contextmanager
 def live() -> Iterator[Events]:
-    """A progress bar on stderr: how far, who is being graded now, what came out for each."""
+    """A progress bar on stderr: how far, who is being graded now, what came out for each; in a log the last only."""
     console = Console(stderr=True, highlight=False, markup=False)
-    columns = (TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns: list[ProgressColumn] = [TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+    columns.append(TextColumn("{task.description}", markup=False))
     now: dict[str, None] = {}
-    with Progress(*columns, TextColumn("{task.description}", markup=False), console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
 
         def started(student: str) -> None:

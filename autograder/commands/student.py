@@ -51,7 +51,7 @@ def check(
     session = Session(
         provider=open_provider("process", Limits(memory_mb=4096, wall_seconds=3600)),
         cells=restore(parsed, parsed).cells,
-        files={},
+        files=_beside(notebook),
         budgets=Budgets(submission_seconds=3600),
         seed=0,
     )
@@ -59,7 +59,7 @@ def check(
     try:
         with suppress(StudentFault, Infrastructure):  # the checks meet the same trouble and say so
             session.play()
-        bench = Bench(session, 0, {}, frozenset(), session.check, only=cell, skip=frozenset(slow))
+        bench = Bench(session, 0, {}, frozenset(session.files), session.check, only=cell, skip=frozenset(slow))
         results = run_checks([CheckFile(checks, public=True)], bench)
     finally:
         session.close()
@@ -79,3 +79,20 @@ def check(
             console.print(f"cell {run.index} did not run to its end: {run.error}")
     if any(result.outcome != "passed" for result in results):
         raise typer.Exit(1)
+
+
+def _beside(notebook: Path) -> dict[str, bytes]:
+    """The files that would be handed in with the notebook."""
+    from autograder.collect import FILE_BYTES, FILES, FILES_BYTES
+    from autograder.public import CHECKS
+
+    files: dict[str, bytes] = {}
+    left = FILES_BYTES
+    for path in sorted(notebook.parent.iterdir()):
+        if path.name.startswith(".") or path.suffix in (".ipynb", ".zip") or path.name == CHECKS or not path.is_file():
+            continue
+        size = path.stat().st_size
+        if len(files) < FILES and size <= min(FILE_BYTES, left):
+            files[path.name] = path.read_bytes()
+            left -= size
+    return files

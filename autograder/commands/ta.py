@@ -44,7 +44,7 @@ def collect(
     loaded = load_course(course)
     assignment = load_assignment(name, loaded.assignments_dir, loaded.solutions_dir)
     with alone(loaded):
-        rejected = collect_into(loaded, assignment, source)
+        rejected, _ = collect_into(loaded, assignment, source)
     stored = len(list(loaded.submitted_dir.glob(f"*/{name}")))
     console = Console(stderr=True, markup=False, highlight=False)
     console.print(f"{stored} submissions of {name} lie under {loaded.submitted_dir}.")
