@@ -37,7 +37,7 @@ class CheckQuality:
 
     check: str
     cell: str
-    killed: int  # wrong variants and cheats it failed
+    killed: int  # of the wrong variants that break its cell, those it failed
     could: int  # wrong variants that break its cell
     flaky: tuple[str, ...]  # variants on which its outcome changed with the seed
     slowest: float  # seconds
@@ -90,11 +90,10 @@ class Audit:
         for (cell, check), per_variant in outcomes.items():
             failed = {name for name, results in per_variant.items() if any(r.fraction < 1 for r in results)}
             changing = {n for n, results in per_variant.items() if len({r.outcome for r in results}) > 1}
-            wrong = {name for name in per_variant if kinds[name].kind in ("wrong", "cheat")}
-            broken = {name for name in wrong if cell in kinds[name].loses or kinds[name].kind == "cheat"}
+            broken = {name for name in per_variant if cell in kinds[name].loses}
             slowest = max(r.seconds for results in per_variant.values() for r in results)
             qualities.append(
-                CheckQuality(check, cell, len(failed & wrong), len(broken), tuple(sorted(changing)), slowest)
+                CheckQuality(check, cell, len(failed & broken), len(broken), tuple(sorted(changing)), slowest)
             )
         return sorted(qualities, key=lambda quality: self.cells.index(quality.cell))
 

@@ -38,7 +38,7 @@ def print_audit(audit: Audit) -> None:
     for heading in ("check", "cell", "kills", "slowest", "flakes"):
         table.add_column(heading, justify="right" if heading in ("kills", "slowest") else "left")
     for quality in audit.checks:
-        kills = f"{quality.killed}"
+        kills = f"{quality.killed} of {quality.could}"
         table.add_row(quality.check, quality.cell, kills, f"{quality.slowest:.2f} s", ", ".join(quality.flaky))
     console.print(table)
     console.print()
