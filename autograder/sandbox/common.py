@@ -44,10 +44,6 @@ class LiveSandbox(ABC):
         return time.monotonic() - self._started
 
     @abstractmethod
-    def is_running(self) -> bool:
-        """True while the worker can still answer."""
-
-    @abstractmethod
     def _connect(self, deadline: float) -> Socket:
         """The socket the worker will speak on. Raises TimeoutError or Infrastructure."""
 
@@ -78,11 +74,21 @@ class LiveSandbox(ABC):
             problem = f"no answer within the {self.limits.start_seconds:.0f} s a start may take"
         except (WireError, OSError) as error:
             problem = str(error)
-        if problem is not None or self.ready.get("op") != "ready":
+        if problem is not None or self.ready.get("op") != "ready" or self._is_closed():
             raise Infrastructure(f"the sandbox did not come up: {problem or self._trouble()}")
         self._watchdog = threading.Timer(self.limits.wall_seconds, self._time_out)
         self._watchdog.daemon = True
         self._watchdog.start()
+
+    def _is_closed(self) -> bool:
+        """True if the worker is gone although its greeting still lay in the socket."""
+        self.socket.settimeout(0)  # a socket with a time-out waits whatever MSG_DONTWAIT says
+        try:
+            return not self.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def ending(self) -> Ending:
         if self._out_of_time:
@@ -159,10 +165,18 @@ class WarmProvider(ABC, Generic[S]):
         self._begin()
         spare, self._spare = self._spare, None
         sandbox = None if spare is None else spare.result()
-        if sandbox is not None and (sandbox.age > SPARE_SECONDS or not sandbox.is_running()):
+        if sandbox is not None:
+            try:
+                if sandbox.age < SPARE_SECONDS:
+                    sandbox.open()
+                    return sandbox
+            except Infrastructure:  # it died while it waited
+                pass
+            except BaseException:
+                sandbox.kill()
+                raise
             sandbox.kill()
-            sandbox = None
-        sandbox = sandbox or self._start()
+        sandbox = self._start()
         try:
             sandbox.open()
         except BaseException:
