@@ -1,7 +1,7 @@
 """Homework 1, public checks: what `check("...")` runs in the notebook.
 
-Each looks at one property, on a small example, in well under a second. The grader runs these and others of the same
-kind on inputs that are drawn anew for every submission.
+Each looks at one property, on a small example drawn anew in every run, in well under a second. The grader runs these
+and others of the same kind.
 """
 
 import math
@@ -23,20 +23,24 @@ from autograder.vocabulary import (
     assert_unchanged_arguments,
     draw_twice,
     enumerate_binary,
-    log_likelihood_from_conditionals,
     sequential_log_likelihood,
 )
 
 DIGITS_TEST = 3091491.0  # a fingerprint of the held-out digits
 EVERY_2X2 = (1, 2, 2)
-# Logits of a table model of four pixels: pixel i owns 2^i entries, one for each past.
-TABLE = [0.5, 2.0, -2.0, 1.5, -2.5, -1.5, 2.5, 2.0, -1.0, -2.0, 1.0, -2.0, 1.0, 2.0, -1.0]
 
 
-def table_model(student):
-    """A network of four pixels with strong conditionals, and the probabilities of its 16 images."""
-    net = student.probe("TableConditional", torch.tensor(TABLE))
-    return net, log_likelihood_from_conditionals(net, enumerate_binary(EVERY_2X2)).exp()
+def table_model(student, rng):
+    """A network of four pixels with strong conditionals, and the probabilities of its 16 images.
+
+    It looks its logits up in a table, in which pixel i owns 2^i entries: one for each past.
+    """
+    table = (2.0 * torch.randint(0, 2, (15,), generator=rng) - 1) * (1 + torch.rand(15, generator=rng))
+    x, past, log_p = enumerate_binary(4), torch.zeros(16, dtype=torch.long), torch.zeros(16)
+    for i in range(4):
+        log_p += torch.nn.functional.logsigmoid((2 * x[:, i] - 1) * table[2**i - 1 + past])
+        past = 2 * past + x[:, i].long()
+    return student.probe("TableConditional", table), log_p.exp()
 
 
 # Part 1
@@ -52,45 +56,52 @@ def test_bars_of_side_two_sum_to_one(student):
 
 
 @pytest.mark.graded("theory-receptive", points=0.2)
-def test_fields_of_the_smallest_stacks(student):
-    """One layer sees what the text says: 2 inputs for kernel 2, 4 pixels for a single type-A convolution."""
-    assert student.wavenet_receptive_field(2, [1]) == 2, "one layer with kernel 2 sees 2 inputs"
-    assert student.pixelcnn_field_size(1) == 4, "a single type-A convolution of 3 × 3 sees 4 pixels"
+def test_fields_of_the_smallest_stacks(student, rng):
+    """One layer sees as many inputs as its kernel has; PixelCNNs of one and two layers see 4 and 11 pixels."""
+    kernel = int(torch.randint(2, 9, (), generator=rng))
+    assert student.wavenet_receptive_field(kernel, [1]) == kernel, (
+        f"one layer with kernel {kernel} sees {kernel} inputs"
+    )
+    assert student.wavenet_receptive_field(kernel, []) == 1, "without layers an output is an input"
+    for layers, pixels in ((1, 4), (2, 11)):
+        assert student.pixelcnn_field_size(layers) == pixels, f"with {layers} layers a logit sees {pixels} pixels"
 
 
 # Part 2
 
 
 @pytest.mark.graded("made-masks", points=0.25)
-def test_small_made_masks_form_a_strict_triangle(student, figures):
-    """For n = 4 and eight hidden units the product of the masks is full below the diagonal and zero elsewhere."""
-    masks = student.made_masks(4, (8,))
+def test_small_made_masks_form_a_strict_triangle(student, rng, figures):
+    """With one wide hidden layer the product of the masks is full below the diagonal and zero elsewhere."""
+    n = int(torch.randint(3, 8, (), generator=rng))
+    masks = student.made_masks(n, (2 * n,))
     assert isinstance(masks, list | tuple), "`made_masks` should return a list of tensors"
     assert len(masks) == 2, f"one hidden layer needs 2 masks, got {len(masks)}"
-    into, out = (assert_shape(m, s, "a mask").double() for m, s in zip(masks, [(8, 4), (4, 8)], strict=True))
+    into, out = (assert_shape(m, s, "a mask").double() for m, s in zip(masks, [(2 * n, n), (n, 2 * n)], strict=True))
     for mask in (into, out):
         assert_binary(mask, "a mask")
     product = out @ into
     figures.heatmap("Paths from input (column) to output (row)", {"your masks": product})
     assert not product.triu().any(), "an output has a path from its own input or a later one"
-    assert bool((product + torch.ones(4, 4).triu() > 0).all()), "an output has no path from an input before it"
+    assert bool((product + torch.ones(n, n).triu() > 0).all()), "an output has no path from an input before it"
 
 
 @pytest.mark.graded("made-log-prob", points=0.2)
-def test_both_values_of_a_pixel_share_one(student):
-    """p(0) + p(1) = 1 for each pixel, a logit of ln 3 means three to one, and logits of ±800 stay finite."""
-    logits = torch.tensor([[math.log(3), 1.5, -0.7], [3.0, 800.0, -800.0]], dtype=torch.float64)
+def test_both_values_of_a_pixel_share_one(student, rng):
+    """p(0) + p(1) = 1 for each pixel, a logit of ln k means k to one, and logits of ±800 stay finite."""
+    logits, k = 2 * torch.randn(2, 3, generator=rng, dtype=torch.float64), float(torch.randint(2, 9, (), generator=rng))
+    logits[0, 0], logits[1, 1], logits[1, 2] = math.log(k), 800.0, -800.0
     one, zero = (student.bernoulli_log_prob(logits, torch.full_like(logits, value)) for value in (1.0, 0.0))
     for value in (one, zero):
         assert_finite(assert_shape(value, (2, 3), "`bernoulli_log_prob`"), "`bernoulli_log_prob`")
     assert_close(one.exp() + zero.exp(), torch.ones_like(logits), "p(0) + p(1)")
-    assert_close(one[0, 0], math.log(0.75), "`bernoulli_log_prob` of a 1 at logit ln 3")
+    assert_close(one[0, 0], math.log(k / (k + 1)), f"`bernoulli_log_prob` of a 1 at logit ln {k:g}")
 
 
 @pytest.mark.graded("made-sampling", points=0.25)
-def test_samples_of_four_pixels(student):
+def test_samples_of_four_pixels(student, rng):
     """4000 samples of a four-pixel model are float32 zeros and ones and follow its law."""
-    (net, law), what = table_model(student), "`made_sample`"
+    (net, law), what = table_model(student, rng), "`made_sample`"
     samples = draw_twice(lambda n: assert_binary(student.made_sample(net, n, 4), what), 2000, (4,), what)
     assert_dtype(samples, torch.float32, "`made_sample`")
     assert_samples_follow(samples, law, what="the samples of `made_sample`")
@@ -111,11 +122,12 @@ def test_masks_of_three_by_three(student, figures):
 
 
 @pytest.mark.graded("pixelcnn-log-prob", points=0.25)
-def test_units_of_the_three_likelihoods(student):
-    """White is three times as likely as black at every pixel: nats per image, bits per pixel; your network's shape."""
-    net, x = student.probe("AffineScore", 0.0, math.log(3.0)), (torch.arange(48) % 3 == 0).float().reshape(3, 1, 4, 4)
+def test_units_of_the_three_likelihoods(student, rng):
+    """White is k times as likely as black at every pixel: nats per image, bits per pixel; your network's shape."""
+    k = float(torch.randint(2, 9, (), generator=rng))
+    net, x = student.probe("AffineScore", 0.0, math.log(k)), torch.randint(0, 2, (3, 1, 4, 4), generator=rng).float()
     white = x.flatten(1).sum(1)
-    log_p = white * math.log(0.75) + (16 - white) * math.log(0.25)
+    log_p = white * math.log(k / (k + 1)) - (16 - white) * math.log(k + 1)
     nats, sizes = -log_p.mean(), {"pixels": 16, "images": 3}
     assert_close(student.image_log_prob(net, x), log_p, "`image_log_prob`", sizes=sizes)
     assert_close(student.nll_loss(net, x), nats, "`nll_loss`", sizes=sizes)
@@ -124,20 +136,20 @@ def test_units_of_the_three_likelihoods(student):
 
 
 @pytest.mark.graded("pixelcnn-sampling", points=0.2)
-def test_images_of_four_pixels(student):
+def test_images_of_four_pixels(student, rng):
     """4000 images of 2 × 2 pixels are float32 zeros and ones and follow the model's law."""
-    (net, law), what = table_model(student), "`sample_images`"
+    (net, law), what = table_model(student, rng), "`sample_images`"
     samples = draw_twice(lambda n: assert_binary(student.sample_images(net, n, 2, 2), what), 2000, EVERY_2X2, what)
     assert_dtype(samples, torch.float32, "`sample_images`")
     assert_samples_follow(samples, law, what="the images of `sample_images`")
 
 
 @pytest.mark.graded("pixelcnn-complete", points=0.2)
-def test_known_pixels_stay_and_others_are_drawn(student, figures):
+def test_known_pixels_stay_and_others_are_drawn(student, rng, figures):
     """Known pixels come back as they were, the others are drawn from the network, and nothing is modified."""
-    certain = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])  # of this network's images all others have no chance
+    certain = torch.randint(0, 2, EVERY_2X2, generator=rng).float()  # all other images have no chance
     net, x = student.probe("Constant", 80 * certain - 40), enumerate_binary(EVERY_2X2)
-    known = torch.arange(64).reshape(16, 1, 2, 2) % 5 < 2
+    known = torch.rand(x.shape, generator=rng) < 0.4
     given = torch.where(known, x, -1.0)
     result = assert_unchanged_arguments(student.complete_images, net, given, known, what="`complete_images`")
     assert_binary(assert_shape(result, x.shape, "`complete_images`"), "`complete_images`")
@@ -149,17 +161,20 @@ def test_known_pixels_stay_and_others_are_drawn(student, figures):
 
 
 @pytest.mark.graded("pixelcnn-field", points=0.15)
-def test_field_of_a_known_network(student, figures):
+def test_field_of_a_known_network(student, rng, figures):
     """A network in which each logit of a 3 × 4 image sees its left neighbour and the pixel above it."""
     weight = torch.zeros(12, 12)
     for i in range(12):
         for j in ([i - 1] if i % 4 else []) + ([i - 4] if i >= 4 else []):
             weight[i, j] = 1.0
     net = student.probe("ReluMap", weight, torch.ones(12))
-    field = assert_shape(call(student.receptive_field, net, 3, 4, 1, 2, grad=True), (3, 4), "`receptive_field`")
+    row, column = int(torch.randint(1, 3, (), generator=rng)), int(torch.randint(1, 4, (), generator=rng))
+    field = call(student.receptive_field, net, 3, 4, row, column, grad=True)
+    field = assert_shape(field, (3, 4), "`receptive_field`")
     assert_dtype(field, torch.bool, "`receptive_field`")
-    expected = weight[6].reshape(3, 4)
-    figures.heatmap("Receptive field of the logit at (1, 2)", {"measured": field.double(), "of the network": expected})
+    expected = weight[4 * row + column].reshape(3, 4)
+    panels = {"measured": field.double(), "of the network": expected}
+    figures.heatmap(f"Receptive field of the logit at ({row}, {column})", panels)
     assert torch.equal(field, expected.bool()), f"{int((field != expected.bool()).sum())} of 12 pixels are wrong"
 
 
@@ -167,20 +182,23 @@ def test_field_of_a_known_network(student, figures):
 
 
 @pytest.mark.graded("transformer-mask", points=0.2)
-def test_three_queries_and_three_keys(student):
-    """Three queries on three keys: the first sees one key, the second two, the last all."""
-    mask = assert_shape(student.causal_mask(3, 3), (3, 3), "`causal_mask(3, 3)`")
+def test_as_many_queries_as_keys(student, rng):
+    """With as many queries as keys the first sees one key, the second two, the last all."""
+    n = int(torch.randint(3, 7, (), generator=rng))
+    mask = assert_shape(student.causal_mask(n, n), (n, n), f"`causal_mask({n}, {n})`")
     assert_dtype(mask, torch.bool, "`causal_mask`")
-    assert mask.sum(1).tolist() == [1, 2, 3], f"the queries may attend to {mask.sum(1).tolist()} keys"
-    values = torch.arange(6.0).reshape(1, 1, 3, 2)
-    result = assert_shape(student.attention(torch.zeros(1, 1, 3, 2), values, values), (1, 1, 3, 2), "`attention`")
-    assert_close(result[0, 0, 0], values[0, 0, 0], "`attention` at the first position, which sees itself only")
+    seen = mask.sum(1).tolist()
+    assert seen == list(range(1, n + 1)), f"the queries may attend to {seen} keys"
+    q, k, v = torch.randn(3, 1, 2, n, 4, generator=rng)
+    result = assert_shape(student.attention(q, k, v), (1, 2, n, 4), "`attention`")
+    assert_close(result[0, :, 0], v[0, :, 0], "`attention` at the first position, which sees itself only")
 
 
 @pytest.mark.graded("transformer-log-prob", points=0.2)
-def test_start_token_comes_first(student):
+def test_start_token_comes_first(student, rng):
     """Tokens are START = 2 and then the pixels, moved by one; the model gives a logit per pixel."""
-    x = torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 1.0, 1.0]])
+    x = torch.randint(0, 2, (1, 4), generator=rng).float()
+    x = torch.cat([x, 1 - x])
     tokens = assert_shape(student.shift_right(x), (2, 4), "`shift_right`")
     assert_dtype(tokens, torch.long, "`shift_right`")
     assert tokens[:, 0].tolist() == [2, 2], "the first token should be START = 2"
@@ -190,12 +208,13 @@ def test_start_token_comes_first(student):
 
 
 @pytest.mark.graded("transformer-cache", points=0.25)
-def test_two_steps_agree_with_the_whole(student):
+def test_two_steps_agree_with_the_whole(student, seed, rng):
     """Two tokens fed one by one give the first two logits of the model."""
     model = student.ImageTransformer(3, 8, 2, 1)
-    perturb(model, 0.3, seed=1)
-    x = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 0.0]])
-    logits, tokens, past = model(x), student.shift_right(x).long(), None
+    perturb(model, 0.3, seed=seed)
+    x = torch.randint(0, 2, (6, 3), generator=rng).float()
+    logits = assert_finite(assert_shape(model(x), (6, 3), "the logits of the model"), "the logits of the model")
+    tokens, past = student.shift_right(x).long(), None
     for i in range(2):
         answer = student.transformer_step(model, tokens[:, i], past)
         assert isinstance(answer, tuple | list), "a step should return (logits, past)"
