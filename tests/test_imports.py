@@ -170,7 +170,7 @@ def test_no_hidden_line_is_in_the_wheel(wheel):
 
 
 def test_no_file_names_a_place_or_a_person_of_one_machine():
-    places = ("/" + "work/", "/" + "tmp/" + "setup", "/" + "root/", "/home/" + "user", ".pyenv")
+    places = ("/" + "work/", "/" + "tmp/" + "setup", "/" + "root/", "/home/" + "user", "." + "pyenv")
     found = {}
     for path in project_files():
         text = path.read_text(encoding="utf-8", errors="replace")
