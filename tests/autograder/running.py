@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from nbformat import NotebookNode
+
+from autograder.course import Course, Person, init_course
+from tests.autograder.course_factory import NAME, answered, make_repository, to_bytes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -60,3 +66,37 @@ def wait_until(condition: Callable[[], object], seconds: float = 60.0, what: Cal
     while not condition():
         assert time.monotonic() < deadline, f"it did not happen: {what()}"
         time.sleep(0.02)
+
+
+SLEEPER = {"double-answer": "import time\ntime.sleep(8)\ndef double(x): return 2 * x\n"}
+
+
+def class_with_sleepers(folder: Path) -> tuple[Course, NotebookNode]:
+    """A course in which Ada is graded at once and Bob and Cleo take long; and the template."""
+    repository = make_repository(folder)
+    students = ("ada", "bob", "cleo")
+    folders = {"assignments": repository.assignments, "solutions": repository.solutions}
+    course = init_course(folder / "course", **folders, students=[Person(id=student) for student in students])
+    template = repository.load().template
+    for student in students:
+        path = course.submitted_dir / student / NAME / f"{NAME}.ipynb"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(to_bytes(answered(template, None if student == "ada" else SLEEPER)))
+    return course, template
+
+
+def stop_when_one_is_graded(grader: subprocess.Popen[str], course: Course, signum: int) -> set[int]:
+    """Stop a grader of `class_with_sleepers` as a terminal or the system does; the processes it had, all ended."""
+    wait_until(lambda: grader.poll() is not None or course.report_path(NAME, "ada").exists())
+    wait_until(lambda: grader.poll() is not None or len(descendants(grader.pid)) >= 6)
+    assert grader.poll() is None, grader.communicate()
+    started = descendants(grader.pid)
+    os.killpg(grader.pid, signum)
+    said, told = grader.communicate(timeout=20)
+    assert said == ""
+    if signum == signal.SIGINT:
+        assert grader.returncode == 130, told
+        assert "start the same command again" in told
+        assert "Traceback" not in told
+    wait_until(lambda: not alive(started), 10)
+    return started

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from autograder.classroom import Trouble, run_jobs
 from autograder.collect import Submission
-from autograder.course import Person, init_course
 from autograder.errors import UserError
 from autograder.grade import Job
-from autograder.report import Report
 from tests.autograder import at_work
-from tests.autograder.course_factory import NAME, answered, make_repository, to_bytes
+from tests.autograder.course_factory import NAME, answered, to_bytes
 from tests.autograder.providers import leftovers
-from tests.autograder.running import alive, descendants, start, wait_until
+from tests.autograder.running import alive, class_with_sleepers, start, stop_when_one_is_graded, wait_until
 
 
 @pytest.fixture
@@ -101,44 +98,14 @@ def test_closing_ends_the_judges_at_once(jobs, tmp_path):
 
 # --- the real thing, in the process sandbox
 
-SLEEPER = {"double-answer": "import time\ntime.sleep(8)\ndef double(x): return 2 * x\n"}
-
-
-@pytest.fixture
-def temporary() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="ag-", dir="/tmp") as folder:  # short: a socket's name has to fit
-        yield Path(folder)
-
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
 def test_a_grader_that_is_stopped_leaves_nothing_behind_and_the_next_one_resumes(tmp_path, temporary, signum):
-    repository = make_repository(tmp_path)
-    people = [Person(id=student) for student in ("ada", "bob", "cleo")]
-    course = init_course(
-        tmp_path / "course", assignments=repository.assignments, solutions=repository.solutions, students=people
-    )
-    template = repository.load().template
-    for student in ("ada", "bob", "cleo"):
-        folder = course.submitted_dir / student / NAME
-        folder.mkdir(parents=True)
-        answers = None if student == "ada" else SLEEPER
-        (folder / f"{NAME}.ipynb").write_bytes(to_bytes(answered(template, answers)))
+    course, template = class_with_sleepers(tmp_path)
     reports = course.report_path(NAME, "ada").parent
     command = ("grade", NAME, "--course", course.root, "--sandbox", "process", "--jobs", "2")
     environment = {"TMPDIR": str(temporary)}
-
-    grader = start(*command, environment=environment)
-    wait_until(lambda: grader.poll() is not None or (reports / "ada.json").exists())
-    wait_until(lambda: grader.poll() is not None or len(descendants(grader.pid)) >= 6)
-    started = descendants(grader.pid)
-    os.killpg(grader.pid, signum)
-    said, told = grader.communicate(timeout=20)
-    if signum == signal.SIGINT:
-        assert grader.returncode == 130, told
-        assert "start the same command again" in told
-        assert "Traceback" not in told
-        assert said == ""
-    wait_until(lambda: not alive(started), 10)
+    stop_when_one_is_graded(start(*command, environment=environment), course, signum)
     wait_until(lambda: not any(temporary.glob("*/*")), 10, lambda: list(temporary.rglob("*")))
     first = (reports / "ada.json").read_bytes()
     assert not (reports / "bob.json").exists()
@@ -152,6 +119,6 @@ def test_a_grader_that_is_stopped_leaves_nothing_behind_and_the_next_one_resumes
     said, told = grader.communicate(timeout=60)
     assert grader.returncode == 0, told
     assert (reports / "ada.json").read_bytes() == first
-    assert [Report.load(reports / f"{student}.json").earned for student in ("ada", "bob", "cleo")] == [3.0] * 3
+    assert [row["points"] for row in json.loads(said)["graded"]] == [3.0] * 3
     assert leftovers(course.root) == []
     assert not any(temporary.glob("*/*"))

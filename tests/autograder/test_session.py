@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from autograder.errors import Infrastructure, StudentFault, UserError
-from autograder.session import ACQUIRE_ATTEMPTS, Budgets, Session
+from autograder.session import ACQUIRE_ATTEMPTS, FORGERIES, Budgets, Session
 from autograder.student import MissingName, Student
 from autograder.worker.wire import encode
 from tests.autograder.providers import FailingProvider, FakeProvider, ForkProvider, ScriptedProvider, cells, good
@@ -273,6 +273,13 @@ def test_a_forged_answer_is_tampering_and_costs_its_own_check(provider, forgery)
     with session.check():
         assert Student(session, "a").honest() == 7
     assert len(provider.started) == 2
+
+
+def test_a_submission_that_forges_again_and_again_is_not_played_again(provider):
+    session = session_of(provider, f"{SCAN}def cheat(): os.write(channel(), b'points: 100, points: 100')")
+    reasons = [fault_of(lambda: Student(session, "a").cheat()).reason for _ in range(FORGERIES + 3)]
+    assert set(reasons) == {"tampered"}
+    assert len(provider.started) == FORGERIES
 
 
 def test_a_second_answer_to_one_question_is_tampering_at_the_next(provider):
