@@ -283,7 +283,7 @@ def in_child(action: Callable[[], object], kill_after: float | None = None) -> i
 
 
 def test_a_grader_killed_at_any_moment_and_started_again_ends_like_an_undisturbed_one(tmp_path, monkeypatch):
-    rounds, kills_each = 6, 4
+    rounds, kills_each = 8, 4
     students = {f"s{number}": (ANSWERS, WRONG, {})[number % 3] for number in range(4)}
     undisturbed = make_course(tmp_path / "undisturbed", students)
     reports = {report.student: report for report in run(undisturbed).reports}

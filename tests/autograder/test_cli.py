@@ -37,6 +37,7 @@ from tests.autograder.course_factory import (
 )
 from tests.autograder.providers import ForkProvider, leftovers
 from tests.autograder.running import start
+from tests.autograder.test_audit import VARIANTS
 
 WRONG = ANSWERS | {"double-answer": "def double(x):\n    return x * 3\n"}
 
@@ -481,3 +482,33 @@ def test_doctor_says_what_is_missing_and_what_fixes_it(invoke, monkeypatch):
     assert "fix:" in said.out
     findings = json.loads(invoke("doctor", "--json").out)
     assert {"status", "what", "fix"} <= findings[0].keys()
+
+
+# --- an instructor
+
+
+def test_an_audit_says_clean_or_what_to_mend(invoke, provider, repository, monkeypatch):
+    monkeypatch.setattr("autograder.audit.run_jobs", lambda jobs, workers, work: ((job, work(job)) for job in jobs))
+    (repository.solutions / NAME / "variants.yaml").write_text(VARIANTS)
+    folders = ("--assignments", repository.assignments, "--solutions", repository.solutions)
+    command = ("audit", NAME, "--seeds", "1", "--sandbox", "process", *folders)
+    said = invoke(*command, "--json")
+    assert (said.code, json.loads(said.out)["clean"]) == (0, True)
+    rewrite(repository.solutions / NAME / "variants.yaml", "loses: [double]", "loses: [line]")
+    said = invoke(*command)
+    assert said.code == 1
+    assert "wrong-factor: loses `double`, which it does not break (1 of 1 runs)" in said.out
+    refused(invoke(*command, "--only", "nonesuch"), "no variant called nonesuch")
+    (repository.solutions / NAME / "variants.yaml").unlink()
+    refused(invoke(*command), "variants.yaml")
+
+
+def test_a_release_is_made_and_says_where(invoke, course):
+    said = invoke("release", NAME, "-c", course.root)
+    assert said.code == 0, said.err
+    assert str(course.root / "release") in said.out
+    with zipfile.ZipFile(course.root / "release" / f"{NAME}.zip") as file:
+        whole = b"".join(file.read(name) for name in file.namelist())
+    assert b"secret_input" not in whole
+    assert b"twice_the_argument" not in whole
+    refused(invoke("release", "hw9", "-c", course.root), "hw9")
