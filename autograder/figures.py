@@ -10,6 +10,7 @@ from torch import Tensor
 from autograder.report import Figure
 
 IMAGES = 36  # shown at most per panel
+SIDE = 256  # pixels of an image or a matrix, at most
 POINTS = 1000
 
 
@@ -24,12 +25,12 @@ class Figures:
         shown = {}
         for name, batch in panels.items():
             images = batch[:, 0] if batch.ndim == 4 else batch
-            shown[name] = images[:IMAGES].clamp(0, 1)
+            shown[name] = images[:IMAGES, :SIDE, :SIDE].clamp(0, 1)
         self._add(title, "images", shown)
 
     def heatmap(self, title: str, panels: Mapping[str, Tensor]) -> None:
         """Matrices (H, W)."""
-        self._add(title, "heatmap", panels)
+        self._add(title, "heatmap", {name: matrix[:SIDE, :SIDE] for name, matrix in panels.items()})
 
     def curve(self, title: str, panels: Mapping[str, Tensor]) -> None:
         """Lines, each panel (N, 2): x and y."""

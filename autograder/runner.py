@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from _pytest.assertion import util
 
 from autograder.checkfile import ARGUMENTS
 from autograder.errors import AutograderError, PartialCredit, StudentFault, UserError
@@ -154,6 +155,15 @@ class _Judge:
         self.results.append(self._result(item, faults, time.monotonic() - begin))
         return done
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Iterator[None]:
+        # For a failed `==` pytest works out a difference line by line: hours, on a text that a student made for it.
+        before, util._reprcompare = util._reprcompare, None
+        try:
+            return (yield)
+        finally:
+            util._reprcompare = before
+
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> pytest.TestReport:
         """In the place of pytest's own, which spends a tenth of a second on a traceback that nobody prints."""
         if call.excinfo is not None:
@@ -236,6 +246,7 @@ def verdict(fault: BaseException) -> dict[str, Any]:
         # The audit runs every check on right answers, so a check that stumbles has met something it was never
         # promised: a None, a string where a tensor was stated.
         message = f"what your code returned could not be used here ({type(fault).__name__}: {str(fault)[:300]})"
+    message = message[:MESSAGE_CHARS]
     return {"outcome": "failed", "fraction": 0.0, "reason": "wrong", "message": message, "detail": detail}
 
 

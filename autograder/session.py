@@ -25,6 +25,7 @@ from autograder.worker.wire import Caps, Truncated, WireError, receive, send
 # Small enough that a flood is refused early, large enough for a few thousand images.
 REPLY_CAPS = Caps()
 ACQUIRE_ATTEMPTS = 2
+TEXT, NOTES, STDOUT = 4000, 100, 70_000  # characters and notes kept of one cell; an honest worker sends less
 FORGERIES = 5  # sandboxes lost to forged answers after which the submission is not played again
 
 
@@ -164,7 +165,7 @@ class Session:
         try:
             deadline = begin + self.budgets.cell_seconds
             reply = self._exchange("run_cell", {"index": position, "scope": None}, deadline, f"cell {number}")
-            outcome = cell_run(number, value_of(reply))
+            outcome = cell_run(number, value_of(reply), time.monotonic() - begin)
         except StudentFault as fault:
             self._drop()
             if time.monotonic() >= self._submission_deadline:
@@ -258,8 +259,12 @@ class Session:
             self._sandbox = None
 
 
-def cell_run(number: int, value: Any) -> CellRun:
-    """The worker's account of a cell, checked as any untrusted data. Raises StudentFault when it is not one."""
+def cell_run(number: int, value: Any, seconds: float) -> CellRun:
+    """The worker's account of a cell, checked and cut as any untrusted data; `seconds` are the judge's own.
+
+    Raises:
+        StudentFault: it is not such an account.
+    """
     try:
         error = value["error"]
         where = None if error is None else error["where"]
@@ -267,10 +272,10 @@ def cell_run(number: int, value: Any) -> CellRun:
         return CellRun(
             index=number,
             status=value["status"],
-            seconds=float(value["seconds"]),
-            error=text,
-            notes=list(value["notes"]),
-            stdout=value["stdout"],
+            seconds=seconds,
+            error=text and text[:TEXT],
+            notes=[note[:TEXT] for note in value["notes"][:NOTES]],
+            stdout=value["stdout"][-STDOUT:],
         )
     except (KeyError, TypeError, ValueError) as problem:
         message = "the account of a cell was not well-formed; something wrote to the grader's channel"

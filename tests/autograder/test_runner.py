@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -83,6 +84,22 @@ def test_points_and_seconds_may_be_given_by_position(tmp_path):
     (tmp_path / "named").mkdir()  # a judge imports a file of checks once
     result, = run(tmp_path / "named", check("pass", 'cell="two", points=0.25'))
     assert (result.cell, result.points) == ("two", 0.25)
+
+
+def test_no_time_is_spent_on_the_difference_of_two_long_texts(tmp_path):
+    text = "\n".join("x" * 100 + str(number) for number in range(3000))
+    body = "assert student.text() == '\\n'.join('x' * 100 + str(n + 10**6) for n in range(3000))"
+    begin = time.monotonic()
+    result, = run(tmp_path, check(body), {"text": lambda: text})
+    assert result.outcome == "failed"
+    assert "xxx" in (result.detail or "")
+    assert time.monotonic() - begin < 3
+
+
+def test_a_message_of_a_megabyte_is_cut(tmp_path):
+    result, = run(tmp_path, check("assert False, student.text()"), {"text": lambda: "y" * 900_000})
+    assert 100 < len(result.message) <= 2000
+    assert len(result.detail or "") <= 8000
 
 
 def test_no_time_is_spent_on_tracebacks_that_nobody_prints(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from autograder.errors import Infrastructure, StudentFault, UserError
+from autograder.report import CellRun
 from autograder.session import ACQUIRE_ATTEMPTS, FORGERIES, Budgets, Session
 from autograder.student import MissingName, Student
 from autograder.worker.wire import encode
@@ -325,6 +326,9 @@ def test_an_answer_of_another_shape_is_tampering(answer):
         {"status": "passed", "seconds": 0.0, "error": None, "notes": [], "stdout": ""},
         {"status": "ok", "seconds": "0", "error": {"type": 1}, "notes": [], "stdout": ""},
         {"status": "ok", "seconds": 0.0, "error": None, "notes": [], "stdout": 5},
+        {"status": "ok", "seconds": 0.0, "error": None, "notes": [7], "stdout": ""},
+        {"status": "ok", "seconds": 0.0, "error": None, "notes": None, "stdout": ""},
+        {"status": "ok", "seconds": 0.0, "error": 7, "notes": [], "stdout": ""},
     ],
 )
 def test_a_forged_account_of_a_cell_costs_that_cell_and_the_rest_still_runs(account):
@@ -337,6 +341,23 @@ def test_a_forged_account_of_a_cell_costs_that_cell_and_the_rest_still_runs(acco
     session.play()
     assert session.runs[0].status == "crash"
     assert [request.get("index") for request in provider.started[1].requests] == [None, 1, 2, 3]
+
+
+def test_a_forged_account_cannot_swell_the_report_or_make_it_unreadable():
+    long = "x" * 200_000
+    forged = {
+        "status": "error",
+        "seconds": float("nan"),
+        "error": {"type": "E", "message": long, "where": long},
+        "notes": [long] * 4,
+        "stdout": long,
+    }
+    provider = ScriptedProvider(lambda r: good(r) if r["op"] != "run_cell" else {"ok": True, "value": forged})
+    session = session_of(provider, "x = 1")
+    session.play()
+    text = session.runs[0].model_dump_json()
+    assert len(text) < 100_000
+    assert 0 <= CellRun.model_validate_json(text).seconds < 5
 
 
 def test_a_stalled_message_ends_with_the_check():
