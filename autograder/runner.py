@@ -157,7 +157,7 @@ class _Judge:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self) -> Iterator[None]:
-        # For a failed `==` pytest works out a difference line by line: hours, on a text that a student made for it.
+        # For a failed `==` pytest may work out a difference line by line: hours, on a text that a student made for it.
         before, util._reprcompare = util._reprcompare, None
         try:
             return (yield)

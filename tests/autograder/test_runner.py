@@ -86,7 +86,8 @@ def test_points_and_seconds_may_be_given_by_position(tmp_path):
     assert (result.cell, result.points) == ("two", 0.25)
 
 
-def test_no_time_is_spent_on_the_difference_of_two_long_texts(tmp_path):
+def test_no_time_is_spent_on_the_difference_of_two_long_texts(tmp_path, monkeypatch):
+    monkeypatch.setenv("CI", "true")  # where pytest cuts nothing
     text = "\n".join("x" * 100 + str(number) for number in range(3000))
     body = "assert student.text() == '\\n'.join('x' * 100 + str(n + 10**6) for n in range(3000))"
     begin = time.monotonic()
