@@ -17,6 +17,8 @@ from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import TypeVar
 
+import torch
+
 from autograder.errors import AutograderError, UserError
 from autograder.grade import Job
 from autograder.sandbox import traces
@@ -114,6 +116,7 @@ def _judges(count: int) -> Iterator[ProcessPoolExecutor]:
 def _prepare() -> None:
     """Runs in each judge process: Ctrl-C is the parent's to handle, the end of the parent is ours."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)  # as many judges as cores, and sums in the same order on every machine
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_outlive_nothing, args=(parent.sentinel,), daemon=True).start()

@@ -7,6 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+import torch
+
 from autograder.errors import Infrastructure, StudentFault, UserError
 from autograder.grade import Job
 
@@ -14,6 +16,11 @@ from autograder.grade import Job
 def name(job: Job) -> tuple[str, bool, int]:
     """Who was graded, whether another job follows, and by which process."""
     return job.submission.student, job.more, os.getpid()
+
+
+def threads(job: Job) -> int:
+    """How many threads a judge's own arithmetic has."""
+    return torch.get_num_threads()
 
 
 def die(job: Job) -> str:

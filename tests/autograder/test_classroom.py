@@ -43,6 +43,10 @@ def test_every_job_is_done_once_and_knows_whether_another_follows(jobs):
     assert os.getpid() not in {pid for _, (_, _, pid) in found}
 
 
+def test_a_judge_computes_on_one_thread(jobs):
+    assert results(jobs("a"), at_work.threads, workers=1) == {"a": 1}
+
+
 def test_a_job_that_kills_its_judge_is_done_again_and_then_reported_and_the_others_are_done(jobs):
     found = results(jobs("slow", "killer", "a", "once", "b"), at_work.die)
     trouble = found.pop("killer")
