@@ -253,6 +253,9 @@ def verdict(fault: BaseException) -> dict[str, Any]:
 def _below_pytest(step: TracebackType | None) -> TracebackType | None:
     """A traceback from the check's own frame on; the whole of it if there is none."""
     found = step
-    while found is not None and {"_pytest", "pluggy"} & set(Path(found.tb_frame.f_code.co_filename).parts):
+    while found is not None:
+        file = Path(found.tb_frame.f_code.co_filename)
+        if file != Path(__file__) and not {"_pytest", "pluggy"} & set(file.parts):
+            break
         found = found.tb_next
     return found or step
