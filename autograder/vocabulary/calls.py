@@ -172,8 +172,8 @@ def _parts(result: Any, what: str) -> list[Tensor]:
 
 
 def _equal(a: list[Tensor], b: list[Tensor]) -> bool:
-    exact = all(x.shape == y.shape for x, y in zip(a, b, strict=True)) and len(a) == len(b)
-    return exact and all(agree(as_double(x), as_double(y), _bitwise(x)) for x, y in zip(a, b, strict=True))
+    alike = [(x.shape, x.dtype) for x in a] == [(y.shape, y.dtype) for y in b]
+    return alike and all(agree(as_double(x), as_double(y), _bitwise(x)) for x, y in zip(a, b, strict=True))
 
 
 def _bitwise(x: Tensor) -> Tolerance:

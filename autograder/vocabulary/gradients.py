@@ -14,7 +14,7 @@ from torch import Tensor
 
 from autograder.errors import Wrong
 from autograder.student import Mode, call, gradient, parameter_gradients
-from autograder.vocabulary.tensors import as_tensor, assert_close, assert_finite, assert_shape
+from autograder.vocabulary.tensors import as_tensor, assert_close, assert_dtype, assert_finite, assert_shape
 
 
 def assert_trains(
@@ -155,13 +155,13 @@ def assert_gradient_matches_finite_differences(
 
     def value(at: Tensor) -> Tensor:
         result = call(fn, *args[:wrt], at, *args[wrt + 1 :], seed=seed, mode=mode, **kwargs)
-        return as_tensor(result if output is None else result[output], what)
+        if output is not None:
+            if not isinstance(result, tuple | list) or len(result) <= output:
+                raise Wrong(f"{what} should be part {output + 1} of a tuple")
+            result = result[output]
+        return assert_dtype(assert_finite(result, what), torch.float64, f"{what} for float64 input")
 
-    start = assert_finite(value(x), what)
-    if start.dtype != torch.float64:
-        raise Wrong(
-            f"{what} should have dtype float64 for float64 input, got {str(start.dtype).removeprefix('torch.')}"
-        )
+    start = value(x)
     cotangent = torch.randn(start.shape, generator=generator, dtype=torch.float64)
     g = gradient(fn, *args, wrt=wrt, cotangent=cotangent, output=output, seed=seed, mode=mode, **kwargs)
     g = torch.zeros_like(x) if g is None else assert_finite(assert_shape(g, x.shape, f"the gradient of {what}"))
@@ -172,7 +172,8 @@ def assert_gradient_matches_finite_differences(
         size = max(float((g.abs() * v.abs()).sum()), 1.0)
         errors = []
         for step in (1e-5, 1e-6):
-            change = cotangent * (value(x + step * v) - value(x - step * v))
+            up, down = (assert_shape(value(x + s * v), start.shape, what) for s in (step, -step))
+            change = cotangent * (up - down)
             errors.append(abs(float(change.sum()) / (2 * step) - slope) / size)
         if not min(errors) <= rtol:
             worst = max(worst, min(errors))

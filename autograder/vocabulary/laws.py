@@ -28,7 +28,14 @@ from torch import Tensor
 from autograder.errors import Wrong
 from autograder.vocabulary.likelihood import state_index
 from autograder.vocabulary.orders import by_position
-from autograder.vocabulary.tensors import argmax_index, as_double, as_tensor, assert_binary, assert_finite, assert_shape
+from autograder.vocabulary.tensors import (
+    argmax_index,
+    as_double,
+    assert_binary,
+    assert_real,
+    assert_rows,
+    assert_shape,
+)
 
 FALSE_FAILURE = 1e-6
 POOLED = 50.0  # expected count below which states are pooled
@@ -45,13 +52,15 @@ def draw_twice(
         n: at least 8, and large enough that equal batches do not happen by chance.
         shape: of one sample, checked where given.
     """
-    first, second = (assert_finite(sampler(n), what) for _ in range(2))
+    first, second = (assert_real(sampler(n), what) for _ in range(2))
     for batch in (first, second):
         assert_shape(batch, (n, *(shape if shape is not None else first.shape[1:])), what)
+    if first.dtype != second.dtype:
+        raise Wrong(f"{what} have another dtype from call to call")
     if torch.equal(first, second):
         raise Wrong(
             f"{what} repeat: two calls returned the same {n} samples",
-            hint="something fixes the random numbers: a seed set inside the function, or noise drawn once and kept",
+            hint="no random numbers enter, or something fixes them: a seed set inside, noise drawn once and kept",
         )
     if torch.equal(first[: n // 2], first[n // 2 : 2 * (n // 2)]):
         raise Wrong(f"{what} repeat: the second half of {n} samples equals the first half")
@@ -75,33 +84,47 @@ def assert_samples_follow(
             hint is given when the samples follow that law by the same test.
         false_failure: largest probability of failing samples of the right law, at least 1e-6.
     """
-    samples = as_tensor(samples, what)
-    codes = samples.long() if samples.dim() == 1 else state_index(assert_binary(samples, what))
     p = as_double(probabilities)
     if false_failure < FALSE_FAILURE:
         raise ValueError(f"the tail of χ² is known down to {FALSE_FAILURE}, asked for {false_failure}")
     if abs(float(p.sum()) - 1) > 1e-4 or bool((p < 0).any()):
         raise ValueError(f"probabilities must be non-negative and sum to 1, they sum to {float(p.sum())}")
-    if len(codes) == 0 or bool(((codes < 0) | (codes >= len(p))).any()):
-        raise Wrong(f"{what} lie outside the {len(p)} possible states")
-    counts = torch.bincount(codes, minlength=len(p)).double()
+    counts = _count(samples, len(p), what)
+    n = int(counts.sum())
     impossible = (p == 0) & (counts > 0)
     if impossible.any():
-        raise Wrong(f"{what}: {int(counts[impossible].sum())} of {len(codes)} have probability zero under the model")
+        raise Wrong(f"{what}: {int(counts[impossible].sum())} of {n} have probability zero under the model")
     statistic, df, p_value = chi_square(counts, p)
     if p_value >= false_failure / TAIL:
         return
-    variation = 0.5 * float((counts / len(codes) - p).abs().sum())
+    variation = 0.5 * float((counts / n - p).abs().sum())
     hints = [hint for hint, law in (alternatives or {}).items() if follows(counts, as_double(law), false_failure)]
-    if counts.max() == len(codes):
-        hints = [f"all {len(codes)} samples are the same"]
+    if int(counts.max()) == n:
+        hints = [f"all {n} samples are the same"]
     threshold = stats.chi2.isf(false_failure / TAIL, df)
     raise Wrong(
         f"{what} do not follow the model's own law: χ²({df}) = {statistic:.1f}, at most {threshold:.1f} is accepted; "
-        f"total variation distance {variation:.3f} over {len(codes)} samples",
+        f"total variation distance {variation:.3f} over {n} samples",
         hint=hints[0] if len(hints) == 1 else None,
-        detail=f"counts {counts[:64].int().tolist()}, expected {(len(codes) * p)[:64].round(decimals=1).tolist()}",
+        detail=f"counts {counts[:64].int().tolist()}, expected {(n * p)[:64].round(decimals=1).tolist()}",
     )
+
+
+def _count(samples: Any, states: int, what: str) -> Tensor:
+    """How often each state occurs among binary images or state numbers, (states,), float64."""
+    tensor = assert_real(samples, what)
+    if tensor.dim() == 1 and not tensor.is_floating_point() and tensor.dtype != torch.bool:
+        codes = tensor.long()
+        if bool(((codes < 0) | (codes >= states)).any()):
+            raise Wrong(f"{what} lie outside the {states} possible states")
+    else:
+        pixels = math.prod(tensor.shape[1:])
+        if tensor.dim() < 2 or 2**pixels != states:
+            raise Wrong(
+                f"{what} should be binary images of {round(math.log2(states))} pixels, got {tuple(tensor.shape)}"
+            )
+        codes = state_index(assert_binary(tensor, what))
+    return torch.bincount(codes, minlength=states).double()
 
 
 def follows(counts: Tensor, p: Tensor, false_failure: float = FALSE_FAILURE) -> bool:
@@ -115,7 +138,7 @@ def chi_square(counts: Tensor, p: Tensor) -> tuple[float, int, float]:
     """Pearson's statistic with rare states pooled, its degrees of freedom, and the χ² p-value.
 
     Raises:
-        ValueError: everything would end in one pool; more samples are needed.
+        Wrong: the samples are so few that everything ends in one pool.
     """
     n = float(counts.sum())
     ranked = torch.argsort(p, stable=True)
@@ -123,7 +146,7 @@ def chi_square(counts: Tensor, p: Tensor) -> tuple[float, int, float]:
     pool = _pools(expected)
     expected, observed = (torch.zeros(int(pool[-1]) + 1).double().index_add(0, pool, q) for q in (expected, observed))
     if len(expected) < 2:
-        raise ValueError(f"{int(n)} samples are too few to test a law of {len(p)} states")
+        raise Wrong(f"{int(n)} samples are too few to test a law of {len(p)} states")
     statistic = float(((observed - expected) ** 2 / expected).sum())
     df = len(expected) - 1
     return statistic, df, float(stats.chi2.sf(statistic, df))
@@ -155,10 +178,10 @@ def assert_frequencies(
         samples: independent, (N, *shape).
         probabilities: of a 1 at each pixel, shape `shape`; or one number for all.
     """
-    samples = assert_binary(samples, what)
-    n, shape = len(samples), samples.shape[1:]
+    rows = assert_rows(assert_binary(samples, what), None if probabilities.dim() == 0 else probabilities.shape, what)
+    n, shape = len(rows), rows.shape[1:]
     p = as_double(probabilities).expand(shape)
-    ones = as_double(samples).sum(0)
+    ones = rows.sum(0)
     lower = torch.as_tensor(stats.binom.cdf(ones.numpy(), n, p.numpy()))
     upper = torch.as_tensor(stats.binom.sf(ones.numpy() - 1, n, p.numpy()))
     tail = torch.minimum(lower, upper).reshape(shape)
@@ -189,7 +212,8 @@ def assert_moments(
         mean: of the exact law, shape `shape` or one number.
         variance: likewise; of the sampler's own discretised law, not of the data (rule R3).
     """
-    values = as_double(assert_finite(samples, what))
+    sizes = {torch.as_tensor(q).shape for q in (mean, variance)} - {torch.Size(())}
+    values = assert_rows(samples, next(iter(sizes), None), what)
     n, shape = len(values), values.shape[1:]
     m, v = (torch.as_tensor(q, dtype=torch.float64).expand(shape) for q in (mean, variance))
     level = false_failure / (4 * max(math.prod(shape), 1))  # two moments, two sides, every coordinate
@@ -236,8 +260,10 @@ def assert_samples_follow_conditionals(
         where: boolean, shape of the samples: the pixels that were sampled; the rest was given.
     """
     x = assert_binary(samples, what)
-    logits = as_double(by_position(as_tensor(logits_fn(x.clone()), "the logits"), tuple(x.shape), "the logits"))
-    logits = assert_finite(logits[..., 0] if logits.shape[-1] == 1 else logits[..., 1] - logits[..., 0], "the logits")
+    if x.dim() not in (2, 3, 4) or x.numel() == 0:
+        raise Wrong(f"{what} should have shape (N, C, H, W) or (N, n), got {tuple(x.shape)}")
+    values = as_double(by_position(assert_real(logits_fn(x.clone()), "the logits"), tuple(x.shape), "the logits"))
+    logits = values[..., 0] if values.shape[-1] == 1 else values[..., 1] - values[..., 0]
     chosen = torch.ones_like(logits) if where is None else as_double(where).expand(x.shape).reshape(logits.shape)
     p = logits.sigmoid()
     error = (as_double(x).reshape(logits.shape) - p) * chosen

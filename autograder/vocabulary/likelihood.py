@@ -25,7 +25,7 @@ from autograder.vocabulary.tensors import (
     as_double,
     as_tensor,
     assert_close,
-    assert_finite,
+    assert_real,
     assert_shape,
     tolerance_of,
 )
@@ -65,8 +65,7 @@ def conditional_log_probs(logits: Any, x: Tensor, what: str = "the logits") -> T
     Logits may be laid out as `by_position` accepts; one number a position is the logit of a 1 (Bernoulli), two or more
     are unnormalised log-probabilities of the values 0, 1, … (categorical).
     """
-    values = as_double(by_position(as_tensor(logits, what), tuple(x.shape), what))  # (B, n, V)
-    assert_finite(values, what)
+    values = as_double(by_position(assert_real(logits, what), tuple(x.shape), what))  # (B, n, V)
     target = as_double(x).flatten(1)
     if values.shape[-1] == 1:
         return -functional.binary_cross_entropy_with_logits(values.squeeze(-1), target, reduction="none")
@@ -154,7 +153,7 @@ def assert_normalised(
 def assert_finite_log_probs(value: Any, batch: int, what: str) -> Tensor:
     """One log-probability an image: shape (batch,), no NaN, no +inf. −inf is a probability of zero."""
     log_probs = assert_shape(value, (batch,), what)
-    assert_finite(log_probs.nan_to_num(nan=math.nan, posinf=math.inf, neginf=0.0), what)
+    assert_real(torch.where(log_probs == -math.inf, torch.zeros_like(log_probs), log_probs), what)
     return log_probs
 
 

@@ -73,7 +73,7 @@ def by_position(output: Tensor, shape: Sequence[int], what: str = "the output") 
     grid, batch = grid_of(shape), shape[0]
     n = math.prod(grid)
     sizes = tuple(output.shape)
-    if sizes[:1] == (batch,):
+    if sizes[:1] == (batch,) and output.numel() > 0:
         if len(grid) == 2 and len(sizes) >= 3 and sizes[-2:] == grid:
             return output.reshape(batch, -1, n).transpose(1, 2)
         if len(sizes) > len(grid) and sizes[1 : 1 + len(grid)] == grid:

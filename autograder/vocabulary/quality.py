@@ -15,7 +15,7 @@ from scipy import stats
 from torch import Tensor
 
 from autograder.errors import PartialCredit, Wrong
-from autograder.vocabulary.tensors import as_double, as_tensor, assert_finite
+from autograder.vocabulary.tensors import as_double, assert_rows, assert_shape
 
 FALSE_FAILURE = 1e-6
 
@@ -75,13 +75,13 @@ def assert_excess(
     """
     if not target < floor:
         raise ValueError(f"a smaller excess is better: target {target} must lie below floor {floor}")
-    values = as_double(as_tensor(nll, what))
-    assert_finite(values.nan_to_num(nan=math.nan, posinf=0.0, neginf=-math.inf), what)  # +inf is p(x) = 0: honest
-    if values.dim() != 1 or len(values) < 2:
-        raise ValueError(f"one value a sample is needed, shape (N,) with N ≥ 2, got {tuple(values.shape)}")
-    excess = values - torch.as_tensor(entropy, dtype=torch.float64)
+    exact = torch.as_tensor(entropy, dtype=torch.float64)
+    values = assert_shape(nll, exact.shape if exact.dim() else (-1,), what)
+    impossible = values == math.inf  # p(x) = 0 of something that happened: honest, and worthless
+    assert_rows(torch.where(impossible, torch.zeros_like(values), values), (), what)
+    excess = as_double(values) - exact
     mean = float(excess.mean())
-    if _below_entropy(excess, isinstance(entropy, Tensor) and entropy.dim() == 1, false_failure):
+    if _below_entropy(excess, exact.dim() == 1, false_failure):
         raise Wrong(
             f"{what} lies {-mean:.3f} nats below the entropy of the data, where no honest density can lie",
             hint="the model sees what it predicts, or the likelihood is not normalised",
@@ -118,9 +118,7 @@ def assert_same_law(
         projections: random directions tested besides the coordinates.
         generator: source of the directions.
     """
-    a, b = as_double(assert_finite(samples, what)).flatten(1), as_double(reference).flatten(1)
-    if a.shape[1] != b.shape[1]:
-        raise Wrong(f"{what} should have shape (N, *{tuple(reference.shape[1:])}), got {tuple(samples.shape)}")
+    a, b = assert_rows(samples, reference.shape[1:], what).flatten(1), as_double(reference).flatten(1)
     directions = torch.randn(a.shape[1], projections, generator=generator, dtype=torch.float64)
     a, b = torch.cat([a, a @ directions], 1), torch.cat([b, b @ directions], 1)
     level = false_failure / a.shape[1]

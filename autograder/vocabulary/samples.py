@@ -13,7 +13,7 @@ from scipy import stats
 from torch import Tensor
 
 from autograder.errors import Wrong
-from autograder.vocabulary.tensors import as_double, assert_finite, distinct
+from autograder.vocabulary.tensors import as_double, assert_rows, distinct
 
 FALSE_FAILURE = 1e-6
 QUANTILES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5)  # of the held-out data's distances to the training set
@@ -34,14 +34,13 @@ def assert_diverse(
 
     Args:
         samples: (N, *shape), N ≥ 2; a few hundred, or chance excuses much.
-        held_out: real data (M, *shape), M ≥ N, not used in training.
+        held_out: real data (M, *shape), not used in training; as many of both are compared as there are of each.
         at_least: share of the data's value that is asked for.
         false_failure: largest probability of failing a sampler that truly has this share.
     """
-    a = as_double(assert_finite(samples, what)).flatten(1)
-    b = as_double(held_out).flatten(1)[: len(a)]
-    if len(b) < max(len(a), 2):
-        raise ValueError(f"at least as many held-out samples as samples are needed, got {len(b)} for {len(a)}")
+    b = as_double(held_out).flatten(1)
+    a = assert_rows(samples, held_out.shape[1:], what).flatten(1)[: len(b)]
+    b = b[: len(a)]
     chance = math.sqrt(len(a) * math.log(4 / false_failure) / 2)
     z = float(stats.norm.isf(false_failure / 4))
     ours, our_error = _spread(a)
@@ -82,7 +81,7 @@ def assert_not_memorised(
         copies: accepted share of copies; room for an honest model whose samples are more typical than data.
         false_failure: largest probability of failing samples with the law of the data.
     """
-    ours, real = nearest_distance(assert_finite(samples, what), train), nearest_distance(held_out, train)
+    ours, real = nearest_distance(assert_rows(samples, train.shape[1:], what), train), nearest_distance(held_out, train)
     quantiles = torch.tensor(QUANTILES, dtype=torch.float64)
     radii = [0.0, *torch.unique(torch.quantile(real, quantiles, interpolation="lower")).tolist()]
     level = false_failure / (2 * len(radii))
@@ -123,7 +122,7 @@ def assert_modes_covered(
         share: smallest accepted share of all samples for each mode.
         near: smallest accepted share of samples that belong to any mode.
     """
-    a, centres = as_double(assert_finite(samples, what)).flatten(1), as_double(modes).flatten(1)
+    a, centres = assert_rows(samples, modes.shape[1:], what).flatten(1), as_double(modes).flatten(1)
     distance, owner = torch.cdist(a, centres).min(1)
     belongs = distance < radius
     found = float(belongs.double().mean())

@@ -90,9 +90,30 @@ def assert_finite(value: Any, what: str = "the result") -> Tensor:
     return tensor
 
 
+def assert_real(value: Any, what: str = "the result") -> Tensor:
+    """Every element is a finite real number."""
+    tensor = assert_finite(value, what)
+    if tensor.is_complex():
+        raise Wrong(f"{what} should be real, got dtype {dtype_name(tensor.dtype)}")
+    return tensor
+
+
+def assert_rows(value: Any, shape: Sequence[int] | None = None, what: str = "the samples") -> Tensor:
+    """Finite real samples (N, *shape), N ≥ 2, none of them empty; without `shape` of any shape. Returned in float64."""
+    tensor = assert_real(value, what)
+    asked = "(N, …)" if shape is None else _shape(("N", *shape))
+    if tensor.dim() < (1 if not shape else 2):
+        raise Wrong(f"{what} should have shape {asked}, got {_shape(tensor.shape)}")
+    if shape is not None and tuple(tensor.shape[1:]) != tuple(shape):
+        raise Wrong(f"{what} should have shape {asked}, got {_shape(tensor.shape)}")
+    if len(tensor) < 2 or tensor.numel() == 0:
+        raise Wrong(f"{what} are too few or empty: shape {_shape(tensor.shape)}")
+    return as_double(tensor)
+
+
 def assert_binary(value: Any, what: str = "the samples") -> Tensor:
     """Every element is exactly 0 or 1."""
-    tensor = assert_finite(value, what)
+    tensor = assert_real(value, what)
     bad = (tensor != 0) & (tensor != 1)
     if bad.any():
         index = first_index(bad)
@@ -126,6 +147,8 @@ def assert_close(
     """
     right = torch.as_tensor(expected).detach()
     tensor = assert_shape(actual, right.shape, what)
+    if tensor.is_complex() and not right.is_complex():
+        raise Wrong(f"{what} should be real, got dtype {dtype_name(tensor.dtype)}")
     if not right.is_floating_point() and not tensor.is_floating_point() and atol is None:
         tolerance = default = Tolerance(0.0, 0.0)
     else:
@@ -186,7 +209,8 @@ def _relation(
     if a.numel() > 2 and agree(difference, difference.mean().expand_as(b), tolerance) and float(b.std()) > 0:
         return "every value is off by the same amount: a constant term is missing or extra"
     if (
-        a.numel() > 2
+        not a.is_complex()
+        and a.numel() > 2
         and distinct(a.flatten()) > 2
         and agree(a.flatten().sort().values, b.flatten().sort().values, tolerance)
     ):
@@ -233,7 +257,7 @@ def _at(index: tuple[int, ...]) -> str:
     return f" at index {_shape(index)}" if index else ""
 
 
-def _shape(shape: Sequence[int]) -> str:
+def _shape(shape: Sequence[int | str]) -> str:
     inside = ", ".join("any" if s == -1 else str(s) for s in shape)
     return f"({inside},)" if len(shape) == 1 else f"({inside})"
 

@@ -189,4 +189,9 @@ def test_a_call_restores_the_mode_it_found(wrap: Wrap) -> None:
     for restore, says in (("never", "leaves the model in eval"), ("always train", "leaves the model in train")):
         model = wrap(Sampler(restore))
         fails(lambda model=model: assert_mode_restored(model, model.sample, 3, what="`sample`"), says=says)
+    for found in (True, False):
+        model = wrap(Sampler("never"))
+        model.train(found)
+        fails(lambda model=model: assert_mode_restored(model, model.sample, 3))
+        assert model.training is found  # the assertion itself leaves no trace
     fails(lambda: assert_mode_restored(wrap(object()), wrap(lambda: 0)), says="Module")

@@ -67,6 +67,7 @@ def test_a_masked_convolution_trains_though_some_weights_are_masked() -> None:
         (lambda x: (NET(x) - x).pow(2).mean().reshape(1), "shape (), got shape (1,)", None),
         (lambda x: loss(x) / 0, "finite", None),
         (lambda x: loss(x) * torch.nan, "finite", None),
+        (lambda x: loss(x) + torch.nan, "the loss should be finite", None),
         (lambda x: (loss(x) * 0).sqrt(), "gradient of the loss with respect to `0.weight` should be finite", None),
         (lambda x: None, "should be a tensor", ""),
         (lambda x: 0.0, "tensor", ""),
@@ -153,6 +154,16 @@ def test_right_gradients_match_finite_differences(fn: Callable[[Tensor], Tensor]
 def test_wrong_gradients_do_not_match_finite_differences(fn: Callable[[Tensor], Tensor], says: str) -> None:
     for seed in range(5):
         fails(lambda seed=seed: assert_gradient_matches_finite_differences(fn, X, generator=generator(seed)), says=says)
+
+
+def test_a_part_of_a_tuple_can_be_meant() -> None:
+    both = lambda x: (x.sin(), x.detach().cos())  # noqa: E731
+    assert_gradient_matches_finite_differences(both, X, output=0)
+    assert_gradient_reaches(both, X, wrt=0, output=0)
+    assert_no_gradient_reaches(both, X, wrt=0, output=1)
+    fails(lambda: assert_gradient_matches_finite_differences(both, X, output=1), says="does not match")
+    fails(lambda: assert_gradient_matches_finite_differences(both, X, output=2), says="part 3 of a tuple")
+    fails(lambda: assert_gradient_reaches(both, X, wrt=0, output=1), says="argument 1")
 
 
 def test_finite_differences_need_float64() -> None:
