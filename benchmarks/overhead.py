@@ -228,7 +228,9 @@ def timed(work: Callable[[], None]) -> float:
 
 def run(command: list[str], folder: Path) -> None:
     """Run a command, and show what it said if it fails."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # nbgrader calls alembic by name
+    settings = os.environ | {"PATH": path}
+    done = subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
 
