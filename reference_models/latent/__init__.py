@@ -1,0 +1,157 @@
+"""Latent-variable models: p(x) = ∫ p(x | z) p(z) dz, learned by maximum likelihood or by a bound on it.
+
+Two models come first because everything about them is known: the Gaussian mixture (z discrete, exact posterior, EM)
+and probabilistic PCA (z continuous, exact marginal and posterior), the oracle for every bound below them. The
+variational autoencoder replaces the posterior by a network; the other families change one of its four parts at a time:
+the bound (IWAE, beta-VAE, DIP-VAE, free bits), the posterior, the prior, the decoder. The last ones make z discrete.
+
+Conventions: `elbo` returns nats per example, summed over dimensions, as reconstruction − KL; K importance samples are
+the first dimension of a tensor of weights, shape (K, *B).
+"""
+
+from reference_models.catalogue import Family, Paper
+
+FAMILIES: tuple[Family, ...] = (
+    # ---- mixtures, pPCA, the VAE and its bounds, hierarchies, vector quantisation
+    Family(
+        name="gaussian-mixture",
+        title="Gaussian mixture by EM and by gradient",
+        paper=Paper(
+            authors="Dempster, Laird, Rubin",
+            year=1977,
+            title="Maximum Likelihood from Incomplete Data via the EM Algorithm",
+            url="https://doi.org/10.1111/j.2517-6161.1977.tb01600.x",
+        ),
+        module="reference_models.latent.gaussian_mixture",
+        programmes="MSAP",
+        homework=3,
+        verified_against="scikit-learn; one EM step by hand; torch.distributions; autograd identity of Fisher",
+    ),
+    Family(
+        name="ppca",
+        title="Probabilistic PCA",
+        paper=Paper(
+            authors="Tipping, Bishop",
+            year=1999,
+            title="Probabilistic Principal Component Analysis",
+            url="https://doi.org/10.1111/1467-9868.00196",
+        ),
+        module="reference_models.latent.ppca",
+        programmes="",
+        homework=None,
+        verified_against="scikit-learn; dense multivariate normal of SciPy; quadrature; zero gradient at the optimum",
+    ),
+    Family(
+        name="vae",
+        title="VAE",
+        paper=Paper(
+            authors="Kingma, Welling",
+            year=2014,
+            title="Auto-Encoding Variational Bayes",
+            url="https://arxiv.org/abs/1312.6114",
+        ),
+        module="reference_models.latent.vae",
+        programmes="MSAPK",
+        homework=3,
+        verified_against="exact evidence and posterior of pPCA; torch.distributions; quadrature; exact enumeration",
+    ),
+    Family(
+        name="iwae",
+        title="IWAE and its gradient estimators",
+        paper=Paper(
+            authors="Burda, Grosse, Salakhutdinov",
+            year=2016,
+            title="Importance Weighted Autoencoders",
+            url="https://arxiv.org/abs/1509.00519",
+        ),
+        module="reference_models.latent.iwae",
+        programmes="MP",
+        homework=3,
+        verified_against="exact evidence of pPCA; enumeration of all K-tuples; finite differences of a quadrature",
+    ),
+    Family(
+        name="beta-vae",
+        title="β-VAE",
+        paper=Paper(
+            authors="Higgins et al.",
+            year=2017,
+            title="beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework",
+            url="https://openreview.net/forum?id=Sy2fzU9gl",
+        ),
+        module="reference_models.latent.beta_vae",
+        programmes="P",
+        homework=None,
+        verified_against="closed-form optimum of the linear model; exact enumeration of the KL's three parts",
+    ),
+    Family(
+        name="dip-vae",
+        title="DIP-VAE I and II",
+        paper=Paper(
+            authors="Kumar, Sattigeri, Balakrishnan",
+            year=2018,
+            title="Variational Inference of Disentangled Latent Concepts from Unlabeled Observations",
+            url="https://arxiv.org/abs/1711.00848",
+        ),
+        module="reference_models.latent.dip_vae",
+        programmes="P",
+        homework=None,
+        verified_against="numpy.cov; law of total covariance by sampling; whitened codes",
+    ),
+    Family(
+        name="posterior-collapse",
+        title="Posterior collapse: free bits, KL annealing, weakened decoder",
+        paper=Paper(
+            authors="Bowman et al.",
+            year=2016,
+            title="Generating Sentences from a Continuous Space",
+            url="https://arxiv.org/abs/1511.06349",
+        ),
+        module="reference_models.latent.posterior_collapse",
+        programmes="MP",
+        homework=None,
+        verified_against="values by hand; zero gradient below the floor; exact enumeration; closed-form collapse in pPCA",
+    ),
+    Family(
+        name="hierarchical-vae",
+        title="Hierarchical VAE, top-down with residual normals",
+        paper=Paper(
+            authors="Vahdat, Kautz",
+            year=2020,
+            title="NVAE: A Deep Hierarchical Variational Autoencoder",
+            url="https://arxiv.org/abs/2007.03898",
+        ),
+        module="reference_models.latent.hierarchical_vae",
+        programmes="SP",
+        homework=None,
+        verified_against="torch.distributions; exact evidence of a linear-Gaussian hierarchy; quadrature",
+    ),
+    Family(
+        name="vq-vae",
+        title="VQ-VAE with straight-through and EMA codebook",
+        paper=Paper(
+            authors="van den Oord, Vinyals, Kavukcuoglu",
+            year=2017,
+            title="Neural Discrete Representation Learning",
+            url="https://arxiv.org/abs/1711.00937",
+        ),
+        module="reference_models.latent.vqvae",
+        programmes="MSAP",
+        homework=3,
+        verified_against="brute-force neighbours; closed-form gradients; cluster means; exact enumeration of the prior",
+    ),
+    Family(
+        name="vq-vae-2",
+        title="VQ-VAE-2",
+        paper=Paper(
+            authors="Razavi, van den Oord, Vinyals",
+            year=2019,
+            title="Generating Diverse High-Fidelity Images with VQ-VAE-2",
+            url="https://arxiv.org/abs/1906.00446",
+        ),
+        module="reference_models.latent.vqvae2",
+        programmes="P",
+        homework=None,
+        verified_against="shapes and parameter count by hand; receptive fields; exact enumeration of both priors",
+    ),
+    # ---- richer decoders, priors and posteriors; discrete and implicit codes
+)
