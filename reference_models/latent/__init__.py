@@ -109,7 +109,7 @@ FAMILIES: tuple[Family, ...] = (
         module="reference_models.latent.posterior_collapse",
         programmes="MP",
         homework=None,
-        verified_against="values by hand; zero gradient below the floor; exact enumeration; closed-form collapse in pPCA",
+        verified_against="values by hand; zero gradient below the floor; exact enumeration; closed-form collapse",
     ),
     Family(
         name="hierarchical-vae",

@@ -1,0 +1,277 @@
+"""The variational autoencoder: a latent-variable model trained through a lower bound whose posterior is a network.
+
+Model p(x, z) = p(z) p(x | z). The posterior p(z | x) is intractable, so one network (the encoder) maps *every* x to the
+parameters of an approximation q(z | x): inference is amortised over the data. The bound, in its three forms,
+
+    L(x) = log p(x) - KL(q(z|x) || p(z|x))                eq. 1    tight exactly when q is the posterior
+         = E_q[log p(x, z)] + H(q(z|x))                   eq. 2    free energy: expected complete likelihood + entropy
+         = E_q[log p(x | z)] - KL(q(z|x) || p(z))         eq. 3    reconstruction minus rate
+
+and its gradient goes through the sample, z = mu(x) + sigma(x) * eps with eps ~ N(0, I)  (eq. 4), instead of through the
+density it is drawn from: the reparametrisation. Estimator A (eq. 6) samples log p(x,z) - log q(z|x); estimator B
+(eq. 7) samples the reconstruction alone and takes the KL in closed form (eq. 10).
+
+Every part is an argument: encoder, decoder, prior and likelihood. Richer families replace one of them.
+
+Auto-Encoding Variational Bayes (Kingma, Welling, 2014), https://arxiv.org/abs/1312.6114
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Generator, Tensor, nn
+
+from reference_models.parts.distributions import normal_kl, normal_log_prob, standard_normal
+from reference_models.parts.likelihoods import Binomial, Likelihood
+from reference_models.parts.networks import MLP
+from reference_models.parts.shapes import flatten_batch, restore_batch, sum_event
+from reference_models.parts.validate import at_least, has_event_shape, one_of
+from reference_models.protocols import Density, Elbo
+
+Form = Literal["analytic", "entropy", "sampled"]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Samples of q(z | x): `z`, shape (S, N, d), and `log_prob` = log q(z | x) of each in nats, shape (S, N)."""
+
+    z: Tensor
+    log_prob: Tensor
+
+
+class Posterior(Protocol):
+    """q(z | x) of a batch of N examples, differentiable through its samples."""
+
+    def draw(self, samples: int, *, generator: Generator | None = None, noise: Tensor | None = None) -> Draw:
+        """Returns `samples` reparametrised draws for each example; `noise`, shape (S, N, d), is used where given."""
+        ...
+
+
+@dataclass(frozen=True)
+class GaussianPosterior:
+    """q(z | x) = N(mean, diag exp(2 log_std)); both of shape (N, d)."""
+
+    mean: Tensor
+    log_std: Tensor
+
+    def draw(self, samples: int, *, generator: Generator | None = None, noise: Tensor | None = None) -> Draw:
+        """Returns z = mu + sigma * eps (eq. 4), with an eps of its own for each sample and each example."""
+        if noise is None:
+            noise = standard_normal((samples, *self.mean.shape), self.mean, generator)
+        if noise.shape != (samples, *self.mean.shape):
+            raise ValueError(f"noise must have shape {(samples, *self.mean.shape)}, got {tuple(noise.shape)}")
+        z = self.mean + self.log_std.exp() * noise
+        return Draw(z, self.log_prob(z))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Returns log q(z | x) in nats; z: (..., N, d) -> (..., N)."""
+        return sum_event(normal_log_prob(z, self.mean, self.log_std), 1)
+
+    def entropy(self) -> Tensor:
+        """Returns H(q(z|x)) = sum_j [log sigma_j + 1/2 log(2 pi e)] in nats, shape (N,)."""
+        return sum_event(self.log_std + 0.5 * math.log(2 * math.pi * math.e), 1)
+
+    def kl_to_standard_normal(self) -> Tensor:
+        """Returns KL(q(z|x) || N(0, I)) in nats, summed over d, shape (N,) (eq. 10 and appendix B)."""
+        return sum_event(normal_kl(self.mean, self.log_std), 1)
+
+    def detach(self) -> "GaussianPosterior":
+        """The same distribution whose parameters no gradient reaches."""
+        return GaussianPosterior(self.mean.detach(), self.log_std.detach())
+
+
+class GaussianEncoder(nn.Module):
+    """Turns a network's output (N, 2d), means before log standard deviations, into a GaussianPosterior."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> GaussianPosterior:
+        parameters: Tensor = self.net(x)
+        if parameters.ndim != 2 or parameters.shape[1] % 2:
+            raise ValueError(f"the encoder's output must have shape (N, 2d), got {tuple(parameters.shape)}")
+        mean, log_std = parameters.chunk(2, dim=1)  # (N, d) each
+        return GaussianPosterior(mean, log_std)
+
+
+class StandardNormal(nn.Module):
+    """The prior p(z) = N(0, I) in `dim` dimensions."""
+
+    origin: Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        at_least("dim", dim, 1)
+        self.register_buffer("origin", torch.zeros(dim), persistent=False)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Returns log p(z) in nats; z: (..., dim) -> (...)."""
+        return sum_event(normal_log_prob(z, self.origin, torch.zeros_like(self.origin)), 1)
+
+    def sample(self, n: int, *, generator: Generator | None = None) -> Tensor:
+        """Returns n draws, shape (n, dim)."""
+        return standard_normal((n, *self.origin.shape), self.origin, generator)
+
+
+class VAE(nn.Module):
+    """p(x, z) = prior(z) likelihood(x | decoder(z)) with q(z | x) = encoder(x).
+
+    Args:
+        encoder: x (N, *event_shape) -> a Posterior of N examples.
+        decoder: z (N, d) -> h (N, ...), what the likelihood wants.
+        prior: anything with `log_prob(z)` for z (..., d), and `sample(n, generator=)`.
+        likelihood: a Likelihood.
+        event_shape: the shape of one x, e.g. (1, 8, 8).
+    """
+
+    def __init__(
+        self,
+        encoder: Callable[[Tensor], Posterior],
+        decoder: Callable[[Tensor], Tensor],
+        prior: Density,
+        likelihood: Likelihood,
+        *,
+        event_shape: Sequence[int],
+    ) -> None:
+        super().__init__()
+        self.encoder, self.decoder, self.prior, self.likelihood = encoder, decoder, prior, likelihood
+        self.event_shape = tuple(event_shape)
+
+    @classmethod
+    def mlp(
+        cls,
+        event_shape: Sequence[int] = (1, 8, 8),
+        latent_dim: int = 8,
+        hidden: Sequence[int] = (128,),
+        *,
+        likelihood: Likelihood | None = None,
+        prior: Density | None = None,
+        activation: type[nn.Module] = nn.SiLU,
+    ) -> "VAE":
+        """A VAE with MLPs on both sides, mirrored; Bernoulli pixels and a standard normal prior unless told."""
+        pixels = math.prod(event_shape)
+        encoder = nn.Sequential(nn.Flatten(), MLP(pixels, hidden, 2 * latent_dim, activation))
+        decoder = nn.Sequential(
+            MLP(latent_dim, tuple(reversed(hidden)), pixels, activation), nn.Unflatten(1, tuple(event_shape))
+        )
+        return cls(
+            GaussianEncoder(encoder),
+            decoder,
+            StandardNormal(latent_dim) if prior is None else prior,
+            Binomial() if likelihood is None else likelihood,
+            event_shape=event_shape,
+        )
+
+    @classmethod
+    def paper(cls, latent_dim: int = 20) -> "VAE":
+        """The MNIST model of section 5: one tanh layer of 500 units in encoder and decoder, Bernoulli pixels."""
+        return cls.mlp((1, 28, 28), latent_dim, (500,), activation=nn.Tanh)
+
+    def posterior(self, x: Tensor) -> Posterior:
+        """Returns q(z | x); x: (N, *event_shape), or one example, which counts as N = 1."""
+        has_event_shape("x", x, self.event_shape)
+        return self.encoder(flatten_batch(x, len(self.event_shape))[0])
+
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """Returns log p(x | z) in nats; x: (N, *event_shape), z: (S, N, d) -> (S, N)."""
+        S, N, _ = z.shape
+        h = self.decoder(z.flatten(0, 1))  # (S * N, ...)
+        repeated = x.expand(S, *x.shape).flatten(0, 1)  # (S * N, *event_shape)
+        return self.likelihood.log_prob(repeated, h).view(S, N)
+
+    def elbo(
+        self,
+        x: Tensor,
+        *,
+        samples: int = 1,
+        form: Form | None = None,
+        generator: Generator | None = None,
+        noise: Tensor | None = None,
+    ) -> Elbo:
+        """Returns the bound's unbiased estimate with its parts, each (*B,), nats, summed over dimensions.
+
+        Args:
+            x: data, shape (*B, *event_shape).
+            samples: how many draws of z the expectations are averaged over.
+            form: "analytic" (estimator B: closed-form KL), "entropy" (closed-form entropy, sampled prior) or "sampled"
+                (estimator A). Without it: analytic where both q and the prior are Gaussian, else sampled.
+            noise: eps of the draws, shape (samples, N, d).
+
+        Raises:
+            ValueError: x does not fit event_shape; a closed form is asked for that does not exist.
+        """
+        at_least("samples", samples, 1)
+        q = self.posterior(x)
+        flat, batch_shape = flatten_batch(x, len(self.event_shape))
+        draw = q.draw(samples, generator=generator, noise=noise)
+        reconstruction = self.log_likelihood(flat, draw.z).mean(dim=0)
+        kl = self._kl(q, draw, form)
+        value, reconstruction, kl = (restore_batch(v, batch_shape) for v in (reconstruction - kl, reconstruction, kl))
+        return Elbo(value, reconstruction, kl)
+
+    def _kl(self, q: Posterior, draw: Draw, form: Form | None) -> Tensor:
+        """KL(q(z|x) || p(z)), shape (N,), in closed form or from the draws."""
+        gaussian = isinstance(q, GaussianPosterior)
+        closed = gaussian and isinstance(self.prior, StandardNormal)
+        form = form or ("analytic" if closed else "sampled")
+        one_of("form", form, ("analytic", "entropy", "sampled"))
+        if isinstance(q, GaussianPosterior) and form == "entropy":
+            return -q.entropy() - self.prior.log_prob(draw.z).mean(dim=0)
+        if isinstance(q, GaussianPosterior) and closed and form == "analytic":
+            return q.kl_to_standard_normal()
+        if form != "sampled":
+            pair = f"{type(q).__name__} and {type(self.prior).__name__}"
+            raise ValueError(f"the {form} form needs a Gaussian posterior and a standard normal prior, got {pair}")
+        return (draw.log_prob - self.prior.log_prob(draw.z)).mean(dim=0)
+
+    def log_weights(
+        self, x: Tensor, samples: int, *, generator: Generator | None = None, noise: Tensor | None = None
+    ) -> Tensor:
+        """Returns log w_k = log p(x, z_k) - log q(z_k | x), z_k ~ q(z | x): nats, (*B, *event) -> (samples, *B)."""
+        at_least("samples", samples, 1)
+        draw = self.posterior(x).draw(samples, generator=generator, noise=noise)
+        flat, batch_shape = flatten_batch(x, len(self.event_shape))
+        log_w = self.log_likelihood(flat, draw.z) + self.prior.log_prob(draw.z) - draw.log_prob
+        return log_w.view(samples, *batch_shape)
+
+    @torch.no_grad()
+    def sample(self, n: int, *, generator: Generator | None = None) -> Tensor:
+        """Returns n draws of p(x), shape (n, *event_shape): z from the prior, x from the likelihood (not its mean)."""
+        z = self.prior.sample(n, generator=generator)
+        return self.likelihood.sample(self.decoder(z), generator=generator)
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """Returns a draw of p(x' | z) with z ~ q(z | x), the shape of x."""
+        h = self.decoder(self.posterior(x).draw(1, generator=generator).z[0])
+        return self.likelihood.sample(h, generator=generator).view(x.shape)
+
+
+def fit_posterior(
+    model: VAE, x: Tensor, *, steps: int = 200, samples: int = 8, lr: float = 0.05, generator: Generator | None = None
+) -> GaussianPosterior:
+    """Returns the best Gaussian q for each x of its own, by gradient ascent on the bound with the decoder held fixed.
+
+    What an encoder loses against it is the amortisation gap; what remains up to log p(x) is the approximation gap
+    (Inference Suboptimality in Variational Autoencoders, Cremer et al., 2018, https://arxiv.org/abs/1801.03558).
+    """
+    start = model.posterior(x)
+    if not isinstance(start, GaussianPosterior):
+        raise ValueError(f"only a Gaussian posterior can be refined, got {type(start).__name__}")
+    flat, _ = flatten_batch(x, len(model.event_shape))
+    mean, log_std = (p.detach().clone().requires_grad_() for p in (start.mean, start.log_std))
+    optimiser = torch.optim.Adam([mean, log_std], lr=lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    for _ in range(steps):
+        q = GaussianPosterior(mean, log_std)
+        draw = q.draw(samples, generator=generator)
+        log_joint = model.log_likelihood(flat, draw.z) + model.prior.log_prob(draw.z)
+        loss = -(log_joint.mean(dim=0) + q.entropy()).sum()
+        mean.grad, log_std.grad = torch.autograd.grad(loss, [mean, log_std])
+        optimiser.step()
+        schedule.step()
+    return GaussianPosterior(mean.detach(), log_std.detach())
