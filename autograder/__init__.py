@@ -9,7 +9,7 @@ __all__ = ["check"]
 def __getattr__(name: str) -> object:
     # Only a notebook needs `check`, and it pulls in torch and pytest.
     if name == "check":
-        from autograder.public import check
+        from autograder.student.public import check
 
         return check
     raise AttributeError(f"module 'autograder' has no attribute {name!r}")

@@ -28,15 +28,15 @@ import docker
 from rich.console import Console
 from rich.progress import track
 
-from autograder.classroom import run_jobs
-from autograder.collect import Submission
-from autograder.course import Person, init_course
-from autograder.grade import Job, close_providers, grade
-from autograder.ipynb import to_text
-from autograder.release import release
+from autograder.course.collect import Submission
+from autograder.course.course import Person, init_course
+from autograder.homework.ipynb import to_text
+from autograder.homework.release import release
+from autograder.homework.template import build_template, read_solution
+from autograder.judge.classroom import run_jobs
+from autograder.judge.grade import Job, close_providers, grade
 from autograder.report import Report
 from autograder.sandbox import Limits, image, open_provider
-from autograder.template import build_template, read_solution
 
 CORES = len(os.sched_getaffinity(0))
 NAME = "bench"

@@ -25,7 +25,7 @@ def init(
 
     Example: `autograder init dgm-2026`
     """
-    from autograder.course import init_course
+    from autograder.course.course import init_course
 
     print(init_course(folder, name=name, assignments=assignments, solutions=solutions).root)
 
@@ -37,8 +37,8 @@ def release(name: Name, course: CourseOption = Path()) -> None:
 
     Example: `autograder release hw1`
     """
-    from autograder.course import load_course
-    from autograder.release import release as make
+    from autograder.course.course import load_course
+    from autograder.homework.release import release as make
 
     print(make(load_course(course), name))
 
@@ -85,13 +85,13 @@ def demo(
 
     Example: `autograder demo demo`
     """
-    from autograder.batch import Options, grade_course
+    from autograder.audit.variants import load_variants
+    from autograder.commands.demo import demo_class, write_class
     from autograder.commands.progress import live, summary
-    from autograder.course import FILE, Person, init_course, load_course
-    from autograder.demo import demo_class, write_class
-    from autograder.release import release as make
+    from autograder.course.course import FILE, Person, init_course, load_course
+    from autograder.homework.release import release as make
+    from autograder.judge.batch import Options, grade_course
     from autograder.sandbox import choose, image
-    from autograder.variants import load_variants
 
     talk = Console(stderr=True, markup=False, highlight=False)
     kind = choose(sandbox.value)

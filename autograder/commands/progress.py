@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
-from autograder.batch import Batch
-from autograder.batch import Progress as Events
-from autograder.classroom import Trouble
-from autograder.course import Course
+from autograder.commands.show import show_class
+from autograder.course.course import Course
 from autograder.feedback import text
+from autograder.judge.batch import Batch
+from autograder.judge.batch import Progress as Events
+from autograder.judge.classroom import Trouble
 from autograder.report import Report
-from autograder.show import show_class
 
 
 @contextmanager

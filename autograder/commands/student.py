@@ -25,14 +25,14 @@ def check(
 
     Example: `autograder check hw1.ipynb --only made-masks`
     """
-    from autograder import ipynb
-    from autograder.checkfile import read_checks
-    from autograder.public import CHECKS, lines
-    from autograder.restore import restore
-    from autograder.runner import Bench, CheckFile, run_checks
+    from autograder.homework import ipynb
+    from autograder.homework.checkfile import read_checks
+    from autograder.homework.restore import restore
+    from autograder.judge.runner import Bench, CheckFile, run_checks
+    from autograder.judge.session import Budgets, Session
     from autograder.sandbox import Limits, open_provider
     from autograder.sandbox.process import SandboxWarning
-    from autograder.session import Budgets, Session
+    from autograder.student.public import CHECKS, lines
 
     checks = notebook.parent / CHECKS
     try:
@@ -83,8 +83,8 @@ def check(
 
 def _beside(notebook: Path) -> dict[str, bytes]:
     """The files that would be handed in with the notebook."""
-    from autograder.collect import FILE_BYTES, FILES, FILES_BYTES
-    from autograder.public import CHECKS
+    from autograder.course.collect import FILE_BYTES, FILES, FILES_BYTES
+    from autograder.student.public import CHECKS
 
     files: dict[str, bytes] = {}
     left = FILES_BYTES

@@ -37,9 +37,9 @@ def collect(
 
     Example: `autograder collect hw1 export.zip`
     """
-    from autograder.assignment import load_assignment
-    from autograder.batch import alone, collect_into
-    from autograder.course import load_course
+    from autograder.course.course import load_course
+    from autograder.homework.assignment import load_assignment
+    from autograder.judge.batch import alone, collect_into
 
     loaded = load_course(course)
     assignment = load_assignment(name, loaded.assignments_dir, loaded.solutions_dir)
@@ -73,9 +73,9 @@ def grade(
     """
     import json
 
-    from autograder.batch import Options, grade_course
     from autograder.commands.progress import live, summary
-    from autograder.course import load_course
+    from autograder.course.course import load_course
+    from autograder.judge.batch import Options, grade_course
 
     loaded = load_course(course)
     options = Options(
@@ -107,10 +107,10 @@ def show(
 
     Example: `autograder show hw1 ada`
     """
-    from autograder.assignment import load_assignment
-    from autograder.batch import load_reports
-    from autograder.course import load_course
-    from autograder.show import show_class, show_report
+    from autograder.commands.show import show_class, show_report
+    from autograder.course.course import load_course
+    from autograder.homework.assignment import load_assignment
+    from autograder.judge.batch import load_reports
 
     loaded = load_course(course)
     title = load_assignment(name, loaded.assignments_dir, loaded.solutions_dir).title
@@ -130,9 +130,9 @@ def scores(course: CourseOption = Path()) -> None:
 
     Example: `autograder scores --course dgm-2026`
     """
-    from autograder.batch import graded_assignments
-    from autograder.course import load_course
-    from autograder.scores import write_scores
+    from autograder.course.course import load_course
+    from autograder.course.scores import write_scores
+    from autograder.judge.batch import graded_assignments
 
     loaded = load_course(course)
     assignments = graded_assignments(loaded)
@@ -152,7 +152,7 @@ def doctor(
     import json
 
     from autograder import sandbox
-    from autograder.doctor import examine
+    from autograder.commands.doctor import examine
 
     if sweep:
         sandbox.sweep()

@@ -7,7 +7,6 @@ A page is one HTML file without scripts or requests. Pages are pure functions of
 """
 
 from autograder.feedback.classpage import class_page, write_class_page
-from autograder.feedback.figures import render_figure
 from autograder.feedback.page import page_name, student_page, write_student_page
 
-__all__ = ["class_page", "page_name", "render_figure", "student_page", "write_class_page", "write_student_page"]
+__all__ = ["class_page", "page_name", "student_page", "write_class_page", "write_student_page"]

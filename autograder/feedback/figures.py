@@ -1,17 +1,15 @@
 """Pictures of a report: small PNG files for images and heatmaps, inline SVG for curves and points.
 
 Images and heatmaps are arrays already, so they are encoded as they are, a few pixels to the value. Curves and points
-become SVG that takes its colours from the page, and so follows light and dark mode. `render_figure` draws any figure,
-titles included, as one PNG for places without a style sheet, such as a notebook. Equal figures give equal bytes.
+become SVG that takes its colours from the page, and so follows light and dark mode. Equal figures give
+equal bytes.
 """
 
 from __future__ import annotations
 
 import base64
-import io
 import math
 import struct
-import warnings
 import zlib
 from dataclasses import dataclass
 
@@ -164,45 +162,3 @@ def _heat_panel(name: str, values: Array, low: float, high: float) -> Panel:
     pixels = coloured(values, low, high).repeat(scale, 0).repeat(scale, 1)
     src = data_url(png(pixels))
     return Panel(name, src=src, width=width * scale, height=height * scale, low=f"{low:.3g}", high=f"{high:.3g}")
-
-
-def render_figure(figure: Figure) -> bytes:
-    """The whole figure with its titles as one PNG.
-
-    Raises:
-        UserError: the figure cannot be drawn; the sentence says why.
-    """
-    arrays = panel_arrays(figure)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # 0.2 s, needed in notebooks only
-    from matplotlib.figure import Figure as Canvas
-
-    together = figure.kind == "curve"
-    columns = 1 if together else len(arrays)
-    canvas = Canvas(figsize=(4.2 if together else 3.2 * columns, 3.2), dpi=110, layout="constrained")
-    FigureCanvasAgg(canvas)
-    axes = canvas.subplots(1, columns, squeeze=False)[0]
-    canvas.suptitle(line(figure.title, 90), fontsize=10, parse_math=False)
-    low, high = min(a.min() for a in arrays.values()), max(a.max() for a in arrays.values())
-    for i, (name, array) in enumerate(arrays.items()):
-        ax = axes[0 if together else i]
-        if figure.kind == "images":
-            ax.imshow(mosaic(array), cmap="gray", vmin=0, vmax=255)
-        elif figure.kind == "heatmap":
-            canvas.colorbar(ax.imshow(array, cmap="viridis", vmin=low, vmax=high), ax=ax, shrink=0.8)
-        elif figure.kind == "curve":
-            ax.plot(array[:, 0], array[:, 1], label="_")
-            ax.lines[-1].set_label(line(name, 60).lstrip("_") or " ")
-        else:
-            ax.scatter(array[:, 0], array[:, 1], s=4)
-        if not together:
-            ax.set_title(line(name, 60), fontsize=9, parse_math=False)
-        if DIMS[figure.kind] == 3 or figure.kind == "heatmap":
-            ax.set_axis_off()
-    if together:
-        for text in axes[0].legend(fontsize=8).get_texts():
-            text.set_parse_math(False)
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a title in a script the font lacks
-        canvas.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()

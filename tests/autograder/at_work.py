@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from autograder.errors import Infrastructure, StudentFault, UserError
-from autograder.grade import Job
+from autograder.judge.grade import Job
 
 
 def name(job: Job) -> tuple[str, bool, int]:

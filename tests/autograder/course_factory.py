@@ -14,9 +14,9 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from autograder.assignment import Assignment, load_assignment
-from autograder.ipynb import to_text
-from autograder.template import build_template
+from autograder.homework.assignment import Assignment, load_assignment
+from autograder.homework.ipynb import to_text
+from autograder.homework.template import build_template
 
 NAME = "hw0"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from autograder.course import Course, Person, init_course
+from autograder.course.course import Course, Person, init_course
 from tests.autograder.course_factory import NAME, answered, make_repository, to_bytes
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autograder.archive import MAX_ENTRIES, Entry, RefusedError, folder_entries, printable, zip_entries
+from autograder.course.archive import MAX_ENTRIES, Entry, RefusedError, folder_entries, printable, zip_entries
 
 
 def by_name(entries: list[Entry]) -> dict[str, Entry]:

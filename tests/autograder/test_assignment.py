@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from autograder.assignment import load_assignment
 from autograder.errors import UserError
+from autograder.homework.assignment import load_assignment
 from tests.autograder.course_factory import HIDDEN_CHECKS, PUBLIC_CHECKS, SOLUTION, Repository, make_repository
 
 
@@ -54,8 +54,27 @@ def test_an_assignment_travels_to_another_process(repository: Repository) -> Non
 
 def test_a_students_machine_needs_no_hidden_checks(repository: Repository) -> None:
     hw0 = repository.load(student=True)
-    assert hw0.hidden_checks is None
+    assert hw0.hidden_checks == ()
     assert all(check.public for check in hw0.checks)
+
+
+def test_hidden_checks_may_be_written_in_several_files(repository: Repository) -> None:
+    whole, folder = repository.load(), repository.solutions / "hw0"
+    head, first, second = (folder / "checks.py").read_text().split("@pytest.mark.graded")
+    (folder / "checks.py").unlink()
+    (folder / "checks_double.py").write_text(f"{head}@pytest.mark.graded{first}")
+    (folder / "checks_line.py").write_text(f"{head}@pytest.mark.graded{second}")
+    split = repository.load()
+    assert [path.name for path in split.hidden_checks] == ["checks_double.py", "checks_line.py"]
+    assert [check.name for check in split.checks] == [check.name for check in whole.checks]
+    edit(folder / "checks_line.py", "< 0.1", "< 0.2")
+    assert repository.load().checks_sha256 != split.checks_sha256
+
+
+def test_a_homework_without_hidden_checks_is_refused(repository: Repository) -> None:
+    (repository.solutions / "hw0/checks.py").unlink()
+    with pytest.raises(UserError, match=r"checks\.py does not exist, nor any other file of hidden checks"):
+        repository.load()
 
 
 BROKEN: dict[str, tuple[Callable[[Repository], None], str]] = {

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from autograder import audit as module
-from autograder import grade as grading
 from autograder.audit import Audit, run_audit
-from autograder.classroom import Trouble
+from autograder.audit.variants import load_variants
 from autograder.commands.matrix import print_audit, print_audit_json
 from autograder.errors import Infrastructure, UserError
-from autograder.variants import load_variants
+from autograder.judge import grade as grading
+from autograder.judge.classroom import Trouble
 from tests.autograder.course_factory import NAME, Repository, make_repository
 from tests.autograder.providers import FailingProvider, FakeProvider, ForkProvider
 

@@ -11,13 +11,13 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
-from autograder import ipynb
-from autograder.autograded import changed_answers, disarm, for_humans, record, write_autograded
-from autograder.collect import Submission
-from autograder.course import Course, Person, init_course
-from autograder.gradebook import Book, dump
+from autograder.course.autograded import changed_answers, disarm, for_humans, record, write_autograded
+from autograder.course.collect import Submission
+from autograder.course.course import Course, Person, init_course
+from autograder.course.gradebook import Book, dump
+from autograder.homework import ipynb
+from autograder.homework.restore import restore
 from autograder.report import CheckResult, Report
-from autograder.restore import restore
 from tests.autograder.course_factory import ANSWERS, Repository, answered, make_repository, to_bytes
 from tests.autograder.test_gradebook import report as plain_report
 
@@ -133,7 +133,7 @@ def test_a_kill_between_gradebook_and_notebook_is_repaired_by_grading_again(
         record(book, course, hw0, report(), Submission.of("alice", to_bytes(answered(hw0.template))))
         book.set_manual(hw0, "alice", "why", 0.5)
         with monkeypatch.context() as patch:
-            patch.setattr("autograder.autograded.write_autograded", lambda *args: 1 / 0)
+            patch.setattr("autograder.course.autograded.write_autograded", lambda *args: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 record(book, course, hw0, report(), second)
         record(book, course, hw0, report(), second)

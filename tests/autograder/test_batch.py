@@ -18,14 +18,14 @@ from pathlib import Path
 
 import pytest
 
-from autograder import batch as module
-from autograder import grade as grading
-from autograder.batch import Batch, Options, Progress, grade_course
-from autograder.classroom import Trouble
-from autograder.course import Course, Person, init_course, load_course
+from autograder.course.course import Course, Person, init_course, load_course
+from autograder.course.gradebook import Book, dump
 from autograder.errors import Infrastructure, UserError
-from autograder.grade import Job
-from autograder.gradebook import Book, dump
+from autograder.judge import batch as module
+from autograder.judge import grade as grading
+from autograder.judge.batch import Batch, Options, Progress, grade_course
+from autograder.judge.classroom import Trouble
+from autograder.judge.grade import Job
 from autograder.report import Report
 from tests.autograder.course_factory import ANSWERS, NAME, answered, make_repository, to_bytes
 from tests.autograder.providers import FailingProvider, FakeProvider, ForkProvider, leftovers

@@ -11,10 +11,10 @@ from contextlib import closing
 
 import pytest
 
-from autograder.classroom import Trouble, run_jobs
-from autograder.collect import Submission
+from autograder.course.collect import Submission
 from autograder.errors import UserError
-from autograder.grade import Job
+from autograder.judge.classroom import Trouble, run_jobs
+from autograder.judge.grade import Job
 from tests.autograder import at_work
 from tests.autograder.course_factory import NAME, answered, to_bytes
 from tests.autograder.providers import leftovers

@@ -12,10 +12,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from autograder import ipynb
-from autograder.assignment import Assignment
-from autograder.collect import Rejected, Submission, collect, store
+from autograder.course.collect import Rejected, Submission, collect, store
 from autograder.errors import UserError
+from autograder.homework import ipynb
+from autograder.homework.assignment import Assignment
 from tests.autograder.course_factory import answered, make_repository, to_bytes
 
 ROSTER = {"alice": "Alice Archer", "bob": "Bob Brown", "jdoe7": "Jane Doe", "emilie": "Émilie du Châtelet"}
@@ -311,7 +311,7 @@ WRONG_TYPES = [
 
 
 def test_cells_of_wrong_types_get_a_harmless_form(tmp_path: Path, hw0: Assignment) -> None:
-    from autograder.restore import restore
+    from autograder.homework.restore import restore
 
     data = json.dumps({"nbformat": 4, "cells": WRONG_TYPES, "metadata": "none"}).encode()
     notebook = only(collect(lay_out(tmp_path, {"alice.ipynb": data}), hw0, ROSTER)).notebook

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autograder.course import Person, init_course, load_course
+from autograder.course.course import Person, init_course, load_course
 from autograder.errors import UserError
 
 

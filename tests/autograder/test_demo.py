@@ -7,13 +7,14 @@ import zipfile
 
 import pytest
 
-from autograder import batch, ipynb
-from autograder import grade as grading
-from autograder.batch import Options, grade_course
-from autograder.course import Person, init_course
-from autograder.demo import NAMES, demo_class, write_class
+from autograder.audit.variants import Variant, load_variants
+from autograder.commands.demo import NAMES, demo_class, write_class
+from autograder.course.course import Person, init_course
+from autograder.homework import ipynb
+from autograder.judge import batch
+from autograder.judge import grade as grading
+from autograder.judge.batch import Options, grade_course
 from autograder.report import Report
-from autograder.variants import Variant, load_variants
 from tests.autograder.course_factory import NAME, Repository, make_repository
 from tests.autograder.providers import ForkProvider
 from tests.autograder.test_audit import VARIANTS

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from autograder import doctor
 from autograder.cli import app
+from autograder.commands import doctor
 from autograder.errors import UserError
 from autograder.sandbox import image as images
 from autograder.sandbox import traces

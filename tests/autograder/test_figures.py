@@ -14,10 +14,10 @@ from PIL import Image
 
 from autograder.errors import UserError
 from autograder.feedback import plots
-from autograder.feedback.figures import VIRIDIS, coloured, mosaic, panel_arrays, picture, png, render_figure
+from autograder.feedback.figures import VIRIDIS, coloured, mosaic, panel_arrays, picture, png
 from autograder.feedback.html import stylesheet
 from autograder.report import Figure
-from tests.autograder.report_factory import every_figure, hostile, images, learning_curve, not_finite
+from tests.autograder.report_factory import hostile, images, not_finite
 
 
 def figure(kind: str, *panels: list) -> Figure:
@@ -130,25 +130,6 @@ def test_heatmap_panels_share_one_scale() -> None:
     low, high = picture(figure("heatmap", [[0.0]], [[4.0]])).panels
     assert (low.low, low.high) == (high.low, high.high) == ("0", "4")
     assert low.src != high.src
-
-
-def test_every_kind_renders_as_one_png_with_the_same_bytes_each_time() -> None:
-    for drawn in every_figure():
-        file = render_figure(drawn)
-        assert Image.open(io.BytesIO(file)).size[0] > 200
-        assert file == render_figure(drawn.model_copy())
-
-
-def test_a_hostile_title_renders_as_text_and_not_as_mathematics() -> None:
-    bad = learning_curve().model_copy(
-        update={"title": "$\\frac{1}{0", "panels": {"$\\bad": [[0.0, 1.0], [1.0, 2.0]], "_hidden": [[0.0, 0.0]]}}
-    )
-    assert render_figure(bad).startswith(b"\x89PNG")
-
-
-def test_non_finite_numbers_stop_render_figure_with_a_sentence() -> None:
-    with pytest.raises(UserError, match="not finite"):
-        render_figure(not_finite())
 
 
 def test_hostile_figures_still_draw_what_is_finite() -> None:

@@ -8,10 +8,10 @@ from fractions import Fraction
 
 import pytest
 
-from autograder import grade as module
-from autograder.collect import Submission
+from autograder.course.collect import Submission
 from autograder.errors import Infrastructure, UserError
-from autograder.grade import Job, complete, grade, grade_repeatedly, score
+from autograder.judge import grade as module
+from autograder.judge.grade import Job, complete, grade, grade_repeatedly, score
 from autograder.report import CheckResult, Report
 from tests.autograder.course_factory import NAME, Repository, answered, make_repository, to_bytes
 from tests.autograder.providers import FailingProvider, FakeProvider, ForkProvider

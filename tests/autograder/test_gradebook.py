@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from autograder.assignment import Assignment
-from autograder.course import Person
+from autograder.course.course import Person
+from autograder.course.gradebook import Book, dump
 from autograder.errors import UserError
-from autograder.gradebook import Book, dump
+from autograder.homework.assignment import Assignment
 from autograder.report import CellResult, Environment, Report
 from tests.autograder.course_factory import SOLUTION, Repository, make_repository
 
@@ -186,7 +186,7 @@ def test_a_cell_added_later_gets_a_place_in_every_submission(
     book.write(report("alice", 1.5, 0.4), hw0, ANSWERS)
     later = make_repository(tmp_path / "later")
     extra = '\n# %% [markdown] nbgrader={"grade": true, "solution": true, "grade_id": "more", "points": 1}\n# More?\n'
-    from autograder.release import write_template
+    from autograder.homework.release import write_template
 
     (later.solutions / "hw0/hw0.py").write_text(SOLUTION + extra)
     write_template("hw0", later.assignments, later.solutions)

@@ -11,13 +11,13 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from autograder import ipynb
-from autograder.course import Course, Person, init_course
+from autograder.course.course import Course, Person, init_course
+from autograder.course.gradebook import dump
 from autograder.errors import UserError
-from autograder.gradebook import dump
-from autograder.leaks import find_leaks, read_secrets
-from autograder.release import release, released_files, write_template
-from autograder.template import build_template, read_solution
+from autograder.homework import ipynb
+from autograder.homework.leaks import find_leaks, read_secrets
+from autograder.homework.release import release, released_files, write_template
+from autograder.homework.template import build_template, read_solution
 from tests.autograder.course_factory import HIDDEN_CHECKS, SOLUTION, Repository, make_repository
 
 ROOT = Path(__file__).parents[2]
@@ -118,7 +118,7 @@ def test_releasing_again_gives_the_same_bytes_and_leaves_nothing_behind(course: 
 
 
 def test_a_student_can_load_what_was_released(course: Course) -> None:
-    from autograder.assignment import load_assignment
+    from autograder.homework.assignment import load_assignment
 
     hw0 = load_assignment("hw0", release(course, "hw0").parent, None)
     assert (hw0.title, hw0.points, list(hw0.cells)) == ("Doubling", 4.0, ["double", "line", "why"])
@@ -182,7 +182,7 @@ def test_a_planted_leak_stops_the_release_and_is_named(repository: Repository, c
 
 def test_a_leaked_answer_is_found_however_it_is_indented(repository: Repository) -> None:
     folder = repository.solutions / "hw0"
-    secrets = read_secrets(folder / "hw0.py", folder / "checks.py")
+    secrets = read_secrets(folder / "hw0.py", [folder / "checks.py"])
     leak = "x = 1\n\n\t\ttwice_the_argument   =  x + x\n"
     assert len(list(find_leaks({"notes.md": leak.encode()}, secrets))) == 1
     assert list(find_leaks({"notes.md": b"x = 1\n"}, secrets)) == []
@@ -196,7 +196,7 @@ def homeworks() -> list[str]:
 
 @pytest.mark.parametrize("name", homeworks())
 def test_every_homework_of_the_course_can_be_released(name: str) -> None:
-    from autograder.assignment import load_assignment
+    from autograder.homework.assignment import load_assignment
 
     assignment = load_assignment(name, ROOT / "assignments", ROOT / "solutions")
     made = ipynb.to_text(build_template(ROOT / "solutions" / name / f"{name}.py"))
@@ -215,6 +215,6 @@ def test_the_wheel_holds_the_engine_and_nothing_hidden(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"autograder"}
-    assert "autograder/gradebook.py" in names
+    assert "autograder/course/gradebook.py" in names
     assert "autograder/sandbox/Dockerfile" in names
     assert not [name for name in names if json.dumps(name).lower().count("solution")]

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from nbformat import NotebookNode
 
-from autograder import ipynb
-from autograder.restore import Restored, restore
+from autograder.homework import ipynb
+from autograder.homework.restore import Restored, restore
 from tests.autograder.course_factory import ANSWERS, answered, make_repository
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from autograder.errors import Infrastructure, PartialCredit, StudentFault, UserError, Wrong
-from autograder.local import LocalChannel
+from autograder.judge.runner import Bench, CheckFile, run_checks, verdict
 from autograder.report import CheckResult
-from autograder.runner import Bench, CheckFile, run_checks, verdict
+from autograder.student.local import LocalChannel
 
 HEADER = "import pytest\nimport torch\nfrom autograder.errors import *\n\n\n"
 

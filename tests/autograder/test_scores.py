@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from autograder.course import Course, Person, init_course
-from autograder.gradebook import Book
-from autograder.scores import safe, write_scores
+from autograder.course.course import Course, Person, init_course
+from autograder.course.gradebook import Book
+from autograder.course.scores import safe, write_scores
 from tests.autograder.course_factory import Repository, make_repository
 from tests.autograder.test_gradebook import report
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from autograder.errors import Infrastructure, StudentFault, UserError
+from autograder.judge.session import ACQUIRE_ATTEMPTS, FORGERIES, Budgets, Session
 from autograder.report import CellRun
-from autograder.session import ACQUIRE_ATTEMPTS, FORGERIES, Budgets, Session
 from autograder.student import MissingName, Student
 from autograder.worker.wire import encode
 from tests.autograder.providers import FailingProvider, FakeProvider, ForkProvider, ScriptedProvider, cells, good

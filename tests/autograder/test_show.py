@@ -8,8 +8,8 @@ import unicodedata
 import pytest
 from rich.console import Console
 
+from autograder.commands.show import show_class, show_report
 from autograder.report import Report
-from autograder.show import show_class, show_report
 from tests.autograder.report_factory import (
     PAYLOADS,
     REJECTED,

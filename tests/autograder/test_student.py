@@ -15,8 +15,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from autograder.errors import StudentFault, Wrong
-from autograder.handles import RELEASE_BATCH
-from autograder.local import LocalChannel
 from autograder.student import (
     Handle,
     MissingName,
@@ -37,6 +35,8 @@ from autograder.student import (
     state_dict,
     value_of,
 )
+from autograder.student.handles import RELEASE_BATCH
+from autograder.student.local import LocalChannel
 from autograder.worker.probes import table_law
 from autograder.worker.wire import Ref
 

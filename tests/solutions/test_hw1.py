@@ -14,15 +14,15 @@ import pytest
 import torch
 from nbformat import NotebookNode
 
-from autograder import ipynb
-from autograder.assignment import Assignment, load_assignment
-from autograder.grade import check_files
-from autograder.local import LocalChannel
-from autograder.public import public_results
+from autograder.audit.variants import Variant, VariantsFile, load_variants
+from autograder.homework import ipynb
+from autograder.homework.assignment import Assignment, load_assignment
+from autograder.homework.template import build_template, read_solution
+from autograder.judge.grade import check_files
+from autograder.judge.runner import Bench, run_checks
 from autograder.report import CheckResult, exact
-from autograder.runner import Bench, run_checks
-from autograder.template import build_template, read_solution
-from autograder.variants import Variant, VariantsFile, load_variants
+from autograder.student.local import LocalChannel
+from autograder.student.public import public_results
 from autograder.yamlfile import load_yaml
 from solutions.hw1 import laws
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 import autograder.sandbox
-from autograder import batch, cli
-from autograder import grade as grading
-from autograder.course import Course, Person, init_course
+from autograder import cli
+from autograder.course.course import Course, Person, init_course
+from autograder.judge import batch
+from autograder.judge import grade as grading
 from tests.autograder.cli.saying import Invoke, Said, in_this_process
 from tests.autograder.course_factory import NAME, Repository, answered, make_repository, to_bytes
 from tests.autograder.providers import ForkProvider

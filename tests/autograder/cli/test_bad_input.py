@@ -14,8 +14,8 @@ from functools import partial
 import docker.errors
 import pytest
 
-from autograder import batch
-from autograder.gradebook import Book
+from autograder.course.gradebook import Book
+from autograder.judge import batch
 from autograder.report import Report
 from tests.autograder.cli.saying import export, in_this_process, refused, rewrite
 from tests.autograder.course_factory import NAME, blank_bytes

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autograder.collect import Submission
+from autograder.course.collect import Submission
 from autograder.report import Report
 from tests.autograder.course_factory import ANSWERS, Repository, answered, make_repository, to_bytes
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from autograder.collect import Submission
+from autograder.course.collect import Submission
 from autograder.errors import UserError
-from autograder.grade import Job, close_providers, grade
+from autograder.judge.grade import Job, close_providers, grade
 from autograder.report import Report
 from autograder.sandbox import image
 from tests.autograder.containers.attacks import (

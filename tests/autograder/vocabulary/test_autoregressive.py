@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from autograder.local import LocalChannel
 from autograder.student import Student
+from autograder.student.local import LocalChannel
 from autograder.vocabulary import (
     assert_causal,
     assert_depends,

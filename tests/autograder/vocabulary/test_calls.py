@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from autograder.errors import StudentFault
-from autograder.local import LocalChannel
 from autograder.student import Student
+from autograder.student.local import LocalChannel
 from autograder.vocabulary import (
     assert_batch_consistent,
     assert_deterministic_under_seed,

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autograder.local import LocalChannel
 from autograder.student import Student
+from autograder.student.local import LocalChannel
 from autograder.vocabulary import (
     assert_gradient_equals,
     assert_gradient_matches_finite_differences,

@@ -1,9 +1,9 @@
 """Load an assignment and refuse one that could not be graded fairly.
 
 An assignment is a folder of `assignments/` (what students get: `assignment.yaml`, template notebook, `checks.py`) and,
-for whoever grades, the folder of the same name in `solutions/` (the hidden `checks.py`). Points live in one place, the
-graded cells' nbgrader metadata; loading fails if they do not add up to the homework's points, a graded cell has no
-check, a check names no cell, or a cell's checks carry other points than the cell.
+for whoever grades, the folder of the same name in `solutions/` (the hidden checks: every `checks*.py` of it). Points
+live in one place, the graded cells' nbgrader metadata; loading fails if they do not add up to the homework's points, a
+graded cell has no check, a check names no cell, or a cell's checks carry other points than the cell.
 
 Check files are read with `ast`, never imported here: a marker's arguments are literals. A parametrised check carries
 its `points` once, split equally over its parameters.
@@ -23,9 +23,9 @@ from typing import Any
 from nbformat import NotebookNode
 from pydantic import Field, field_validator
 
-from autograder import ipynb
-from autograder.checkfile import Check, local_imports, read_checks
 from autograder.errors import UserError
+from autograder.homework import ipynb
+from autograder.homework.checkfile import Check, local_imports, read_checks
 from autograder.report import exact
 from autograder.yamlfile import StrictModel, load_yaml
 
@@ -98,7 +98,7 @@ class Assignment:
     template: NotebookNode = field(repr=False)
     cells: Mapping[str, GradedCell]  # grade_id -> cell, in the template's order
     public_checks: Path
-    hidden_checks: Path | None  # None on a student's machine
+    hidden_checks: tuple[Path, ...]  # empty on a student's machine
     checks: tuple[Check, ...]
     checks_sha256: str
 
@@ -136,11 +136,13 @@ def load_assignment(name: str, assignments_dir: Path, solutions_dir: Path | None
     template_path = folder / (config.notebook or f"{name}.ipynb")
     template = _read_template(template_path)
     public = folder / "checks.py"
-    hidden = None if solutions_dir is None else Path(solutions_dir) / name / "checks.py"
-    checks = read_checks(public, public=True) + (read_checks(hidden, public=False) if hidden else ())
+    hidden = hidden_check_files(Path(solutions_dir) / name) if solutions_dir is not None else ()
+    checks = read_checks(public, public=True)
+    for path in hidden:
+        checks += read_checks(path, public=False)
     problems: list[str] = []
     cells = graded_cells(template, template_path, problems)
-    problems += _check_points(config, cells, checks, folder, complete=hidden is not None)
+    problems += _check_points(config, cells, checks, folder, complete=solutions_dir is not None)
     problems += _check_training(config, template, checks, folder)
     if problems:
         raise UserError("\n".join(problems))
@@ -157,6 +159,14 @@ def load_assignment(name: str, assignments_dir: Path, solutions_dir: Path | None
         checks=checks,
         checks_sha256=_digest(folder, template_path, public, hidden),
     )
+
+
+def hidden_check_files(folder: Path) -> tuple[Path, ...]:
+    """The files of hidden checks of one homework, in a fixed order. Raises UserError if there is none."""
+    files = tuple(sorted(folder.glob("checks*.py")))
+    if not files:
+        raise UserError(f"{folder / 'checks.py'} does not exist, nor any other file of hidden checks (checks*.py).")
+    return files
 
 
 def graded_cells(template: NotebookNode, path: Path, problems: list[str]) -> dict[str, GradedCell]:
@@ -255,13 +265,15 @@ def _read_template(path: Path) -> NotebookNode:
     return notebook
 
 
-def _digest(folder: Path, template: Path, public: Path, hidden: Path | None) -> str:
+def _digest(folder: Path, template: Path, public: Path, hidden: tuple[Path, ...]) -> str:
     """One hash over all that decides a score, besides the submission, the image and the seed."""
-    engine = Path(__file__).parent
+    engine = Path(__file__).parent.parent
     files = [template, folder / "assignment.yaml", public]
-    files += [hidden, *local_imports(hidden)] if hidden else []
-    files += sorted((engine / "vocabulary").rglob("*.py")) + sorted((engine / "worker").rglob("*.py"))
-    files += [p for p in (engine / "student.py", engine / "restore.py") if p.exists()]
+    for checks in hidden:
+        files += [checks, *local_imports(checks)]
+    for package in ("student", "vocabulary", "worker"):
+        files += sorted((engine / package).rglob("*.py"))
+    files.append(engine / "homework" / "restore.py")
     total = hashlib.sha256()
     for path in dict.fromkeys(files):
         data = path.read_bytes()

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import yaml
 
-from autograder import ipynb
-from autograder.assignment import Assignment, load_assignment
-from autograder.course import Course
+from autograder.course.course import Course
+from autograder.course.gradebook import Book
 from autograder.errors import UserError
-from autograder.gradebook import Book
-from autograder.leaks import find_leaks, read_secrets
+from autograder.homework import ipynb
+from autograder.homework.assignment import Assignment, load_assignment
+from autograder.homework.leaks import find_leaks, read_secrets
+from autograder.homework.template import build_template
 from autograder.report import write_atomically
-from autograder.template import build_template
 
 PUBLIC_KEYS = ("name", "title", "points", "notebook", "budgets", "training")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same files give the same zip
@@ -72,7 +72,7 @@ def released_files(assignment: Assignment, solutions_dir: Path) -> dict[str, byt
         "assignment.yaml": yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode(),
         "README.md": _read_me(assignment).encode(),
     }
-    secrets = read_secrets(hidden / f"{assignment.name}.py", hidden / "checks.py")
+    secrets = read_secrets(hidden / f"{assignment.name}.py", assignment.hidden_checks)
     leaks = list(find_leaks(files, secrets))
     if leaks:
         raise UserError("\n".join([f"{assignment.name} was not released; something hidden would leave:", *leaks]))

@@ -18,18 +18,18 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from autograder.assignment import Assignment, load_assignment
-from autograder.autograded import record
-from autograder.classroom import Trouble, run_jobs
-from autograder.collect import Rejected, Submission, collect, store
-from autograder.course import FILE, Course
+from autograder.course.autograded import record
+from autograder.course.collect import Rejected, Submission, collect, store
+from autograder.course.course import FILE, Course
+from autograder.course.gradebook import Book
+from autograder.course.scores import write_scores
 from autograder.errors import UserError
 from autograder.feedback import page_name, write_class_page, write_student_page
-from autograder.grade import Job, grade
-from autograder.gradebook import Book
+from autograder.homework.assignment import Assignment, load_assignment
+from autograder.judge.classroom import Trouble, run_jobs
+from autograder.judge.grade import Job, grade
 from autograder.report import Report
 from autograder.sandbox import SandboxKind, choose, image, sweep
-from autograder.scores import write_scores
 
 
 @dataclass(frozen=True)

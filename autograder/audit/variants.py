@@ -17,10 +17,10 @@ from typing import Literal
 from nbformat import NotebookNode
 from pydantic import Field
 
-from autograder import ipynb
-from autograder.collect import Submission
+from autograder.course.collect import Submission
 from autograder.errors import UserError
-from autograder.template import build_template, read_solution, replaced, with_cells
+from autograder.homework import ipynb
+from autograder.homework.template import build_template, read_solution, replaced, with_cells
 from autograder.yamlfile import StrictModel, load_yaml
 
 Kind = Literal["solution", "right", "wrong", "blank", "cheat"]

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from autograder import ipynb
-from autograder.archive import Entry, RefusedError, file_entry, folder_entries, printable, zip_entries
-from autograder.assignment import Assignment
+from autograder.course.archive import Entry, RefusedError, file_entry, folder_entries, printable, zip_entries
+from autograder.course.roster import Roster
 from autograder.errors import UserError
-from autograder.roster import Roster
+from autograder.homework import ipynb
+from autograder.homework.assignment import Assignment
 
 ZIP_BYTES = 256 << 20  # of one student
 FILE_BYTES = 64 << 20

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from autograder.assignment import Assignment
-from autograder.course import Course
-from autograder.gradebook import Book, StudentScore
+from autograder.course.course import Course
+from autograder.course.gradebook import Book, StudentScore
+from autograder.homework.assignment import Assignment
 from autograder.report import exact, write_atomically
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # the last four as typed in East Asia

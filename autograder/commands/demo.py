@@ -9,9 +9,9 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from autograder import ipynb
-from autograder.template import build_template, code_cell, read_solution, replaced, with_cells
-from autograder.variants import Variant
+from autograder.audit.variants import Variant
+from autograder.homework import ipynb
+from autograder.homework.template import build_template, code_cell, read_solution, replaced, with_cells
 
 NAMES = (
     *("ada", "alan", "amos", "barbara", "blaise", "carl", "claude", "daphne", "david", "edsger", "emmy", "ernst"),

@@ -23,9 +23,9 @@ import pytest
 import torch
 from _pytest.assertion import util
 
-from autograder.checkfile import ARGUMENTS
 from autograder.errors import AutograderError, PartialCredit, StudentFault, UserError
-from autograder.figures import Figures
+from autograder.homework.checkfile import ARGUMENTS
+from autograder.judge.figures import Figures
 from autograder.report import CheckResult
 from autograder.student import Channel, Student
 

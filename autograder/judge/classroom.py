@@ -20,7 +20,7 @@ from typing import TypeVar
 import torch
 
 from autograder.errors import AutograderError, UserError
-from autograder.grade import Job
+from autograder.judge.grade import Job
 from autograder.sandbox import traces
 
 
@@ -100,7 +100,7 @@ def _attempt(work: Callable[[Job], R], job: Job) -> R | Trouble | UserError:
 def _judges(count: int) -> Iterator[ProcessPoolExecutor]:
     """Judge processes; whatever ends the block early ends them at once."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "pytest", "autograder.grade"])
+    context.set_forkserver_preload(["torch", "pytest", "autograder.judge.grade"])
     reaper = traces.Reaper(None, Path(get_temp_dir()))  # a killed grader can not remove the folder of its sockets
     try:
         with ProcessPoolExecutor(count, mp_context=context, initializer=_prepare) as executor:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.answers import tampered
 from autograder.errors import Wrong
+from autograder.student.answers import tampered
 from autograder.worker.wire import Ref
 
 RELEASE_BATCH = 256  # handles given up before the worker is told
@@ -111,7 +111,7 @@ def as_handle(h: Any) -> Handle:
     """A handle of anything: a plain object is reached through a channel within this process."""
     if isinstance(h, Handle):
         return h
-    from autograder.local import LocalChannel  # it builds on this module
+    from autograder.student.local import LocalChannel  # it builds on this module
 
     return LocalChannel({}).adopt(h)
 

@@ -10,6 +10,7 @@ public checks share much of their text by nature: there, a name or a whole body 
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from autograder import ipynb
-from autograder.template import read_solution
+from autograder.homework import ipynb
+from autograder.homework.template import read_solution
 
 LINE = 20  # characters that make a line tell-tale by itself
 BLOCK = 40  # characters that make a short answer tell-tale
@@ -56,7 +57,7 @@ def find_leaks(files: dict[str, bytes], secrets: Secrets) -> Iterator[str]:
             yield from _search(place, text, secrets)
 
 
-def read_secrets(solution: Path, hidden_checks: Path) -> Secrets:
+def read_secrets(solution: Path, hidden_checks: Sequence[Path]) -> Secrets:
     """Secrets of one assignment. Raises UserError if its solution cannot be read."""
     notebook = read_solution(solution)
     answers, given = [], []
@@ -70,7 +71,7 @@ def read_secrets(solution: Path, hidden_checks: Path) -> Secrets:
     for block in map(_block, answers):
         lines |= {line: "an answer" for line in block if len(line) >= LINE and line not in public}
         rows |= dict.fromkeys(_rows(block), "an answer")
-    for name, body in _check_bodies(hidden_checks):
+    for name, body in itertools.chain.from_iterable(map(_check_bodies, hidden_checks)):
         lines[_normal(f"def {name}(")] = "a hidden check"
         block = _block(body)
         if sum(map(len, block)) >= ROW_CHARS:

@@ -16,8 +16,8 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from autograder import ipynb
 from autograder.errors import UserError
+from autograder.homework import ipynb
 
 SCHEMA = 3  # of nbgrader's cell metadata
 

@@ -8,9 +8,9 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from autograder.errors import UserError
-from autograder.local import LocalChannel
+from autograder.judge.runner import Bench, CheckFile, run_checks
 from autograder.report import CheckResult
-from autograder.runner import Bench, CheckFile, run_checks
+from autograder.student.local import LocalChannel
 
 CHECKS = "checks.py"
 

@@ -18,14 +18,14 @@ from urllib.parse import quote
 
 from nbformat import NotebookNode
 
-from autograder import ipynb
-from autograder.align import align
-from autograder.assignment import Assignment
-from autograder.collect import Submission
-from autograder.course import Course
-from autograder.gradebook import Book
+from autograder.course.collect import Submission
+from autograder.course.course import Course
+from autograder.course.gradebook import Book
+from autograder.homework import ipynb
+from autograder.homework.align import align
+from autograder.homework.assignment import Assignment
+from autograder.homework.restore import is_filled, restore
 from autograder.report import CheckResult, Report, write_atomically
-from autograder.restore import is_filled, restore
 
 BREAK = "\u200b"  # has no width
 SCHEMES = re.compile(r"(?i)(javascript|vbscript|data(?!:image/(?:png|jpeg|gif|webp)\b))(\\?\s*:)")

@@ -25,9 +25,9 @@ from typing import Literal
 import yaml
 from pydantic import Field, field_validator
 
+from autograder.course.roster import STUDENT_ID
 from autograder.errors import UserError
 from autograder.report import write_atomically
-from autograder.roster import STUDENT_ID
 from autograder.yamlfile import StrictModel, load_yaml
 
 FILE = "course.yaml"

@@ -14,13 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from autograder.assignment import load_assignment
-from autograder.classroom import Trouble, run_jobs
+from autograder.audit.variants import Variant, load_variants
 from autograder.errors import UserError
-from autograder.grade import Job, grade_repeatedly
+from autograder.homework.assignment import load_assignment
+from autograder.judge.classroom import Trouble, run_jobs
+from autograder.judge.grade import Job, grade_repeatedly
 from autograder.report import CheckResult, Report
 from autograder.sandbox import choose, sweep
-from autograder.variants import Variant, load_variants
 
 
 @dataclass(frozen=True)

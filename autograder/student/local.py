@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from autograder.answers import value_of
-from autograder.handles import Handle, handle_of
+from autograder.student.answers import value_of
+from autograder.student.handles import Handle, handle_of
 from autograder.worker.objects import Objects
 from autograder.worker.replies import error_of, reply_to
 from autograder.worker.wire import PREFIX, WireError, decode, encode

@@ -20,8 +20,8 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-from autograder import ipynb
-from autograder.align import Match, align, same_text
+from autograder.homework import ipynb
+from autograder.homework.align import Match, align, same_text
 
 CELL_CHARS = 200_000
 TOTAL_CHARS = 2_000_000  # of all sources; a homework has about 50,000

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from nbformat import NotebookNode
 
-from autograder import ipynb
+from autograder.homework import ipynb
 
 STUBS = frozenset({"# YOUR CODE HERE", "raise NotImplementedError()", "YOUR ANSWER HERE"})  # nbgrader's
 ENOUGH = 0.5  # share of the template's lines a filled cell must still have

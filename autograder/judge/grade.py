@@ -14,14 +14,14 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 
 import autograder
-from autograder.assignment import Assignment, load_assignment
-from autograder.collect import Submission
+from autograder.course.collect import Submission
 from autograder.errors import Infrastructure, StudentFault
+from autograder.homework.assignment import Assignment, load_assignment
+from autograder.homework.restore import restore
+from autograder.judge.runner import Bench, CheckFile, run_checks
+from autograder.judge.session import Budgets, Session
 from autograder.report import CellResult, CheckResult, Environment, Report, exact
-from autograder.restore import restore
-from autograder.runner import Bench, CheckFile, run_checks
 from autograder.sandbox import Limits, Provider, SandboxKind, open_provider
-from autograder.session import Budgets, Session
 
 SHARE = Fraction(1, 10**6)  # of a point; what is lost when points are split over the parameters of a check
 
@@ -124,10 +124,8 @@ def grade_repeatedly(job: Job, seeds: Sequence[int]) -> list[Report]:
 
 def check_files(assignment: Assignment) -> list[CheckFile]:
     """Public checks first, as the student knows them, then the hidden ones."""
-    files = [CheckFile(assignment.public_checks, public=True)]
-    if assignment.hidden_checks is not None:
-        files.append(CheckFile(assignment.hidden_checks, public=False))
-    return files
+    hidden = [CheckFile(path, public=False) for path in assignment.hidden_checks]
+    return [CheckFile(assignment.public_checks, public=True), *hidden]
 
 
 def training(assignment: Assignment) -> dict[str, dict[str, str]]:

@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from autograder.answers import MESSAGE_LIMIT, MissingName, fault_of, tampered, value_of
 from autograder.errors import StudentFault, Wrong
-from autograder.handles import (
+from autograder.student.answers import MESSAGE_LIMIT, MissingName, fault_of, tampered, value_of
+from autograder.student.handles import (
     Channel,
     Handle,
     as_handle,

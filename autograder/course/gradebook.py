@@ -20,10 +20,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from autograder import ipynb
-from autograder.assignment import Assignment
-from autograder.course import SQLITE, Person
+from autograder.course.course import SQLITE, Person
 from autograder.errors import UserError
+from autograder.homework import ipynb
+from autograder.homework.assignment import Assignment
 from autograder.report import Report
 
 WAIT_SECONDS = 30.0  # for another program that holds the database

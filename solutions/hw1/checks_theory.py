@@ -1,0 +1,101 @@
+"""Homework 1, hidden checks of part 1: laws, units and receptive fields, against counts and exact sums."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from autograder.errors import Wrong
+from autograder.vocabulary import (
+    assert_close,
+    assert_dtype,
+    assert_finite,
+    assert_shape,
+    enumerate_binary,
+)
+
+from .laws import (
+    F64,
+    bars_law,
+    bits,
+    draw_bars,
+    pixelcnn_field,
+    randint,
+)
+
+
+@pytest.mark.graded("theory-entropy", points=0.4)
+def test_bars_law_for_other_sides_and_flips(student, rng):
+    """`bars_log_prob` is the exact law for images of several sizes and several flip probabilities."""
+    for side in (3, 2, 5, 1):  # the smallest last: of its two equal numbers much is true by chance
+        flip = float(0.02 + 0.45 * torch.rand((), generator=rng))
+        x = torch.cat([draw_bars(12, side, flip, rng), bits(rng, 12, 1, side, side)])
+        value = student.bars_log_prob(x, flip)
+        expected = bars_law(x, flip)
+        inverted = {"white and black are exchanged somewhere": bars_law(1 - x, 1 - flip)}
+        what = f"`bars_log_prob` for side {side}"
+        assert_close(value, expected, what, sizes={"pixels": side * side}, alternatives=inverted)
+        assert_dtype(student.bars_log_prob(x.float(), flip), torch.float32, "`bars_log_prob` of float32 images")
+        assert_dtype(value, F64, "`bars_log_prob` of float64 images")
+
+
+@pytest.mark.graded("theory-entropy", points=0.15)
+def test_entropy_of_the_bars_of_the_text(student):
+    """With the default flip probability the entropy of the 4 × 4 bars is that of the text."""
+    x = enumerate_binary((1, 4, 4), F64)
+    log_p = torch.cat([assert_shape(student.bars_log_prob(part), (len(part),)).double() for part in x.split(8192)])
+    assert_finite(log_p, "`bars_log_prob`")
+    assert_close(log_p.exp().sum(), 1.0, "the sum of the probabilities of all 4 × 4 images")
+    assert_close(-(log_p.exp() * log_p).sum(), 6.4960, "the entropy in nats", atol=1e-3)
+
+
+@pytest.mark.graded("theory-entropy", points=0.2)
+def test_bits_per_dimension_of_numbers_and_tensors(student, rng):
+    """`bits_per_dim` converts a number and a tensor of numbers."""
+    for n in (1, 16, randint(rng, 20, 900)):
+        nats = 0.5 + 30 * torch.rand(5, generator=rng, dtype=F64)
+        expected = nats / (n * math.log(2))
+        other = {
+            "divided by log 2 only": nats / math.log(2),
+            "multiplied by log 2": nats * math.log(2) / n,
+            "these are nats per pixel": nats / n,
+        }
+        assert_close(student.bits_per_dim(nats, n), expected, "`bits_per_dim` of a tensor", alternatives=other)
+        assert_close(student.bits_per_dim(float(nats[0]), n), expected[0], "`bits_per_dim` of a number")
+
+
+@pytest.mark.graded("theory-receptive", points=0.4)
+def test_wavenet_field_equals_counting(student, rng):
+    """The formula for dilated causal convolutions gives the number of inputs that are found by following the stack."""
+    k = randint(rng, 3, 5)
+    stacks = [
+        (2, []),
+        (k, []),
+        (1, [1, 1]),
+        (k, [1] * randint(rng, 1, 6)),
+        (2, [2**i for i in range(randint(rng, 2, 7))]),
+    ]
+    stacks += [(k, [k**i for i in range(randint(rng, 2, 4))]), (2, 2 * [1, 2, 4, 8])]
+    for kernel, dilations in stacks:
+        seen = {0}
+        for d in dilations:
+            seen = {at + j * d for at in seen for j in range(kernel)}
+        value = student.wavenet_receptive_field(kernel, dilations)
+        assert_count(value, len(seen), f"`wavenet_receptive_field({kernel}, {dilations})`")
+
+
+@pytest.mark.graded("theory-receptive", points=0.4)
+def test_pixelcnn_field_size_equals_counting(student):
+    """The formula for PixelCNN gives the number of pixels that are found by following the layers."""
+    for layers in (1, 2, 3, 4, 5, 7, 12):
+        size = len(pixelcnn_field(layers, 3))
+        assert_count(student.pixelcnn_field_size(layers), size, f"`pixelcnn_field_size({layers})`")
+
+
+def assert_count(value, expected, what):
+    if type(value) is not int:
+        raise Wrong(f"{what} should be an int, got `{type(value).__name__}`")
+    if value != expected:
+        raise Wrong(f"{what} is off by {value - expected:+d}", detail=f"got {value}, counted {expected}")

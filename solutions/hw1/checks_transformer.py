@@ -1,0 +1,172 @@
+"""Homework 1, hidden checks of part 4: the causal image transformer, alone and with its cache."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from autograder.errors import Wrong
+from autograder.student import call, call_with_echo, keep, perturb
+from autograder.vocabulary import (
+    assert_batch_consistent,
+    assert_binary,
+    assert_causal,
+    assert_close,
+    assert_dtype,
+    assert_finite,
+    assert_normalised,
+    assert_shape,
+    assert_unchanged_arguments,
+    conditional_log_probs,
+    dependence_matrix,
+)
+
+from .laws import (
+    F64,
+    attention,
+    bits,
+    normal,
+    randint,
+)
+
+
+@pytest.mark.graded("transformer-mask", points=0.25)
+def test_mask_of_fewer_queries_than_keys(student, rng):
+    """The queries are the last positions: each may attend to itself and to everything before."""
+    t_k = randint(rng, 6, 9)
+    for t_q, keys in ((1, 1), (1, t_k), (2, t_k), (4, t_k), (t_k, t_k)):
+        mask = assert_shape(student.causal_mask(t_q, keys), (t_q, keys), f"`causal_mask({t_q}, {keys})`")
+        assert_dtype(mask, torch.bool, "`causal_mask`")
+        wrong = int((mask != torch.ones(t_q, keys).tril(keys - t_q).bool()).sum())
+        if wrong:
+            raise Wrong(f"`causal_mask({t_q}, {keys})` is wrong at {wrong} of {t_q * keys} places")
+
+
+@pytest.mark.graded("transformer-mask", points=0.3)
+def test_attention_is_the_formula(student, rng):
+    """`attention` is the scaled, masked softmax of the text, also for fewer queries than keys and large scores."""
+    for heads, t_q, t_k, d in ((1, 4, 4, 3), (2, 3, 7, 5), (3, 1, 6, 2)):
+        q, k, v = normal(rng, 2, heads, t_q, d), normal(rng, 2, heads, t_k, d), normal(rng, 2, heads, t_k, d)
+        right, unscaled, twice = (attention(q, k, v, scale) for scale in (d**-0.5, 1.0, 1 / d))
+        hints = {"scores are not divided by √d": unscaled, "scores are divided by d instead of √d": twice}
+        assert_close(student.attention(q, k, v), right, "`attention(q, k, v)`", alternatives=hints)
+        large = student.attention(1000 * q, k, v)
+        assert_close(large, attention(1000 * q, k, v, d**-0.5), "`attention` for scores of size 1000")
+
+
+@pytest.mark.graded("transformer-log-prob", points=0.1)
+def test_tokens_are_the_pixels_moved_by_one(student, rng):
+    """`shift_right` puts START in front and drops the last pixel, for any batch, as `long`."""
+    for batch, n in ((1, 1), (3, 2), (5, randint(rng, 6, 12))):
+        x = bits(rng, batch, n).float()
+        tokens = assert_unchanged_arguments(student.shift_right, x, what="`shift_right`")
+        assert_dtype(tokens, torch.long, "`shift_right`")
+        assert_close(tokens, torch.cat([torch.full((batch, 1), 2.0), x[:, :-1]], 1).long(), "`shift_right`")
+
+
+def transformer(student, seed, *sizes):
+    """With weights far from their initial values, in double precision."""
+    model = student.ImageTransformer(*sizes)
+    perturb(model, 0.3, seed=seed)
+    return model.double()
+
+
+@pytest.mark.graded("transformer-log-prob", points=0.3)
+def test_transformer_sees_all_earlier_pixels_and_no_later_one(student, seed, rng, figures):
+    """No logit sees its own pixel or a later one, all see every earlier pixel, and probabilities sum to 1."""
+    for heads, layers in ((1, 1), (2, 3)):
+        model = transformer(student, seed, 6, 8, heads, layers)
+        matrix = dependence_matrix(model, (4, 6), dtype=F64, generator=rng, what="the model")
+        panels = {"which logit (row) sees which pixel (column)": matrix > 0, "expected": torch.ones(6, 6).tril(-1)}
+        figures.heatmap(f"Dependences of a transformer of {layers} layers", panels)
+        assert_causal(model, (4, 6), dependence=1.0, dtype=F64, generator=rng, what="the logit of your transformer")
+        assert_batch_consistent(model, bits(rng, 4, 6), mode="train", what="your transformer")
+
+        def log_prob(x, model=model):
+            return conditional_log_probs(model(x), x).sum(1)
+
+        assert_normalised(log_prob, 6, dtype=F64, what="the law of your transformer")
+
+
+@pytest.mark.graded("transformer-log-prob", points=0.15)
+def test_position_matters_to_the_transformer(student, seed, rng):
+    """Exchanging two earlier pixels of different value changes the later logits."""
+    model = transformer(student, seed, 7, 8, 2, 1)
+    x = bits(rng, 3, 7)
+    x[:, 0], x[:, 2] = 1.0, 0.0
+    y = x.clone()
+    y[:, 0], y[:, 2] = 0.0, 1.0
+    a, b = (assert_finite(assert_shape(model(images), (3, 7)), "the logits") for images in (x, y))
+    change = (a - b).abs()[:, 4:].max()
+    if not float(change) > 1e-9:
+        raise Wrong("exchanging the pixels 0 and 2 changes no logit from pixel 4 on: positions do not enter the model")
+
+
+@pytest.mark.graded("transformer-cache", points=0.3)
+def test_steps_give_the_logits_of_the_whole(student, seed, rng):
+    """Feeding `shift_right(x)` token by token gives the logits of the model, for several blocks and heads."""
+    for heads, layers in ((1, 1), (2, 2), (4, 3)):
+        n = randint(rng, 5, 8)
+        model, x = transformer(student, seed, n, 8, heads, layers), bits(rng, 4, n)
+        expected, tokens, past, steps = model_logits(model, x), student.shift_right(x).long(), None, []
+        for i in range(n):
+            logit, past = step(student, model, tokens[:, i], past)
+            steps.append(logit)
+        assert_close(torch.stack(steps, 1), expected, "the logits of all steps", atol=1e-9, rtol=1e-9)
+
+
+def model_logits(model, x):
+    return assert_finite(assert_shape(model(x), x.shape, "the logits of the model"), "the logits of the model")
+
+
+def step(student, model, token, past):
+    answer = student.transformer_step(model, token, past)
+    if not isinstance(answer, tuple | list) or len(answer) != 2:
+        raise Wrong("`transformer_step` should return two things: the logits and the new past")
+    return assert_shape(answer[0], (len(token),), "the logits of a step"), answer[1]
+
+
+@pytest.mark.graded("transformer-cache", points=0.2)
+def test_a_step_leaves_its_past_as_it_was(student, seed, rng):
+    """From one past one can go on with different tokens: a step changes nothing it was given."""
+    model, x = transformer(student, seed, 5, 8, 2, 2), bits(rng, 3, 5)
+    tokens, past = student.shift_right(x).long(), None
+    for i in range(2):
+        past = step(student, model, tokens[:, i], past)[1]
+    _, after = call_with_echo(student.transformer_step, model, tokens[:, 2], past)
+    if not same(past, after[2]):
+        raise Wrong("`transformer_step` changes the past it was given: join keys and values into new tensors and lists")
+    for other in (x, torch.cat([x[:, :1], 1 - x[:, 1:]], 1)):
+        logit, _ = step(student, model, student.shift_right(other)[:, 2].long(), past)
+        assert_close(logit, model_logits(model, other)[:, 2], "the logits after branching", atol=1e-9, rtol=1e-9)
+
+
+def same(a, b):
+    """Equal nested lists and tuples of tensors; what stays in the sandbox is compared by its behaviour instead."""
+    if isinstance(a, torch.Tensor):
+        return isinstance(b, torch.Tensor) and torch.equal(a.nan_to_num(nan=0.5), b.nan_to_num(nan=0.5))
+    if isinstance(a, list | tuple):
+        return isinstance(b, list | tuple) and len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict):
+        return isinstance(b, dict) and same(list(a.items()), list(b.items()))
+    return type(a) is type(b)
+
+
+@pytest.mark.graded("transformer-cache", points=0.25)
+def test_cached_sampling_equals_uncached(student, seed, rng):
+    """With the same uniform numbers cached and uncached sampling give the same images."""
+    for heads, layers in ((1, 1), (2, 3)):
+        n = randint(rng, 5, 9)
+        model, u = transformer(student, seed, n, 8, heads, layers), torch.rand(50, n, generator=rng, dtype=F64)
+        expected = torch.zeros(50, n, dtype=F64)
+        for i in range(n):
+            expected[:, i] = (u[:, i] < model_logits(model, expected)[:, i].sigmoid()).double()
+        images = keep(student.sample_cached, model, u, grad=True)
+        if images.requires_grad is not False:
+            raise Wrong("the images of `sample_cached` carry a gradient graph")
+        value = call(images.detach)
+        assert_binary(assert_shape(value, (50, n), "`sample_cached`"), "`sample_cached`")
+        assert_dtype(value, F64, "`sample_cached` for float64 numbers")
+        differ = int((value != expected).any(1).sum())
+        if differ:
+            raise Wrong(f"{differ} of 50 images differ from those of uncached sampling with the same numbers")
