@@ -1,0 +1,84 @@
+"""The catalogue: one row a family, with its paper and what its tests verify it against.
+
+The rows stand in the `__init__.py` of each folder as `FAMILIES`, next to the code they describe; here they are put
+together. Nothing in this file or in those loads torch, so the catalogue prints at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+
+# the order of the course
+FOLDERS = (
+    "foundations",
+    "autoregressive",
+    "latent",
+    "flows",
+    "energy",
+    "adversarial",
+    "evaluation",
+    "diffusion",
+    "flow_matching",
+)
+# letters of `Family.programmes`
+PROGRAMMES = {
+    "M": "MIPT",
+    "S": "Skoltech",
+    "A": "AI Masters 2025",
+    "P": "MIPT 2021",
+    "K": "lectures on machine learning in science",
+}
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a family was published; `authors` is short: "Dinh, Sohl-Dickstein, Bengio" or "van den Oord et al."."""
+
+    authors: str
+    year: int
+    title: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """A row of the catalogue.
+
+    name: a slug, unique, what `train` takes.
+    module: full name of the module that implements the family.
+    programmes: the course programmes that name it, letters of `PROGRAMMES`; "" when none does.
+    homework: the homework that uses it, or None.
+    verified_against: the outside oracles of its tests.
+    """
+
+    name: str
+    title: str
+    paper: Paper
+    module: str
+    programmes: str
+    homework: int | None
+    verified_against: str
+
+    @property
+    def folder(self) -> str:
+        """The folder of the family, one of `FOLDERS`."""
+        return self.module.split(".")[1]
+
+
+@cache
+def families() -> tuple[Family, ...]:
+    """Every family, in the order of the course."""
+    return tuple(_rows())
+
+
+def _rows() -> Iterator[Family]:
+    for folder in FOLDERS:
+        yield from import_module(f"reference_models.{folder}").FAMILIES
+
+
+def find(name: str) -> Family:
+    """The family of this name; KeyError when there is none."""
+    return {family.name: family for family in families()}[name]

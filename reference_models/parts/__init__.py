@@ -1,0 +1,1 @@
+"""What several families share, each thing once: checks of input, shapes, distributions, networks, training."""

@@ -1,0 +1,164 @@
+"""Layers that see only what comes before: masked linear layers, masked and causal convolutions.
+
+A masked perceptron numbers its units: input i has the place m(i) of its variable in the order, hidden units have
+degrees in between, and a connection exists from degree a to degree b where a <= b, strictly at the output
+("MADE: Masked Autoencoder for Distribution Estimation" (Germain, Gregor, Murray, Larochelle, 2015), eq. 12–14,
+https://arxiv.org/abs/1502.03509). Masked convolutions: "Pixel Recurrent Neural Networks" (van den Oord, Kalchbrenner,
+Kavukcuoglu, 2016), section 3.4, https://arxiv.org/abs/1601.06759.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reference_models.parts.networks import Activation
+from reference_models.parts.validate import at_least, one_of
+
+
+class MaskedLinear(nn.Linear):
+    """A linear layer whose weight is multiplied by a fixed mask of the weight's shape, (out, in)."""
+
+    mask: Tensor
+
+    def __init__(self, in_features: int, out_features: int, mask: Tensor, bias: bool = True) -> None:
+        super().__init__(in_features, out_features, bias)
+        if tuple(mask.shape) != (out_features, in_features):
+            raise ValueError(f"mask must have shape ({out_features}, {in_features}), got {tuple(mask.shape)}")
+        self.register_buffer("mask", mask.to(self.weight.dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.mask * self.weight, self.bias)
+
+
+def made_degrees(
+    dim: int, hidden: Sequence[int], order: Sequence[int] | None = None, lowest: int = 1
+) -> list[Tensor]:
+    """Degrees of the input, then of each hidden layer; an output has the degree of its input.
+
+    order: order[k] is the variable that comes at place k, degree k + 1; None is 0, 1, …, dim − 1.
+    lowest: the smallest degree of a hidden unit; 0 where units may depend on a condition alone.
+    Hidden degrees are spread evenly over lowest..dim−1, so that equal arguments give equal masks.
+    """
+    at_least("dim", dim, 1)
+    places = list(range(dim)) if order is None else list(order)
+    if sorted(places) != list(range(dim)):
+        raise ValueError(f"order must be a permutation of 0..{dim - 1}, got {places}")
+    inputs = torch.empty(dim, dtype=torch.long)
+    inputs[torch.tensor(places)] = torch.arange(1, dim + 1)
+    highest = max(lowest, dim - 1)
+    return [inputs, *(highest - torch.arange(n) * (highest - lowest + 1) // n for n in hidden)]
+
+
+class MaskedMLP(nn.Module):
+    """An autoregressive perceptron: the outputs of a variable depend on the variables before it in `order`.
+
+    (*B, dim) to (*B, dim, outputs_per_dim). With condition_dim > 0 every output also sees `condition`, (*B, C).
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        hidden: Sequence[int],
+        outputs_per_dim: int,
+        order: Sequence[int] | None = None,
+        condition_dim: int = 0,
+        activation: Activation = nn.SiLU,
+    ) -> None:
+        super().__init__()
+        at_least("outputs_per_dim", outputs_per_dim, 1)
+        self.dim, self.outputs_per_dim, self.condition_dim = dim, outputs_per_dim, condition_dim
+        degrees = made_degrees(dim, hidden, order, lowest=0 if condition_dim else 1)
+        self.order = list(range(dim)) if order is None else list(order)
+        outputs = degrees[0].repeat_interleave(outputs_per_dim)
+        inputs = torch.cat([degrees[0], torch.zeros(condition_dim, dtype=torch.long)])  # a condition precedes all
+        layers: list[nn.Module] = []
+        for a, b in pairwise([inputs, *degrees[1:]]):
+            layers += [MaskedLinear(len(a), len(b), b[:, None] >= a[None, :]), activation()]
+        last = degrees[-1] if hidden else inputs
+        self.net = nn.Sequential(*layers, MaskedLinear(len(last), len(outputs), outputs[:, None] > last[None, :]))
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Raises ValueError when x, or the condition, has the wrong number of features."""
+        if x.ndim == 0 or x.shape[-1] != self.dim:
+            raise ValueError(f"x must have shape (*B, {self.dim}), got {tuple(x.shape)}")
+        if (0 if condition is None else condition.shape[-1]) != self.condition_dim:
+            got = None if condition is None else tuple(condition.shape)
+            raise ValueError(f"condition must have {self.condition_dim} features, got shape {got}")
+        if condition is not None:
+            x = torch.cat([x, condition.expand(*x.shape[:-1], self.condition_dim)], dim=-1)
+        out: Tensor = self.net(x)
+        return out.unflatten(-1, (self.dim, self.outputs_per_dim))  # (*B, dim, outputs_per_dim)
+
+
+class MaskedConv2d(nn.Conv2d):
+    """A convolution that sees the rows above and the pixels to the left; type "B" sees its own pixel too.
+
+    colours: channels come in this many equal groups (red, green, blue); at its own pixel a colour sees, with type
+    "A", the colours before it, with type "B" itself as well. (*B, C, H, W) to (*B, out, H, W).
+    """
+
+    mask: Tensor
+
+    def __init__(
+        self,
+        mask_type: Literal["A", "B"],
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        colours: int = 1,
+        bias: bool = True,
+    ) -> None:
+        one_of("mask_type", mask_type, ("A", "B"))
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, so that the kernel has a centre, got {kernel_size}")
+        if in_channels % colours or out_channels % colours:
+            raise ValueError(f"{in_channels} and {out_channels} channels do not split into {colours} colours")
+        super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
+        centre = kernel_size // 2
+        mask = torch.zeros(out_channels, in_channels, kernel_size, kernel_size)
+        mask[:, :, :centre] = 1
+        mask[:, :, centre, :centre] = 1
+        seen = torch.arange(in_channels) * colours // in_channels  # the colour of each input channel
+        seer = torch.arange(out_channels) * colours // out_channels
+        allowed = seer[:, None] > seen[None, :] if mask_type == "A" else seer[:, None] >= seen[None, :]
+        mask[:, :, centre, centre] = allowed.to(mask.dtype)
+        self.register_buffer("mask", mask.to(self.weight.dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.mask * self.weight, self.bias, padding=self.padding)
+
+
+class CausalConv1d(nn.Conv1d):
+    """A dilated convolution that ends at the present: y_t depends on x_t, x_{t−d}, …, x_{t−(k−1)d}.
+
+    `forward` maps whole sequences, (*B, C, L) to (*B, out, L); `step` one time step at a time, with a queue of what
+    the layer still remembers: the same numbers at a cost that does not grow with the length.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, dilation: int = 1, bias: bool = True
+    ) -> None:
+        at_least("kernel_size", kernel_size, 1)
+        at_least("dilation", dilation, 1)
+        super().__init__(in_channels, out_channels, kernel_size, dilation=dilation, bias=bias)
+        self.memory = (kernel_size - 1) * dilation  # time steps before the present that are seen
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, (self.memory, 0)))
+
+    def queue(self, n: int) -> Tensor:
+        """The memory before the first step: zeros, shape (n, in_channels, memory)."""
+        return self.weight.new_zeros(n, self.in_channels, self.memory)
+
+    def step(self, x_t: Tensor, queue: Tensor) -> tuple[Tensor, Tensor]:
+        """One time step: x_t of shape (n, in_channels) to y_t of shape (n, out), and the queue moved on by one."""
+        window = torch.cat([queue, x_t.unsqueeze(-1)], dim=-1)  # (n, in, memory + 1)
+        y_t = torch.einsum("oik,nik->no", self.weight, window[..., :: self.dilation])
+        return (y_t if self.bias is None else y_t + self.bias), window[..., 1:]

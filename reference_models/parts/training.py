@@ -1,0 +1,69 @@
+"""What training and sampling loops share: averaged weights, frozen modules, evaluation mode, gradient norms."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from reference_models.parts.validate import open_unit
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+class EMA(nn.Module, Generic[Model]):
+    """An exponential moving average of a model's weights: w̄ ← decay·w̄ + (1 − decay)·w after each step.
+
+    `average` is a copy of the model that carries the averaged weights; buffers are copied as they are.
+    """
+
+    def __init__(self, model: Model, decay: float) -> None:
+        super().__init__()
+        open_unit("decay", decay)
+        self.decay = decay
+        self.average: Model = copy.deepcopy(model).requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def update(self, model: Model) -> None:
+        """Takes one step towards the weights of `model`."""
+        for mean, new in zip(self.average.parameters(), model.parameters(), strict=True):
+            mean.lerp_(new, 1 - self.decay)
+        for kept, new in zip(self.average.buffers(), model.buffers(), strict=True):
+            kept.copy_(new)
+
+
+@contextmanager
+def freeze(*modules: nn.Module) -> Iterator[None]:
+    """Within it, the parameters ask for no gradient; gradients still flow through the modules to their inputs."""
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Within it, the modules are in evaluation mode and no graph is built; each module's mode is restored."""
+    modes = [(module, module.training) for root in modules for module in root.modules()]
+    for root in modules:
+        root.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """The Euclidean norm of all gradients together, shape (); parameters without one count as zero."""
+    norms = [p.grad.norm() for p in parameters if p.grad is not None]
+    return torch.stack(norms).norm() if norms else torch.zeros(())
