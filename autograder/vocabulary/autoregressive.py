@@ -191,7 +191,7 @@ def _assert_offsets(matrix: Tensor, grid: Sequence[int], offsets: Collection[tup
         if blind:
             i, j = blind[0]
             raise Wrong(
-                f"{what} at {name_of(i, grid)} does not depend on {name_of(j, grid)}, {_direction(dr, dc)}; it should "
+                f"{what} at {name_of(i, grid)} does not depend on {name_of(j, grid)}, {_direction(dr, dc, grid)}; it should "
                 f"({len(blind)} of {len(pairs)} such pairs show no dependence)",
                 hint=None if matrix.any() else "the output does not depend on the input at all",
             )
@@ -225,7 +225,10 @@ def _pairs(grid: Sequence[int], dr: int, dc: int) -> list[tuple[int, int]]:
     ]
 
 
-def _direction(dr: int, dc: int) -> str:
+def _direction(dr: int, dc: int, grid: Sequence[int]) -> str:
+    if len(grid) == 1:
+        side = "before" if dc < 0 else "after"
+        return "the same place in its input" if dc == 0 else f"{abs(dc)} place{'s'[: abs(dc) != 1]} {side} it"
     names = {(0, -1): "its left neighbour", (-1, 0): "the pixel above it", (0, 0): "the same place in its input"}
     return names.get((dr, dc), f"{dr:+d} rows and {dc:+d} columns away")
 

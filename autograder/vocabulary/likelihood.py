@@ -143,9 +143,10 @@ def assert_normalised(
         "in bits: natural logarithms are asked for": values * math.log(2),
     }
     hints = [s for s, v in tries.items() if abs(float(v.exp().sum()) - 1.0) <= max(bound, 1e-6)]
+    found = f"{total:.6g}" if abs(total - 1.0) > 1e-4 else f"1 {'+' if total > 1 else '-'} {abs(total - 1.0):.1e}"
     raise Wrong(
         f"{what}: probabilities of all {len(states)} binary images of shape {tuple(states.shape[1:])} should sum to 1, "
-        f"they sum to {total:.6g} (accepted error {bound:.0e})",
+        f"they sum to {found} (accepted error {bound:.0e})",
         hint=hints[0] if len(hints) == 1 else None,
     )
 

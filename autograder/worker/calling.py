@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .wire import type_name
 
@@ -50,6 +50,30 @@ def invoke(
     check_signature(function, args, kwargs)
     with seeded(seed), in_mode(function, mode), torch.set_grad_enabled(grad):
         return function(*args, **kwargs)
+
+
+def beside_model(function: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """The arguments, their tensors moved to where the parameters are of the module they are for.
+
+    The judge makes its tensors on the CPU; a model that the notebook trained on a GPU meets them there. The module is
+    the function itself, the owner of the method, or the first one among the arguments.
+    """
+    owners = [function, getattr(function, "__self__", None), *args, *kwargs.values()]
+    modules = [thing for thing in owners if isinstance(thing, nn.Module) and "_parameters" in vars(thing)]
+    device = next((parameter.device for module in modules for parameter in module.parameters()), None)
+    if device is None or device.type == "cpu":
+        return args, kwargs
+    return _moved(args, device), _moved(kwargs, device)
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if type(value) is Tensor:
+        return value.to(device)
+    if type(value) in (list, tuple):
+        return type(value)(_moved(item, device) for item in value)
+    if type(value) is dict:
+        return {key: _moved(item, device) for key, item in value.items()}
+    return value
 
 
 @contextmanager

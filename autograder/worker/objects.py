@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .calling import Fault, invoke, name_of, signature_of
+from .calling import Fault, beside_model, invoke, name_of, signature_of
 from .frames import student_frame
 from .gradients import gradient, jacobian
 from .probes import PROBES, Recorder
@@ -140,7 +140,7 @@ class Objects:
         echo: bool = False,
     ) -> Any:
         function = self._function(target, method)
-        arguments, named = self.unpack(args), self.unpack(kwargs or {})
+        arguments, named = beside_model(function, self.unpack(args), self.unpack(kwargs or {}))
         result = invoke(function, arguments, named, seed=seed, mode=mode, grad=grad)
         value = self.ref(result) if keep else self.pack(result)
         return {"value": value, "args": self.pack(arguments), "kwargs": self.pack(named)} if echo else value
@@ -197,10 +197,12 @@ class Objects:
         parameters_of: Ref | None = None,
         output: int | str | None = None,
     ) -> Any:
+        function = self._function(target, method)
+        arguments, named = beside_model(function, self.unpack(args), self.unpack(kwargs or {}))
         found = gradient(
-            self._function(target, method),
-            self.unpack(args),
-            self.unpack(kwargs or {}),
+            function,
+            arguments,
+            named,
             wrt=wrt,
             cotangent=cotangent,
             parameters=None if parameters_of is None else dict(self._module(parameters_of).named_parameters()),
@@ -223,7 +225,7 @@ class Objects:
         output: int | str | None = None,
     ) -> Tensor:
         function = self._function(target, method)
-        arguments, named = self.unpack(args), self.unpack(kwargs or {})
+        arguments, named = beside_model(function, self.unpack(args), self.unpack(kwargs or {}))
         return jacobian(function, arguments, named, wrt=wrt, output=output, seed=seed, mode=mode)
 
     def _probe(self, name: str, args: Any = (), kwargs: Any = None) -> Ref:

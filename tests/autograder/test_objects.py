@@ -175,6 +175,32 @@ def test_a_type_error_from_inside_is_an_exception_of_the_students() -> None:
     assert 'return x + "a"' in reply["error"]["where"]
 
 
+class Where(nn.Module):
+    """Says where its arguments lie; "meta" stands for a GPU, which has no data here either."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(1, device=device))
+
+    def forward(self, x: torch.Tensor, *more: Any, **named: Any) -> list[str]:
+        tensors = [x, *(m for m in more if isinstance(m, torch.Tensor)), *(t for ts in named.values() for t in ts)]
+        return [t.device.type for t in tensors]
+
+
+def test_tensors_follow_the_model_they_are_for_to_its_device() -> None:
+    def first_argument(model: nn.Module, x: torch.Tensor) -> str:
+        return x.device.type
+
+    there, here = Where("meta"), Where("cpu")
+    box = Box(there=there, here=here, bound=there.forward, function=first_argument, apart=lambda x: x.device.type)
+    x = torch.ones(2)
+    assert box.call("there", x, 3, x, kwargs={"a": [x], "b": (x, x)}) == ["meta"] * 5
+    assert box.call("there", x, method="forward") == box.call("bound", x) == ["meta"]
+    assert box.call("function", box.do("resolve", scope=None, name="there"), x) == "meta"
+    assert box.call("here", x, kwargs={"a": [x]}) == ["cpu"] * 2
+    assert box.call("apart", x) == "cpu"
+
+
 def test_builtins_without_a_signature_are_just_called() -> None:
     assert Box(dict=dict, max=max).call("max", 1, 2) == 2
     assert Box(dict=dict).call("dict", [("a", 1)]) == {"a": 1}

@@ -155,6 +155,8 @@ def test_dependence_on_named_neighbours_can_be_asked_for() -> None:
     assert_depends(net, IMAGES, [(0, -1), (-1, 0), (-1, 1)])
     fails(lambda: assert_depends(net, IMAGES, [(0, 1)]), says="+0 rows and +1 columns away")
     fails(lambda: assert_depends(pixelcnn("no left"), IMAGES, [(-1, 0), (0, -1)]), says="left neighbour")
+    blind = torch.zeros(3, 3)
+    fails(lambda: assert_depends(lambda x: x @ blind, (4, 3), [(0, -1)]), says="on position 0, 1 place before it")
 
 
 def test_a_receptive_field_equals_what_the_gradient_says() -> None:
