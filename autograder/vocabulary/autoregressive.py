@@ -191,8 +191,8 @@ def _assert_offsets(matrix: Tensor, grid: Sequence[int], offsets: Collection[tup
         if blind:
             i, j = blind[0]
             raise Wrong(
-                f"{what} at {name_of(i, grid)} does not depend on {name_of(j, grid)}, {_direction(dr, dc, grid)}; it should "
-                f"({len(blind)} of {len(pairs)} such pairs show no dependence)",
+                f"{what} at {name_of(i, grid)} does not depend on {name_of(j, grid)}, {_direction(dr, dc, grid)}; "
+                f"it should ({len(blind)} of {len(pairs)} such pairs show no dependence)",
                 hint=None if matrix.any() else "the output does not depend on the input at all",
             )
 
