@@ -56,6 +56,20 @@ FAMILIES: tuple[Family, ...] = (
         verified_against="exact evidence and posterior of pPCA; torch.distributions; quadrature; exact enumeration",
     ),
     Family(
+        name="elbo-surgery",
+        title="ELBO surgery, amortisation and approximation gaps",
+        paper=Paper(
+            authors="Hoffman, Johnson",
+            year=2016,
+            title="ELBO surgery: yet another way to carve up the variational evidence lower bound",
+            url="https://approximateinference.org/accepted/HoffmanJohnson2016.pdf",
+        ),
+        module="reference_models.latent.elbo_surgery",
+        programmes="MSAPK",
+        homework=None,
+        verified_against="exact enumeration of a discrete code; quadrature; optimal mean-field posterior of pPCA",
+    ),
+    Family(
         name="iwae",
         title="IWAE and its gradient estimators",
         paper=Paper(

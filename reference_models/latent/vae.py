@@ -26,8 +26,9 @@ from torch import Generator, Tensor, nn
 
 from reference_models.parts.distributions import normal_kl, normal_log_prob, standard_normal
 from reference_models.parts.likelihoods import Binomial, Likelihood
-from reference_models.parts.networks import MLP
+from reference_models.parts.networks import MLP, Activation
 from reference_models.parts.shapes import flatten_batch, restore_batch, sum_event
+from reference_models.parts.training import evaluating
 from reference_models.parts.validate import at_least, has_event_shape, one_of
 from reference_models.protocols import Density, Elbo
 
@@ -150,7 +151,7 @@ class VAE(nn.Module):
         *,
         likelihood: Likelihood | None = None,
         prior: Density | None = None,
-        activation: type[nn.Module] = nn.SiLU,
+        activation: Activation = nn.SiLU,
     ) -> "VAE":
         """A VAE with MLPs on both sides, mirrored; Bernoulli pixels and a standard normal prior unless told."""
         pixels = math.prod(event_shape)
@@ -238,40 +239,14 @@ class VAE(nn.Module):
         log_w = self.log_likelihood(flat, draw.z) + self.prior.log_prob(draw.z) - draw.log_prob
         return log_w.view(samples, *batch_shape)
 
-    @torch.no_grad()
     def sample(self, n: int, *, generator: Generator | None = None) -> Tensor:
         """Returns n draws of p(x), shape (n, *event_shape): z from the prior, x from the likelihood (not its mean)."""
-        z = self.prior.sample(n, generator=generator)
-        return self.likelihood.sample(self.decoder(z), generator=generator)
+        with evaluating(self):
+            z = self.prior.sample(n, generator=generator)
+            return self.likelihood.sample(self.decoder(z), generator=generator)
 
-    @torch.no_grad()
     def reconstruct(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
         """Returns a draw of p(x' | z) with z ~ q(z | x), the shape of x."""
-        h = self.decoder(self.posterior(x).draw(1, generator=generator).z[0])
-        return self.likelihood.sample(h, generator=generator).view(x.shape)
-
-
-def fit_posterior(
-    model: VAE, x: Tensor, *, steps: int = 200, samples: int = 8, lr: float = 0.05, generator: Generator | None = None
-) -> GaussianPosterior:
-    """Returns the best Gaussian q for each x of its own, by gradient ascent on the bound with the decoder held fixed.
-
-    What an encoder loses against it is the amortisation gap; what remains up to log p(x) is the approximation gap
-    (Inference Suboptimality in Variational Autoencoders, Cremer et al., 2018, https://arxiv.org/abs/1801.03558).
-    """
-    start = model.posterior(x)
-    if not isinstance(start, GaussianPosterior):
-        raise ValueError(f"only a Gaussian posterior can be refined, got {type(start).__name__}")
-    flat, _ = flatten_batch(x, len(model.event_shape))
-    mean, log_std = (p.detach().clone().requires_grad_() for p in (start.mean, start.log_std))
-    optimiser = torch.optim.Adam([mean, log_std], lr=lr)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    for _ in range(steps):
-        q = GaussianPosterior(mean, log_std)
-        draw = q.draw(samples, generator=generator)
-        log_joint = model.log_likelihood(flat, draw.z) + model.prior.log_prob(draw.z)
-        loss = -(log_joint.mean(dim=0) + q.entropy()).sum()
-        mean.grad, log_std.grad = torch.autograd.grad(loss, [mean, log_std])
-        optimiser.step()
-        schedule.step()
-    return GaussianPosterior(mean.detach(), log_std.detach())
+        with evaluating(self):
+            h = self.decoder(self.posterior(x).draw(1, generator=generator).z[0])
+            return self.likelihood.sample(h, generator=generator).view(x.shape)
