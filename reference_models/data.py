@@ -247,11 +247,8 @@ def _cifar10(path: Path | None, size: int | None, generator: Generator) -> DataS
 
     parts = [part(f"data_batch_{i}") for i in range(1, 6)]
     x, y = torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
-    return _finite("cifar10", x, *_exchange(part("test_batch"), y), size)
-
-
-def _exchange(held_out: tuple[Tensor, Tensor], train_labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return held_out[0], train_labels, held_out[1]
+    held_out, held_out_labels = part("test_batch")
+    return _finite("cifar10", x, held_out, y, held_out_labels, size)
 
 
 def _folder(name: str, path: Path | None) -> Path:

@@ -1,0 +1,76 @@
+"""Learning curves and samples as PNG files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from reference_models.recipes import Curve, Figure, Images, Points
+
+
+def save_learning_curve(losses: Mapping[str, Sequence[float]], path: Path, title: str) -> None:
+    """Each loss over the steps, as it was and averaged over fiftieths of the run."""
+    canvas, axes = _canvas(title)
+    for name, values in losses.items():
+        window = max(1, len(values) // 50)
+        mean = np.convolve(values, np.ones(window) / window, mode="valid")
+        line, = axes.plot(np.arange(len(mean)) + window, mean, label=name)
+        axes.plot(np.arange(len(values)) + 1, values, color=line.get_color(), alpha=0.25, linewidth=0.5)
+    smooth = np.concatenate([np.asarray(values)[len(values) // 50 :] for values in losses.values()])
+    low, high = np.quantile(smooth, [0.002, 0.998])  # the first steps would hide the rest
+    margin = 0.05 * (high - low) or 1.0
+    axes.set(xlabel="step", ylabel="loss", ylim=(low - margin, high + margin))
+    axes.legend()
+    canvas.savefig(path)
+
+
+def save_figure(figure: Figure, path: Path, title: str) -> None:
+    """What a learner wants to show."""
+    canvas, axes = _canvas(title)
+    if isinstance(figure, Images):
+        _draw_images(figure, axes)
+    elif isinstance(figure, Points):
+        _draw_points(figure, axes)
+    else:
+        _draw_curve(figure, axes)
+    canvas.savefig(path)
+
+
+def _canvas(title: str) -> tuple[Canvas, Axes]:
+    canvas = Canvas(figsize=(6, 4.5), dpi=120, layout="constrained")
+    axes = canvas.add_subplot()
+    axes.set_title(title)
+    return canvas, axes
+
+
+def _draw_images(figure: Images, axes: Axes) -> None:
+    pixels = figure.pixels.detach().cpu().double().clamp(0, 1).numpy()  # (N, C, H, W)
+    n, channels, height, width = pixels.shape
+    columns = math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    sheet = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1, channels), 0.5)
+    for i, image in enumerate(pixels):
+        top, left = 1 + (i // columns) * (height + 1), 1 + (i % columns) * (width + 1)
+        sheet[top : top + height, left : left + width] = image.transpose(1, 2, 0)
+    axes.imshow(sheet[..., 0] if channels == 1 else sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_axis_off()
+
+
+def _draw_points(figure: Points, axes: Axes) -> None:
+    for points, colour, label in ((figure.data, "0.75", "data"), (figure.samples, "tab:blue", "samples")):
+        xy = points.detach().cpu().numpy()
+        axes.scatter(xy[:, 0], xy[:, 1], s=3, color=colour, label=label, linewidths=0)
+    axes.set_aspect("equal")
+    axes.legend(loc="upper right", markerscale=4)
+
+
+def _draw_curve(figure: Curve, axes: Axes) -> None:
+    x = figure.x.detach().cpu().numpy()
+    for name, y in figure.lines.items():
+        axes.plot(x, y.detach().cpu().numpy(), label=name)
+    axes.legend()
