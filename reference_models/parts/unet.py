@@ -20,9 +20,10 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional
 
+from reference_models.parts.attention import SpatialSelfAttention
 from reference_models.parts.networks import sinusoidal_embedding
 from reference_models.parts.shapes import flatten_batch, restore_batch
 from reference_models.parts.validate import at_least
@@ -57,29 +58,19 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
         """x (N, C_in, H, W) and embedding (N, E) -> (N, C_out, H, W)."""
-        h: Tensor = self.conv_in(functional.silu(self.norm_in(x)))
+        h: Tensor = self.conv_in(F.silu(self.norm_in(x)))
         if self.project is not None and embedding is not None:
-            h = h + self.project(functional.silu(embedding))[:, :, None, None]
-        h = self.conv_out(self.dropout(functional.silu(self.norm_out(h))))
+            h = h + self.project(F.silu(embedding))[:, :, None, None]
+        h = self.conv_out(self.dropout(F.silu(self.norm_out(h))))
         shortcut: Tensor = self.shortcut(x)
         return shortcut + h
 
 
-class AttentionBlock(nn.Module):
+def attention_block(channels: int) -> SpatialSelfAttention:
     """Every pixel attends to every pixel, one head, added to the input."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = group_norm(channels)
-        self.query_key_value = nn.Conv2d(channels, 3 * channels, 1)
-        self.out = zeroed(nn.Conv2d(channels, channels, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (N, C, H, W) -> (N, C, H, W)."""
-        q, k, v = self.query_key_value(self.norm(x)).flatten(2).transpose(1, 2).chunk(3, dim=-1)  # (N, HW, C) each
-        attended = functional.scaled_dot_product_attention(q, k, v)
-        out: Tensor = self.out(attended.transpose(1, 2).unflatten(2, x.shape[-2:]))
-        return x + out
+    block = SpatialSelfAttention(channels, groups=group_norm(channels).num_groups)
+    zeroed(block.attention.out)
+    return block
 
 
 class Downsample(nn.Module):
@@ -102,7 +93,7 @@ class Upsample(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
+        out: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
         return out
 
 
@@ -112,7 +103,7 @@ class _Stage(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, embedding_features: int, dropout: float, attend: bool):
         super().__init__()
         self.block = ResidualBlock(channels_in, channels_out, embedding_features, dropout)
-        self.attention = AttentionBlock(channels_out) if attend else nn.Identity()
+        self.attention = attention_block(channels_out) if attend else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         out: Tensor = self.attention(self.block(x, embedding))
@@ -230,5 +221,5 @@ class UNet(nn.Module):
             h = layer(h, embedding)
         for layer in self.up:
             h = layer(h) if isinstance(layer, Upsample) else layer(torch.cat([h, skips.pop()], dim=1), embedding)
-        h = self.conv_out(functional.silu(self.norm_out(h)))
+        h = self.conv_out(F.silu(self.norm_out(h)))
         return restore_batch(h, batch_shape)
