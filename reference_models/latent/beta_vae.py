@@ -27,7 +27,7 @@ from reference_models.protocols import Elbo
 
 
 def linear_capacity(progress: float, capacity: float) -> float:
-    """C in nats at `progress` in [0, 1] of training: from 0 to `capacity` (Burgess et al., section 5: 25 nats)."""
+    """C in nats at `progress` in [0, 1] of training: from 0 to `capacity` (Burgess et al. take 25)."""
     return capacity * min(max(progress, 0.0), 1.0)
 
 
@@ -54,7 +54,7 @@ class BetaVAE(nn.Module):
 
     @classmethod
     def paper(cls) -> BetaVAE:
-        """The model of binary 64×64 shapes in table A.1: ReLU 1200-1200 down to 10 latents, tanh 3 × 1200 up, β = 4."""
+        """The model of binary 64×64 shapes (appendix): ReLU 1200-1200 down to 10 latents, tanh 3 × 1200 up, β = 4."""
         encoder = nn.Sequential(nn.Flatten(), MLP(4096, (1200, 1200), 2 * 10, nn.ReLU))
         decoder = nn.Sequential(MLP(10, (1200, 1200, 1200), 4096, nn.Tanh), nn.Unflatten(1, (1, 64, 64)))
         shape = (1, 64, 64)

@@ -3,7 +3,7 @@
 β-VAE asks every q(z|x) to be near the prior and pays in reconstruction. Here the bound keeps weight one and only the
 aggregate q(z) = E_x q(z|x) is constrained, through its second moment (μ, Σ: mean and covariance of q(z|x)):
 
-    Cov_q(z) = E_x[Σ(x)] + Cov_x[μ(x)]                                                       eq. 5, law of total covariance
+    Cov_q(z) = E_x[Σ(x)] + Cov_x[μ(x)]                                                       eq. 5
     DIP-VAE-I   C = Cov_x[μ(x)];    DIP-VAE-II   C = Cov_q(z)
     maximise  E_x L(x) − λ_od Σ_{i≠j} C_ij² − λ_d Σ_i (C_ii − 1)²                            eq. 6, 7
 
@@ -22,6 +22,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
+from reference_models.latent.beta_vae import BetaVAE
 from reference_models.latent.vae import VAE, GaussianPosterior
 from reference_models.parts.validate import at_least, one_of
 from reference_models.protocols import Elbo
@@ -90,6 +91,11 @@ class DIPVAE(nn.Module):
     ) -> DIPVAE:
         """A small one on binary images."""
         return cls(VAE.mlp(event_shape, latent_dim), version)
+
+    @classmethod
+    def paper(cls, version: Literal["I", "II"] = "II") -> DIPVAE:
+        """The model of binary 64×64 shapes, whose networks are those of β-VAE (section 4)."""
+        return cls(BetaVAE.paper().vae, version)
 
     def loss(self, x: Tensor, *, generator: Generator | None = None, noise: Tensor | None = None) -> Tensor:
         """−mean L(x) + λ_od off_diagonal + λ_d diagonal over a batch x of shape (N, *event), N ≥ 2; shape ()."""

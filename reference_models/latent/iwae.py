@@ -5,10 +5,10 @@
 
 With w̃_k = w_k / Σ_j w_j, the model's gradient is Σ_k w̃_k ∇_θ log p(x, z_k). For the encoder's φ there are four ways:
 
-  reparametrised  differentiate through z_k = g_φ(ε_k): its signal falls as 1/√K (Rainforth et al.)     IWAE eq. 14
-  score           Σ_k log(1/K Σ_j w_j) ∇ log q(z_k|x) − Σ_k w̃_k ∇ log q(z_k|x): any q, also discrete    VIMCO eq. 5
-  vimco           the same, minus for each k what the bound would be without sample k                   VIMCO eq. 10
-  dreg            Σ_k w̃_k² ∂log w_k/∂z_k ∂z_k/∂φ: reparametrised twice, signal grows as √K              DReG eq. 8
+  reparametrised  differentiate through z_k = g_φ(ε_k) (IWAE eq. 14); its signal falls as 1/√K (Rainforth et al.)
+  score           Σ_k log(1/K Σ_j w_j) ∇ log q(z_k|x) − Σ_k w̃_k ∇ log q(z_k|x); any q, also a discrete one
+  vimco           the same, minus for each k what the bound would be without sample k (Mnih, Rezende)
+  dreg            Σ_k w̃_k² ∂log w_k/∂z_k ∂z_k/∂φ: reparametrised twice, its signal grows as √K (Tucker et al.)
 
 Importance Weighted Autoencoders (Burda, Grosse, Salakhutdinov, 2016), https://arxiv.org/abs/1509.00519; Variational
 Inference for Monte Carlo Objectives (Mnih, Rezende, 2016), https://arxiv.org/abs/1602.06725; Doubly Reparameterized
@@ -49,7 +49,7 @@ def vimco_baseline(log_w: Tensor) -> Tensor:
     """For each k the bound with w_k replaced by the geometric mean of the others: (K, *B) to (K, *B), nats.
 
     It depends on the other samples only, so taking it from the learning signal of z_k leaves the gradient unbiased
-    (VIMCO eq. 9, 10). Raises ValueError for K = 1, where there are no others.
+    (VIMCO, section 2.6). Raises ValueError for K = 1, where there are no others.
     """
     K = len(log_w)
     at_least("K", K, 2)

@@ -1,10 +1,12 @@
 """Likelihoods p(x | h) of a decoder's output h: what turns a network into the density of an image given its code.
 
     Binomial   p(x|h) = Π_i C(n, k_i) σ(h_i)^k_i σ(-h_i)^(n-k_i),  x_i = k_i / n;  n = 1 is Bernoulli
-    Gaussian   p(x|h) = N(x; h, σ² I)
+    Gaussian   p(x|h) = N(x; h, σ² I);  σ is one number here, learned unless told
+    DiscretisedLogisticMixture   the mass of a mixture of logistics between the edges of the level's bin
 
-Both are those of Auto-Encoding Variational Bayes (Kingma, Welling, 2014), appendix C, https://arxiv.org/abs/1312.6114;
-a Gaussian's σ is one number here, learned unless told.
+The first two are those of Auto-Encoding Variational Bayes (Kingma, Welling, 2014), appendix C,
+https://arxiv.org/abs/1312.6114; the last is of PixelCNN++ (Salimans et al., 2017), eq. 2,
+https://arxiv.org/abs/1701.05517.
 """
 
 from __future__ import annotations
@@ -15,7 +17,13 @@ from typing import Protocol
 import torch
 from torch import Generator, Tensor, nn
 
-from reference_models.parts.distributions import bernoulli_log_prob, normal_log_prob, standard_normal
+from reference_models.parts.distributions import (
+    bernoulli_log_prob,
+    discretised_logistic_mixture_log_prob,
+    normal_log_prob,
+    standard_normal,
+)
+from reference_models.parts.sampling import draw_categorical
 from reference_models.parts.shapes import sum_event
 from reference_models.parts.validate import at_least, positive
 
@@ -85,3 +93,42 @@ class Gaussian(nn.Module):
     def sample(self, h: Tensor, *, generator: Generator | None = None) -> Tensor:
         """Returns one x ~ p(x | h) for each row of h."""
         return h + self.log_std.exp() * standard_normal(h.shape, h, generator)
+
+
+class DiscretisedLogisticMixture(nn.Module):
+    """Levels k/(K−1) of K, each a mixture of M logistics gathered in bins; channels independent given h.
+
+    h: (N, 3·M·C, H, W) for x of shape (N, C, H, W): mixture logits, means (on [−1, 1]) and log scales, M·C maps each.
+    NOTE: PixelCNN++ lets green depend on red and blue on both; here all three have the code, not one another.
+    """
+
+    def __init__(self, levels: int = 256, components: int = 10) -> None:
+        super().__init__()
+        at_least("levels", levels, 2)
+        at_least("components", components, 1)
+        self.levels, self.components = levels, components
+
+    def log_prob(self, x: Tensor, h: Tensor) -> Tensor:
+        """log P(x | h) in nats: (N, C, H, W) to (N,). Raises ValueError where x is no multiple of 1/(K−1) in [0, 1]."""
+        k = (x * (self.levels - 1)).round()
+        if not bool(((k >= 0) & (k < self.levels) & ((x * (self.levels - 1) - k).abs() < 1e-3)).all()):
+            low, high = float(x.min()), float(x.max())
+            raise ValueError(
+                f"every value must be one of {self.levels} levels in [0, 1], got others in [{low}, {high}]"
+            )
+        log_p = discretised_logistic_mixture_log_prob(k.long(), *self._parameters(h), self.levels)  # (N, C, H, W)
+        return sum_event(log_p, 3)
+
+    def sample(self, h: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """One x ~ P(x | h) for each row of h: a component, a logistic draw, rounded to the nearest level."""
+        logits, means, log_scales = self._parameters(h)
+        chosen = draw_categorical(logits, generator).unsqueeze(-1)  # (N, C, H, W, 1)
+        mean, log_scale = (part.gather(-1, chosen).squeeze(-1) for part in (means, log_scales))
+        u = torch.rand(mean.shape, generator=generator, device=h.device, dtype=h.dtype).clamp(1e-6, 1 - 1e-6)
+        y = mean + log_scale.exp() * torch.logit(u)
+        return ((y.clamp(-1, 1) + 1) / 2 * (self.levels - 1)).round() / (self.levels - 1)
+
+    def _parameters(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits, means, log scales, each (N, C, H, W, M)."""
+        parts = h.unflatten(1, (3, self.components, -1)).permute(1, 0, 3, 4, 5, 2)  # (3, N, C, H, W, M)
+        return parts[0], parts[1], parts[2]
