@@ -1,8 +1,8 @@
 """Evaluation: how good are samples, how far is one set of them from another, and how sure is the answer?
 
 Metrics on images are taken on features of shape (N, F): `features.digit_features` for 8×8 digits,
-`features.ModuleFeatures` for any other network. Every metric comes twice: as a number, and as an `Interval` from the one
-bootstrap of `bootstrap`, whose docstring says which kind of interval each metric takes and why.
+`features.ModuleFeatures` for any other network. Every metric comes twice: as a number, and as an `Interval` from the
+one bootstrap of `bootstrap`, whose docstring says which kind of interval each metric takes and why.
 
 Conventions: rows are examples; covariances are divided by N − 1; `features_a` (or `real`) is data, `features_b`
 (or `fake`) the model where the two roles differ.

@@ -69,9 +69,9 @@ class DigitClassifier(nn.Module):
 @cache
 def digit_classifier(dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> DigitClassifier:
     """The trained classifier, in evaluation mode, its parameters frozen."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.device("meta"):  # draws no random numbers
         model = DigitClassifier()
-    model.load_state_dict(load_file(WEIGHTS))
+    model.load_state_dict(load_file(WEIGHTS), assign=True)
     return model.to(device=device, dtype=dtype).eval().requires_grad_(False)
 
 

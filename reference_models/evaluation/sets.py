@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
-__all__ = ["kth_neighbour_distance", "pairwise_distance", "require_features", "require_two_sets"]
+__all__ = ["blocks", "kth_neighbour_distance", "pairwise_distance", "require_features", "require_two_sets"]
 
-_PAIRS_AT_ONCE = 2**24  # bounds the memory of the broadcast difference: 128 MiB of float64
+_PAIRS_AT_ONCE = 2**24  # bounds the memory of one block of distances: 128 MiB of float64
 
 
 def require_features(name: str, features: Tensor, minimum: int = 2) -> None:
@@ -20,29 +22,36 @@ def require_features(name: str, features: Tensor, minimum: int = 2) -> None:
         raise ValueError(f"{name} must be finite, got {int((~features.isfinite()).sum())} values that are not")
 
 
-def require_two_sets(features_a: Tensor, features_b: Tensor, minimum: int = 2) -> None:
+def require_two_sets(
+    a: Tensor, b: Tensor, minimum: int = 2, names: tuple[str, str] = ("features_a", "features_b")
+) -> None:
     """Refuse two sets of features that cannot be compared; shapes (N, F) and (M, F)."""
-    require_features("features_a", features_a, minimum)
-    require_features("features_b", features_b, minimum)
-    if features_a.shape[1] != features_b.shape[1]:
-        widths = f"{features_a.shape[1]} and {features_b.shape[1]}"
-        raise ValueError(f"both sets need the same number of features, got {widths}")
+    require_features(names[0], a, minimum)
+    require_features(names[1], b, minimum)
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(f"both sets need the same number of features, got {a.shape[1]} and {b.shape[1]}")
 
 
 def pairwise_distance(a: Tensor, b: Tensor) -> Tensor:
     """Euclidean distances between the rows of a (N, F) and of b (M, F): shape (N, M).
 
-    From differences, not from |a|^2 + |b|^2 - 2ab: equal rows are at distance zero exactly.
+    From differences, not from |a|² + |b|² − 2ab: equal rows are at distance zero exactly.
     """
-    rows = max(1, _PAIRS_AT_ONCE // max(1, len(b) * a.shape[1]))
-    return torch.cat(
-        [torch.cdist(part, b, compute_mode="donot_use_mm_for_euclid_dist") for part in a.split(rows)]
-    )  # (N, M)
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def blocks(rows: int, columns: int, device: torch.device) -> Iterator[Tensor]:
+    """Row numbers in blocks, so that a block of a (rows, columns) matrix of distances fits in memory."""
+    yield from torch.arange(rows, device=device).split(max(1, _PAIRS_AT_ONCE // max(1, columns)))
 
 
 def kth_neighbour_distance(x: Tensor, k: int) -> Tensor:
     """From each row of x (N, F) to its k-th nearest *other* row: shape (N,). Raises ValueError unless 0 < k < N."""
     if not 1 <= k < len(x):
         raise ValueError(f"k must lie between 1 and {len(x) - 1}, one less than the number of examples, got {k}")
-    distance = pairwise_distance(x, x).fill_diagonal_(torch.inf)  # nobody is their own neighbour
-    return distance.kthvalue(k, dim=1).values
+    kth = []
+    for rows in blocks(len(x), len(x), x.device):
+        distance = pairwise_distance(x[rows], x)
+        distance[torch.arange(len(rows), device=x.device), rows] = torch.inf  # nobody is their own neighbour
+        kth.append(distance.kthvalue(k, dim=1).values)
+    return torch.cat(kth)
