@@ -22,7 +22,7 @@ def flatten_batch(x: Tensor, event_ndim: int) -> tuple[Tensor, torch.Size]:
 
 def restore_batch(y: Tensor, batch_shape: torch.Size) -> Tensor:
     """Undoes `flatten_batch` on a result: (N, *rest) to (*batch_shape, *rest)."""
-    return y.reshape(*batch_shape, *y.shape[1:])
+    return y.reshape((*batch_shape, *y.shape[1:]))  # a tuple: () would be no arguments
 
 
 def sum_event(x: Tensor, event_ndim: int) -> Tensor:
