@@ -160,5 +160,5 @@ class CausalConv1d(nn.Conv1d):
     def step(self, x_t: Tensor, queue: Tensor) -> tuple[Tensor, Tensor]:
         """One time step: x_t of shape (n, in_channels) to y_t of shape (n, out), and the queue moved on by one."""
         window = torch.cat([queue, x_t.unsqueeze(-1)], dim=-1)  # (n, in, memory + 1)
-        y_t = torch.einsum("oik,nik->no", self.weight, window[..., :: self.dilation])
+        y_t = torch.einsum("oik,nik->no", self.weight, window[..., :: self.dilation[0]])
         return (y_t if self.bias is None else y_t + self.bias), window[..., 1:]
