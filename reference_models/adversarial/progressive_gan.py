@@ -1,0 +1,234 @@
+"""Progressive growing: train at 4 x 4, then add layers for 8 x 8, 16 x 16, ..., each faded in.
+
+At every level l the generator ends in a 1x1 convolution to pixels, the critic begins with one from pixels. While a
+level is new, alpha rises from 0 to 1 (figure 2):
+
+    x = (1 - alpha) double(to_rgb_{l-1}(h_{l-1})) + alpha to_rgb_l(h_l)                              generator
+    h = (1 - alpha) from_rgb_{l-1}(halve(x)) + alpha block_l(from_rgb_l(x))                          critic
+
+and data at that resolution are blended with their own halved-and-doubled version. Around it stand
+
+    equalised learning rate   w = w_hat * sqrt(2 / fan_in), w_hat ~ N(0, 1), scaled at each call     (section 4.1)
+    pixel normalisation       b = a / sqrt(mean_c a_c^2 + 1e-8) at each pixel of the generator       (section 4.2)
+    minibatch deviation       one more channel for the critic: the standard deviation over the batch of every feature at
+                              every position, averaged to one number                                 (section 3)
+
+The game is that of WGAN-GP plus 0.001 E f(data)^2, which keeps the critic's scores from drifting (appendix A.1).
+
+NOTE: layers that end a network (to_rgb, the critic's score) are scaled with sqrt(1 / fan_in), the first layer of the
+generator with sqrt(2 / fan_in) / 4, as in the authors' code. Its minibatch deviation runs over groups of 4; ours, like
+the paper's text, over the batch.
+
+Progressive Growing of GANs for Improved Quality, Stability, and Variation (Karras et al., 2018),
+https://arxiv.org/abs/1710.10196
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from reference_models.adversarial.gan import GAN, Objective, Prior
+from reference_models.adversarial.wgan import Wasserstein
+from reference_models.adversarial.wgan_gp import PENALTY, gradient_penalty
+from reference_models.parts.equalised import (
+    SLOPE,
+    EqualisedConv2d,
+    EqualisedConv4x4,
+    EqualisedLinear,
+    minibatch_deviation,
+    pixel_norm,
+)
+from reference_models.parts.growing import (
+    PAPER_WIDTHS,
+    Stage,
+    Widths,
+    blend_rgb,
+    halve,
+    levels_of,
+    real_at,
+    stage_after,
+)
+from reference_models.parts.residual_gan import double
+from reference_models.parts.validate import at_least
+
+DRIFT = 1e-3  # appendix A.1, epsilon_drift
+IMAGES_PER_PHASE = 800_000  # appendix A.1: while fading, and again while stable
+
+
+class ProgressiveGenerator(nn.Module):
+    """Table 2: normalised noise to images of side 4 * 2^level, for every level up to that of `resolution`."""
+
+    def __init__(
+        self, resolution: int = 1024, latent_dim: int = 512, widths: Widths = PAPER_WIDTHS, image_channels: int = 3
+    ) -> None:
+        super().__init__()
+        self.levels = levels_of(resolution)
+        sizes = [widths(level) for level in range(self.levels)]
+        self.first = EqualisedConv4x4(latent_dim, sizes[0])
+        self.blocks = nn.ModuleList([nn.ModuleList([EqualisedConv2d(sizes[0], sizes[0])])])
+        for narrow, wide in pairwise(sizes):
+            self.blocks.append(nn.ModuleList([EqualisedConv2d(narrow, wide), EqualisedConv2d(wide, wide)]))
+        self.to_rgb = nn.ModuleList(EqualisedConv2d(size, image_channels, 1, gain=1) for size in sizes)
+
+    def forward(self, z: Tensor, stage: Stage) -> Tensor:
+        """(N, latent_dim) to (N, C, 4 * 2^level, 4 * 2^level)."""
+        h = _activate(self.first(pixel_norm(z)))
+        before = h
+        for level in range(stage.level + 1):
+            before, h = h, double(h) if level else h
+            for conv in self.blocks[level]:  # type: ignore[union-attr]
+                h = _activate(conv(h))
+        return blend_rgb(self.to_rgb, before, h, stage)
+
+
+class ProgressiveDiscriminator(nn.Module):
+    """Table 2 mirrored, with the minibatch deviation before the last convolution; `smooth` filters what is halved."""
+
+    def __init__(
+        self,
+        resolution: int = 1024,
+        widths: Widths = PAPER_WIDTHS,
+        image_channels: int = 3,
+        smooth: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.levels, self.smooth = levels_of(resolution), smooth
+        sizes = [widths(level) for level in range(self.levels)]
+        self.from_rgb = nn.ModuleList(EqualisedConv2d(image_channels, size, 1) for size in sizes)
+        self.blocks = nn.ModuleList(
+            nn.ModuleList([EqualisedConv2d(wide, wide), EqualisedConv2d(wide, narrow)])
+            for narrow, wide in pairwise(sizes)
+        )
+        self.last_conv = EqualisedConv2d(sizes[0] + 1, sizes[0])
+        self.hidden = EqualisedLinear(sizes[0] * 16, sizes[0])
+        self.score = EqualisedLinear(sizes[0], 1, gain=1)
+
+    def forward(self, x: Tensor, stage: Stage) -> Tensor:
+        """(N, C, 4 * 2^level, 4 * 2^level) to (N,)."""
+        h = F.leaky_relu(self.from_rgb[stage.level](x), SLOPE)
+        for level in range(stage.level, 0, -1):
+            first, second = self.blocks[level - 1]  # type: ignore[misc]
+            h = F.leaky_relu(first(h), SLOPE)
+            h = h if self.smooth is None else self.smooth(h)
+            h = halve(F.leaky_relu(second(h), SLOPE))
+            if level == stage.level and stage.alpha < 1:
+                old = F.leaky_relu(self.from_rgb[level - 1](halve(x)), SLOPE)
+                h = torch.lerp(old, h, stage.alpha)
+        h = F.leaky_relu(self.last_conv(minibatch_deviation(h)), SLOPE)
+        h = F.leaky_relu(self.hidden(h.flatten(1)), SLOPE)
+        score: Tensor = self.score(h)
+        return score.squeeze(-1)
+
+
+class ProgressiveGAN(GAN):
+    """Growing networks; the stage follows from the number of real images the critic has seen, a buffer.
+
+    generator, discriminator: called as (z, stage) and (x, stage).
+    event_shape: (C, R, R), the full size. Data enter at full size; samples have the size of the present stage.
+    images_per_phase: length of a phase.
+    penalty, drift: weights of the gradient penalty and of the drift term, at least 0.
+    Other arguments as those of `GAN`.
+
+    Raises:
+        ValueError: a resolution that is no power of two from 4 on, images that are not square, a negative weight.
+    """
+
+    default_objective = Wasserstein
+    images_seen: Tensor
+    first_level = 0
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        *,
+        latent_dim: int,
+        event_shape: Sequence[int],
+        images_per_phase: int = IMAGES_PER_PHASE,
+        penalty: float = PENALTY,
+        drift: float = DRIFT,
+        objective: Objective | None = None,
+        prior: Prior = "normal",
+    ) -> None:
+        super().__init__(
+            generator, discriminator,
+            latent_dim=latent_dim, event_shape=event_shape, objective=objective, prior=prior,
+        )  # fmt: skip
+        _, height, width = event_shape
+        if height != width:
+            raise ValueError(f"images must be square, got {height} x {width}")
+        at_least("images_per_phase", images_per_phase, 1)
+        at_least("penalty", penalty, 0)
+        at_least("drift", drift, 0)
+        self.levels, self.images_per_phase = levels_of(height), images_per_phase
+        self.penalty, self.drift = penalty, drift
+        self.register_buffer("images_seen", torch.zeros((), dtype=torch.long))
+
+    @classmethod
+    def images(
+        cls,
+        image_shape: Sequence[int] = (1, 8, 8),
+        latent_dim: int = 16,
+        widths: Widths = Widths(64, 32),  # noqa: B008 - frozen
+        images_per_phase: int = IMAGES_PER_PHASE,
+    ) -> Self:
+        """Networks of any size; `widths` gives the channels of each level."""
+        channels, side, _ = image_shape
+        return cls(
+            ProgressiveGenerator(side, latent_dim, widths, channels),
+            ProgressiveDiscriminator(side, widths, channels),
+            latent_dim=latent_dim, event_shape=image_shape, images_per_phase=images_per_phase,
+        )  # fmt: skip
+
+    @classmethod
+    def paper(cls) -> Self:
+        """The networks of table 2, 1024 x 1024, 23.1 million parameters each."""
+        return cls.images((3, 1024, 1024), 512, PAPER_WIDTHS)
+
+    @property
+    def stage(self) -> Stage:
+        """The present level and alpha."""
+        return stage_after(int(self.images_seen), self.images_per_phase, self.levels, self.first_level)
+
+    def forward(self, z: Tensor, *, condition: Tensor | None = None, generator: Generator | None = None) -> Tensor:
+        """G(z) at the present stage."""
+        x: Tensor = self.generator(z, self.stage)
+        return x
+
+    def score(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
+        """f(x) of images of the present stage's size, shape (N,).
+
+        Raises:
+            ValueError: images of another size.
+        """
+        side = 4 << self.stage.level
+        if x.ndim != 4 or x.shape[1:] != (self.event_shape[0], side, side):
+            raise ValueError(f"the stage takes (N, {self.event_shape[0]}, {side}, {side}), got {tuple(x.shape)}")
+        scores: Tensor = self.discriminator(x, self.stage)
+        return scores
+
+    def discriminator_loss(
+        self, x: Tensor, *, condition: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """WGAN-GP's loss and the drift term, on full-size data brought to the present stage."""
+        real = real_at(x, self.stage, self.levels)
+        with torch.no_grad():
+            fake = self(self.noise(len(x), generator=generator), generator=generator)
+        real_score, fake_score = self.score(real), self.score(fake)
+        loss = self.objective.discriminator_loss(real_score, fake_score) + self.drift * real_score.square().mean()
+        return loss + self.penalty * gradient_penalty(self.score, real, fake, generator=generator)
+
+    @torch.no_grad()
+    def after_discriminator_step(self, batch_size: int) -> None:
+        """Counts the real images seen, on which the stage depends."""
+        self.images_seen += batch_size
+
+
+def _activate(h: Tensor) -> Tensor:
+    return pixel_norm(F.leaky_relu(h, SLOPE))
