@@ -6,7 +6,7 @@
 where div v is exact (D backward passes) or Hutchinson's estimate wᵀ ∇v w with one w a solve (eq. 40). Data go to noise
 in `forward`, noise to data in `inverse`, by a Runge–Kutta method with fixed steps.
 
-"Score-Based Generative Modeling through Stochastic Differential Equations" (Song et al., 2021), section 4.3 and appendix
+"Score-Based Generative Modeling through Stochastic Differential Equations" (Song et al., 2021), section 4.3, appendix
 D, https://arxiv.org/abs/2011.13456
 
 NOTE: the base p_1 is N(0, prior_std² I) unless given. It is not quite the law of x(1), and no number of steps takes
