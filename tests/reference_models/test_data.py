@@ -1,0 +1,211 @@
+"""Data sets: what they hold, and entropies that an independent computation confirms."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import dblquad
+from scipy.stats import kstest
+from sklearn.datasets import load_digits
+
+from reference_models.data import load, names, waves_chain
+from tests.reference_models.helpers import binary_states, close, numpy, standard_errors
+
+DRAWN = ["bars", "mixture", "eight-gaussians", "moons", "checkerboard", "waves"]
+
+
+@pytest.mark.parametrize("name", [*DRAWN, "digits", "digits-binary"])
+def test_a_set_has_the_shape_it_states_and_the_size_asked_for(name):
+    data = load(name, size=100, dtype=torch.float64)
+    assert data.name == name
+    assert data.train.shape == (100, *data.event_shape)
+    assert data.held_out.shape[1:] == data.event_shape
+    assert len(data.held_out) >= 360
+    assert data.train.dtype == (torch.long if name == "waves" else torch.float64)
+    assert bool(data.train.double().isfinite().all())
+    if data.train_labels is not None:
+        assert data.train_labels.shape == (100,)
+        assert data.train_labels.dtype == torch.long
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_the_seed_decides_what_is_drawn(name):
+    assert torch.equal(load(name, seed=3, size=50).train, load(name, seed=3, size=50).train)
+    assert not torch.equal(load(name, seed=3, size=50).train, load(name, seed=4, size=50).train)
+    data = load(name, size=50)
+    assert not torch.equal(data.train, data.held_out[:50])
+
+
+def test_digits_are_those_of_scikit_learn_split_once():
+    data = load("digits", dtype=torch.float64, seed=7)
+    assert (len(data.train), len(data.held_out)) == (1437, 360)
+    ours = np.sort(numpy(16 * torch.cat([data.train, data.held_out])).reshape(1797, 64), axis=0)
+    assert np.array_equal(ours, np.sort(load_digits().data, axis=0))
+    assert torch.equal(data.held_out, load("digits", dtype=torch.float64).held_out)
+    assert float(data.train.max()) == 1.0
+    assert np.bincount(numpy(data.held_out_labels)).min() > 20
+    look_up = {row.tobytes(): label for row, label in zip(load_digits().data, load_digits().target, strict=True)}
+    for x, y in zip(data.train[:20], data.train_labels[:20], strict=True):
+        assert look_up[numpy(16 * x).reshape(64).tobytes()] == int(y)
+
+
+def test_binary_digits_are_the_digits_cut_at_one_half():
+    grey, binary = load("digits"), load("digits-binary")
+    assert torch.equal(binary.train, (grey.train > 0.5).to(grey.train.dtype))
+    assert binary.event_shape == (1, 8, 8)
+
+
+def test_the_entropy_of_bars_is_that_of_all_images():
+    """Conditional on the orientation bars are independent; written here image by image, as the docstring says it."""
+    data = load("bars", size=20000, dtype=torch.float64)
+    images = binary_states(16).reshape(-1, 4, 4)
+
+    def given(x):  # rows are bars
+        white = 0.95 ** x.sum(2) * 0.05 ** (4 - x.sum(2))
+        black = 0.05 ** x.sum(2) * 0.95 ** (4 - x.sum(2))
+        return (0.5 * (white + black)).prod(1)
+
+    p = 0.5 * (given(images) + given(images.transpose(1, 2)))
+    assert close(p.sum(), 1.0, 1e-12)
+    assert data.entropy == pytest.approx(float(-(p * p.log()).sum()), abs=1e-10)
+    assert data.entropy == pytest.approx(6.496, abs=1e-3)
+    x = data.train[:, 0]
+    surprise = -(0.5 * (given(x) + given(x.transpose(1, 2)))).log()
+    assert standard_errors(surprise, data.entropy) < 5
+
+
+@pytest.mark.parametrize(("name", "modes", "std"), [("mixture", 4, 0.3), ("eight-gaussians", 8, 0.1)])
+def test_mixtures_carry_their_density_and_its_entropy(name, modes, std):
+    data = load(name, size=20000, dtype=torch.float64)
+    target = data.target
+    assert target.means.shape == (modes, 2)
+    assert close(target.means.norm(dim=1), 2.0, 1e-12)
+    assert close(target.covariances, (std**2 * torch.eye(2)).expand(modes, 2, 2), 1e-12)
+    assert standard_errors(-target.log_prob(data.train), data.entropy) < 5
+    nearest = torch.cdist(data.train, target.means).argmin(1)
+    assert float((nearest == data.train_labels).double().mean()) > 0.999
+
+
+def test_the_entropy_of_the_mixture_agrees_with_scipys_quadrature():
+    def integrand(y: float, x: float) -> float:
+        terms = [math.exp(-((x - a) ** 2 + (y - b) ** 2) / 0.18) for a, b in ((2, 0), (0, 2), (-2, 0), (0, -2))]
+        p = sum(terms) / (4 * 2 * math.pi * 0.09)
+        return -p * math.log(p) if p > 0 else 0.0
+
+    quarter = dblquad(integrand, 0.2, 3.8, lambda x: -x, lambda x: x, epsabs=1e-7)[0]  # the quarter round (2, 0)
+    assert load("mixture", size=1).entropy == pytest.approx(4 * quarter, abs=2e-5)
+
+
+def test_the_checkerboard_is_uniform_on_half_of_its_squares():
+    data = load("checkerboard", size=20000, dtype=torch.float64)
+    assert data.entropy == pytest.approx(math.log(32))
+    square = ((data.train + 4) / 2).floor().long()
+    assert bool(((square >= 0) & (square < 4)).all())
+    assert bool(((square.sum(1) % 2) == 0).all())
+    shares = torch.bincount(square @ torch.tensor([4, 1]), minlength=16) / 20000
+    assert standard_errors((square @ torch.tensor([4, 1]) == 0).double(), 1 / 8) < 5
+    assert int((shares > 0).sum()) == 8
+    within = numpy((data.train + 4) % 2 / 2)
+    assert min(kstest(within[:, 0], "uniform").pvalue, kstest(within[:, 1], "uniform").pvalue) > 1e-6
+
+
+def test_the_entropy_of_waves_is_the_chain_rule_over_the_chain():
+    """H = log 16 + Σ_t Σ_s π_t(s) H(row s), with the marginals π_t propagated from the uniform."""
+    data = load("waves", size=4000)
+    chain = numpy(waves_chain())
+    assert chain.sum(1) == pytest.approx(np.ones(16), abs=1e-12)
+    assert chain[15, 0] == pytest.approx(0.6 + 0.1 / 16)  # the circle closes
+    pi, entropy = np.full(16, 1 / 16), math.log(16)
+    for _ in range(31):
+        entropy += pi @ -(chain * np.log(chain)).sum(1)
+        pi = pi @ chain
+    assert data.entropy == pytest.approx(entropy, abs=1e-10)
+    steps = torch.as_tensor(chain, device=data.train.device)[data.train[:, :-1], data.train[:, 1:]]
+    surprise = math.log(16) - steps.log().sum(1)
+    assert standard_errors(surprise, data.entropy) < 5
+
+
+# --- files
+
+
+def write_mnist(folder, *, packed: bool, cut: int = 0):
+    rng = np.random.default_rng(0)
+    for stem, n in (("train", 6), ("t10k", 4)):
+        pixels, labels = rng.integers(0, 256, (n, 28, 28), np.uint8), rng.integers(0, 10, n, np.uint8)
+        images = b"".join(k.to_bytes(4, "big") for k in (2051, n, 28, 28)) + pixels.tobytes()
+        files = {
+            f"{stem}-images-idx3-ubyte": images[: len(images) - cut],
+            f"{stem}-labels-idx1-ubyte": b"".join(k.to_bytes(4, "big") for k in (2049, n)) + labels.tobytes(),
+        }
+        for name, raw in files.items():
+            (folder / (name + ".gz" * packed)).write_bytes(gzip.compress(raw) if packed else raw)
+        yield pixels, labels
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_mnist_is_read_from_its_files(tmp_path, packed):
+    (pixels, labels), (held_out, _) = write_mnist(tmp_path, packed=packed)
+    data = load("mnist", path=tmp_path, size=5, dtype=torch.float64)
+    assert data.event_shape == (1, 28, 28)
+    assert numpy(data.train[:, 0]) == pytest.approx(pixels[:5] / 255)
+    assert data.train_labels.tolist() == labels[:5].tolist()
+    assert numpy(data.held_out[:, 0]) == pytest.approx(held_out / 255)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_cifar10_is_read_from_either_of_its_forms(tmp_path, binary):
+    rng = np.random.default_rng(0)
+    stems = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
+    batches = [(rng.integers(0, 256, (2, 3072), np.uint8), [3, i]) for i in range(6)]
+    for stem, (pixels, labels) in zip(stems, batches, strict=True):
+        if binary:
+            rows = np.concatenate([np.array(labels, np.uint8)[:, None], pixels], axis=1)
+            (tmp_path / f"{stem}.bin").write_bytes(rows.tobytes())
+        else:
+            (tmp_path / stem).write_bytes(pickle.dumps({b"data": pixels, b"labels": labels}, protocol=2))
+    data = load("cifar10", path=tmp_path, dtype=torch.float64)
+    assert data.event_shape == (3, 32, 32)
+    assert data.train_labels.tolist() == [3, 0, 3, 1, 3, 2, 3, 3, 3, 4]
+    assert numpy(data.train[3]) == pytest.approx(batches[1][0][1].reshape(3, 32, 32) / 255)
+    assert numpy(data.held_out[0]) == pytest.approx(batches[5][0][0].reshape(3, 32, 32) / 255)
+
+
+def test_a_batch_that_would_run_code_is_refused(tmp_path):
+    class Bad:
+        def __reduce__(self):
+            return (print, ("ran",))
+
+    (tmp_path / "data_batch_1").write_bytes(pickle.dumps({b"data": Bad()}))
+    with pytest.raises(ValueError, match=r"does not hold a builtins\.print"):
+        load("cifar10", path=tmp_path)
+
+
+def test_bad_input_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"data must be one of 'digits', .*, got 'imagenet'"):
+        load("imagenet")
+    with pytest.raises(ValueError, match="size must be at least 1, got 0"):
+        load("moons", size=0)
+    with pytest.raises(ValueError, match="digits has 1437 training examples, asked for 2000"):
+        load("digits", size=2000)
+    with pytest.raises(ValueError, match="give the folder that holds them as path"):
+        load("mnist")
+    with pytest.raises(ValueError, match="must be a folder"):
+        load("mnist", path=tmp_path / "none")
+    with pytest.raises(ValueError, match=r"holds neither train-images-idx3-ubyte nor train-images-idx3-ubyte.gz"):
+        load("mnist", path=tmp_path)
+    with pytest.raises(ValueError, match=r"holds neither data_batch_1 nor data_batch_1.bin"):
+        load("cifar10", path=tmp_path)
+    list(write_mnist(tmp_path, packed=False, cut=3))
+    with pytest.raises(ValueError, match="train images should hold 4704 bytes, got 4701"):
+        load("mnist", path=tmp_path)
+
+
+def test_every_name_is_documented():
+    import reference_models.data
+
+    assert all(name in reference_models.data.__doc__ for name in names())
