@@ -101,7 +101,7 @@ class MultiScale(Transform):
         return torch.cat([*done, h.flatten(1)], dim=1), logdet
 
     def _inverse(self, z: Tensor, condition: Tensor | None) -> Mapped:
-        pieces = z.split(self.sizes, dim=1)
+        pieces = torch.split(z, self.sizes, dim=1)
         last = self.levels[-1]
         assert isinstance(last, Transform)
         h, logdet = last.inverse(pieces[-1].reshape(-1, *last.latent_shape))

@@ -99,7 +99,7 @@ class AffineCoupling(Transform):
         condition_shape: Sequence[int] = (),
     ) -> None:
         super().__init__(tuple(mask.shape), condition_shape=condition_shape)
-        if bool((mask != 0).all()) or bool((mask == 0).all()):
+        if not mask.is_meta and bool((mask == mask.flatten()[0]).all()):
             raise ValueError(f"a coupling's mask must keep some and move some, got one of all {int(mask.flatten()[0])}")
         self.mask: Tensor
         self.register_buffer("mask", mask.bool())

@@ -1,0 +1,97 @@
+"""The solvers: torchdiffeq's fixed-step methods, orders of convergence, exact solutions."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torchdiffeq
+from torch import Tensor
+
+from reference_models.parts.ode import TABLEAUS, Method, odeint, odeint_states
+from tests.reference_models.helpers import close
+
+METHODS: tuple[Method, ...] = ("euler", "midpoint", "heun", "rk4")
+
+
+def rotating(x: Tensor, t: Tensor) -> Tensor:
+    """Neither linear nor autonomous: x₁' = x₂ cos t, x₂' = -x₁ + sin(x₁ t)."""
+    return torch.stack([x[..., 1] * torch.cos(t), -x[..., 0] + torch.sin(x[..., 0] * t)], dim=-1)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("euler", "euler"), ("midpoint", "midpoint"), ("heun", "heun2")])
+def test_torchdiffeq_takes_the_same_steps(ours: Method, theirs: str) -> None:
+    """NOTE: its "rk4" is the 3/8 rule, another method of the same order."""
+    x, t = torch.randn(5, 2), torch.tensor([0.0, 0.1, 0.35, 0.4, 1.0])
+    expected = torchdiffeq.odeint(lambda time, state: rotating(state, time), x, t, method=theirs)
+    assert close(odeint(rotating, x, t, ours), expected, 1e-12)
+
+
+def test_rk4_integrates_cubics_exactly_and_is_simpson_s_rule_in_time() -> None:
+    x = torch.tensor(1.0)
+    solution = odeint(lambda state, time: 4 * time**3 + state * 0, x, torch.tensor([0.0, 1.5]))
+    assert close(solution[-1], torch.tensor(1 + 1.5**4), 1e-12)
+
+
+def test_one_step_of_rk4_by_hand() -> None:
+    """x' = x from 1 with h = 1: 1 + 1 + 1/2 + 1/6 + 1/24."""
+    solution = odeint(lambda state, time: state, torch.tensor(1.0), torch.tensor([0.0, 1.0]), "rk4")
+    assert close(solution[-1], torch.tensor(65 / 24), 1e-14)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_error_falls_with_the_order_of_the_method(method: Method) -> None:
+    """Halving h divides the error by 2^order, to 15 %; the solution of x' = x cos t is e^{sin t}."""
+    x = torch.tensor([1.0])
+    errors = []
+    for steps in (40, 80):
+        grid = torch.linspace(0, 2, steps + 1)
+        solution = odeint(lambda state, time: state * torch.cos(time), x, grid, method)[-1]
+        errors.append(abs(float(solution) - math.exp(math.sin(2.0))))
+    assert abs(math.log2(errors[0] / errors[1]) - TABLEAUS[method].order) < 0.2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_constant_field_is_followed_exactly_forwards_and_backwards(method: Method) -> None:
+    x, v = torch.randn(3, 2), torch.tensor([1.0, -2.0])
+    t = torch.tensor([0.0, 0.3, 1.0])
+    trajectory = odeint(lambda state, time: v.expand_as(state), x, t, method)
+    assert trajectory.shape == (3, 3, 2)
+    assert close(trajectory, x + t[:, None, None] * v, 1e-12)
+    back = odeint(lambda state, time: v.expand_as(state), trajectory[-1], t.flip(0), method)
+    assert close(back[-1], x, 1e-12)
+
+
+def test_a_tuple_moves_together() -> None:
+    """x' = y, y' = -x: the circle, as a tuple and as one vector."""
+    t = torch.linspace(0, 1, 9)
+    x, y = torch.randn(4), torch.randn(4)
+    states = odeint_states(lambda state, time: (state[1], -state[0]), (x, y), t)
+    whole = odeint(lambda state, time: torch.stack([state[1], -state[0]]), torch.stack([x, y]), t)
+    assert len(states) == 9
+    assert close(torch.stack(states[-1]), whole[-1], 1e-14)
+    assert close(states[-1][0], x * math.cos(1) + y * math.sin(1), 1e-5)
+
+
+def test_gradients_flow_through_the_steps() -> None:
+    """Euler on x' = a x: x_N = (1 + a h)^N, derivative N h (1 + a h)^{N-1}."""
+    a = torch.tensor(0.7, requires_grad=True)
+    solution = odeint(lambda state, time: a * state, torch.tensor(1.0), torch.linspace(0, 1, 6), "euler")[-1]
+    (gradient,) = torch.autograd.grad(solution, a)
+    assert close(gradient, torch.tensor(5 * 0.2 * (1 + 0.7 * 0.2) ** 4), 1e-12)
+
+
+def test_float32_states_stay_float32_on_a_float64_grid() -> None:
+    x = torch.randn(3, dtype=torch.float32)
+    assert odeint(lambda state, time: -state, x, torch.linspace(0, 1, 3)).dtype == torch.float32
+
+
+def test_bad_grids_and_methods_are_refused() -> None:
+    x = torch.zeros(2)
+    with pytest.raises(ValueError, match=r"t must rise or fall strictly, got \[0.0, 0.5, 0.25\]"):
+        odeint(rotating, x, torch.tensor([0.0, 0.5, 0.25]))
+    with pytest.raises(ValueError, match="t must be a grid of at least two times"):
+        odeint(rotating, x, torch.tensor([0.0]))
+    with pytest.raises(ValueError, match="method must be one of 'euler', 'midpoint', 'heun', 'rk4', got 'rk5'"):
+        odeint(rotating, x, torch.tensor([0.0, 1.0]), "rk5")  # type: ignore[arg-type]
