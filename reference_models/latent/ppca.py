@@ -13,7 +13,6 @@ Probabilistic Principal Component Analysis (Tipping, Bishop, 1999), https://doi.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -56,7 +55,8 @@ class PPCA(nn.Module):
     @classmethod
     def random(cls, dim: int, latent_dim: int, *, std: float = 0.5, generator: Generator | None = None) -> PPCA:
         """A model with standard normal W and μ: a target whose evidence is known."""
-        draw = torch.randn(dim, latent_dim + 1, generator=generator)
+        device = None if generator is None else generator.device
+        draw = torch.randn(dim, latent_dim + 1, generator=generator, device=device)
         return cls(draw[:, 1:], draw[:, 0], std)
 
     @classmethod
@@ -89,7 +89,7 @@ class PPCA(nn.Module):
         M, deviation = self._M(), x - self.mean
         projected = deviation @ self.W  # (*B, d)
         # Woodbury: C⁻¹ = (I − W M⁻¹ Wᵀ) / σ²,  |C| = σ^{2(D−d)} |M|
-        inside = (projected * torch.linalg.solve(M, projected.mT if x.ndim > 1 else projected).mT).sum(dim=-1)
+        inside = (projected @ torch.linalg.inv(M) * projected).sum(dim=-1)
         quadratic = (deviation.square().sum(dim=-1) - inside) / self.variance
         log_det = 2 * (D - d) * self.log_std + torch.logdet(M)
         return -0.5 * (quadratic + log_det) - D * HALF_LOG_2PI
@@ -155,6 +155,6 @@ class PPCA(nn.Module):
         with torch.no_grad():
             decoder.weight.copy_(self.W)
             decoder.bias.copy_(self.mean)
-        likelihood = Gaussian(math.exp(float(self.log_std)), learned=False).to(self.W)
+        likelihood = Gaussian(float(self.log_std.detach().exp()), learned=False).to(self.W)
         prior = StandardNormal(d).to(self.W)
         return VAE(encoder or self.mean_field_posterior, decoder, prior, likelihood, event_shape=(D,))

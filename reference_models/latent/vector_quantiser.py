@@ -1,4 +1,4 @@
-"""Vector quantisation with a gradient: the nearest of K vectors, the straight-through estimator, two ways to learn them.
+"""Vector quantisation with a gradient: the nearest of K vectors, straight through, and two ways to learn them.
 
     k(z) = argmin_j ‖z − e_j‖,   z_q = z + sg[e_k − z]      so ∂z_q/∂z = I and the codebook gets none of that gradient
     by gradient   ‖sg[z] − e_k‖² moves the codebook, ‖z − sg[e_k]‖² keeps the encoder near it               eq. 3
