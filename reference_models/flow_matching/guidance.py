@@ -77,7 +77,8 @@ class GuidedFlowMatching(FlowMatching):
         none = torch.full_like(condition, self.num_classes)
 
         def field(x: Tensor, t: Tensor) -> Tensor:
-            unconditional, conditional = self.velocity(x, t, none), self.velocity(x, t, condition)
+            unconditional: Tensor = self.velocity(x, t, none)
+            conditional: Tensor = self.velocity(x, t, condition)
             return (1 - weight) * unconditional + weight * conditional
 
         return field

@@ -117,11 +117,10 @@ class GaussianMixture:
             raise ValueError(f"weights, means, covariances must have shapes (K,), (K, D), (K, D, D), got {shapes}")
         positive("weight", weights)
         self.weights, self.means, self.covariances = weights / weights.sum(), means, covariances
-        try:
-            self._scale = torch.linalg.cholesky(covariances)
-        except torch.linalg.LinAlgError:
+        self._scale, failed = torch.linalg.cholesky_ex(covariances)
+        if bool(failed.any()):
             smallest = float(torch.linalg.eigvalsh(covariances).min())
-            raise ValueError(f"every covariance must be positive definite, got eigenvalue {smallest:.6g}") from None
+            raise ValueError(f"every covariance must be positive definite, got eigenvalue {smallest:.6g}")
 
     def _joint(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """log w_k N(x; μ_k, Σ_k), shape (*B, K), and L_k⁻¹(x − μ_k), shape (*B, K, D)."""
@@ -143,7 +142,8 @@ class GaussianMixture:
         """∇ₓ log p(x) = −Σ_k p(k|x) Σ_k⁻¹ (x − μ_k), shaped as x."""
         joint, z = self._joint(x)
         pull = torch.linalg.solve_triangular(self._scale.mT, z.unsqueeze(-1), upper=True).squeeze(-1)  # (*B, K, D)
-        return -(torch.softmax(joint, dim=-1).unsqueeze(-1) * pull).sum(-2)
+        score: Tensor = -(torch.softmax(joint, dim=-1).unsqueeze(-1) * pull).sum(-2)
+        return score
 
     @property
     def mean(self) -> Tensor:

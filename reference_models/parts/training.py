@@ -32,8 +32,8 @@ class EMA(nn.Module, Generic[Model]):
         """Takes one step towards the weights of `model`."""
         for mean, new in zip(self.average.parameters(), model.parameters(), strict=True):
             mean.lerp_(new, 1 - self.decay)
-        for kept, new in zip(self.average.buffers(), model.buffers(), strict=True):
-            kept.copy_(new)
+        for buffer, current in zip(self.average.buffers(), model.buffers(), strict=True):
+            buffer.copy_(current)
 
 
 @contextmanager
