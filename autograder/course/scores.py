@@ -1,4 +1,4 @@
-"""`scores.csv`: one row a student, safe to open in a spreadsheet."""
+"""`scores.csv`: one row a student, safe to open in a spreadsheet or a terminal."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from autograder.course.course import Course
 from autograder.course.gradebook import Book, StudentScore
+from autograder.feedback.text import line
 from autograder.homework.assignment import Assignment
 from autograder.report import exact, write_atomically
 
@@ -49,8 +50,8 @@ def write_scores(course: Course, assignments: Sequence[Assignment], statuses: Ma
         waiting = [key for score in handed_in for key, cell in score.cells.items() if cell.needs_manual]
         points = f"{float(sum(map(total, handed_in), Fraction(0))):g}" if handed_in else ""
         cells = [_points(score, key) for a, score in zip(assignments, scores, strict=True) for key in a.cells]
-        row = [safe(student), safe(name), points, f"{highest:g}", safe(status), safe(" ".join(waiting)), *cells]
-        writer.writerow(row)
+        words = [safe(line(text)) for text in (status, " ".join(waiting))]
+        writer.writerow([safe(student), safe(line(name)), points, f"{highest:g}", *words, *cells])
     write_atomically(course.scores_path, buffer.getvalue())
     return course.scores_path
 

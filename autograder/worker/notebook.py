@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import stubs, warmup
+from . import stubs
 from .calling import Fault
 from .cells import Cell, prepare, run
 from .frames import describe
@@ -137,7 +137,6 @@ class Notebook:
         sources += [bytes(content.numpy()).decode("latin-1") for name, content in files.items() if name.endswith(".py")]
         if not torch.cuda.is_available() and any("cuda" in source or "pin_memory" in source for source in sources):
             map_cuda(self._notes)
-        warmup.prepare_for(sources)
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.manual_seed(seed)

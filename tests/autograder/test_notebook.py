@@ -270,6 +270,27 @@ def test_training_does_not_import_the_compiler_and_the_compiler_is_there_when_as
     assert fresh.resolve("y").tolist() == [2.0]
 
 
+@pytest.mark.parametrize(
+    "feature",
+    [
+        "torch.func.vjp(lambda a: net(a), x)[1](torch.ones(4, 8))",
+        "torch.func.vmap(torch.func.jacrev(net))(x)",
+        "torch.func.jvp(net, (x,), (x,))",
+        "from torch.utils.checkpoint import checkpoint\ncheckpoint(net, x, use_reentrant=False).sum().backward()",
+        "from torch.nn.attention.flex_attention import flex_attention\nq = x.detach()[None, None]\nflex_attention(q, q, q)",
+        "torch.export.export(net, (x,))",
+        "torch.nn.Linear(8, 8, device='meta')(torch.empty(2, 8, device='meta'))",
+        "torch.optim.swa_utils.AveragedModel(net).update_parameters(net)",
+        "import torch._dynamo.config as config\ntorch._dynamo.reset()\ntorch._dynamo.disable(net)(x)",
+    ],
+)
+def test_what_torch_imports_late_works_before_and_after_an_optimizer(fresh, feature):
+    begin = "import torch\nnet = torch.nn.Linear(8, 8)\nx = torch.randn(4, 8, requires_grad=True)"
+    step = "optimizer = torch.optim.Adam(net.parameters())\nnet(x).sum().backward()\noptimizer.step()"
+    runs = fresh.run(begin, feature, step, feature)
+    assert statuses(runs) == ["ok"] * 4, runs
+
+
 def test_figures_are_closed_and_showing_them_is_harmless(shared):
     runs = shared.run(
         "import matplotlib.pyplot as plt\nfor _ in range(3):\n    plt.figure(); plt.plot([1, 2]); plt.show()",
