@@ -100,7 +100,7 @@ FAMILIES: tuple[Family, ...] = (
         module="reference_models.autoregressive.gated_pixelcnn",
         programmes="",
         homework=None,
-        verified_against="enumeration; receptive field without blind spot by autograd; convolutions by hand; sampler's law",
+        verified_against="enumeration; receptive field without blind spot by autograd; layer by hand; sampler's law",
     ),
     Family(
         name="conditional-pixelcnn",

@@ -1,4 +1,4 @@
-"""Diagonal BiLSTM: the PixelRNN whose states see the whole past of a pixel.
+"""Diagonal BiLSTM: the PixelRNN whose states gather the whole image above and to the left.
 
 An LSTM sweeps the image along its diagonals: the state at a pixel comes from the states to its left and above it. A
 second LSTM sweeps from the other side; moved down by one row, so that it never sees ahead, it is added to the first:
@@ -11,6 +11,9 @@ the state-to-state part a convolution of two taps down the column before.
 
 Reference: "Pixel Recurrent Neural Networks" (van den Oord, Kalchbrenner, Kavukcuoglu, 2016), sections 3.2 and 3.3,
 table 1, https://arxiv.org/abs/1601.06759.
+
+NOTE: the paper speaks of the entire context. One pixel of it is missing: the last of the row directly above, which the
+A mask hides from its own position and which stands before no other of its row, is seen only within that mask's reach.
 """
 
 from __future__ import annotations

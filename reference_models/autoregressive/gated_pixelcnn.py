@@ -68,7 +68,9 @@ class HorizontalConv2d(nn.Conv2d):
         self.register_buffer("mask", mask[..., : kernel // 2 + 1].to(self.weight), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(F.pad(x, (self.kernel_size[1] - 1, 0)), self.weight * self.mask, self.bias)
+        padded = F.pad(x, (self.kernel_size[1] - 1, 0))
+        out: Tensor = self._conv_forward(padded, self.weight * self.mask, self.bias)
+        return out
 
 
 class GatedLayer(nn.Module):

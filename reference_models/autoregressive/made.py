@@ -91,8 +91,8 @@ class MADE(nn.Module):
         Raises ValueError when the degrees do not fit the layers or the first are not a permutation of 1..D.
         """
         m = self.degrees if degrees is None else degrees
-        if [len(v) for v in m] != [layer.in_features for layer in self.layers]:
-            widths = [layer.in_features for layer in self.layers]
+        widths = [layer.in_features for layer in self._linear]
+        if [len(v) for v in m] != widths:
             raise ValueError(f"degrees must have lengths {widths}, got {[len(v) for v in m]}")
         if sorted(m[0].tolist()) != list(range(1, self.dim + 1)):
             raise ValueError(f"the inputs' degrees must be a permutation of 1..{self.dim}, got {m[0].tolist()}")
@@ -103,7 +103,7 @@ class MADE(nn.Module):
         """logit p(x_d = 1 | the variables before d), for all d in one pass: (N, D) to (N, D)."""
         h = x
         masks = self.masks(degrees)
-        for i, (layer, mask) in enumerate(zip(self.layers, masks, strict=True)):
+        for i, (layer, mask) in enumerate(zip(self._linear, masks, strict=True)):
             h = F.linear(h if i == 0 else F.relu(h), layer.weight * mask, layer.bias)
         if self.direct is not None:
             place = (self.degrees if degrees is None else degrees)[0]
@@ -133,6 +133,10 @@ class MADE(nn.Module):
             for d in torch.argsort(place).tolist():
                 x[:, d] = draw_bernoulli(self.logits(x, degrees)[:, d], generator)
         return x
+
+    @property
+    def _linear(self) -> list[nn.Linear]:
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
     @property
     def _dtype(self) -> torch.dtype:

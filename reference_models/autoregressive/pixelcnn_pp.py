@@ -68,7 +68,8 @@ def upsampler(features: int, stream: type[Above]) -> nn.Module:
         up = nn.ConvTranspose2d(features, features, (2, 3), stride=2, padding=(0, 1), output_padding=(0, 1))
     else:
         up = nn.ConvTranspose2d(features, features, (2, 2), stride=2)
-    return weight_norm(up, dim=1)
+    normalised: nn.Module = weight_norm(up, dim=1)
+    return normalised
 
 
 class GatedResidual(nn.Module):

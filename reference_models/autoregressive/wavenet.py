@@ -114,7 +114,7 @@ class WaveNet(nn.Module):
     @property
     def receptive_field(self) -> int:
         """How many samples before x_t the conditional of x_t can see: 1 + (k − 1)(1 + Σ dilations)."""
-        return 1 + self.first.memory + sum(layer.dilated.memory for layer in self.layers)
+        return 1 + self.first.memory + sum(layer.dilated.memory for layer in self._stack)
 
     def logits(self, one_hot: Tensor, condition: Tensor | None = None) -> Tensor:
         """Unnormalised log p(x_t = k | x_<t) at every t: (N, K, T) to (N, K, T).
@@ -124,7 +124,7 @@ class WaveNet(nn.Module):
         h = self._as_series(condition, one_hot.shape[2])
         x: Tensor = self.first(F.pad(one_hot, (1, 0))[..., :-1])  # input t is x_{t−1}
         skips = []
-        for layer in self.layers:
+        for layer in self._stack:
             x, skip = layer.ways_out(x, layer.dilated(x), h)
             skips.append(skip)
         out: Tensor = self.head(torch.stack(skips).sum(0))
@@ -176,13 +176,13 @@ class WaveNet(nn.Module):
         return one_hot.argmax(1)
 
     def _queues(self, n: int) -> list[Tensor]:
-        return [self.first.queue(n), *(layer.dilated.queue(n) for layer in self.layers)]
+        return [self.first.queue(n), *(layer.dilated.queue(n) for layer in self._stack)]
 
     def _step(self, newest: Tensor, queues: list[Tensor], h_t: Tensor | None) -> Tensor:
         """Logits of the next sample, (n, K), given the newest as a unit vector, (n, K); moves the queues on by one."""
         x, queues[0] = self.first.step(newest, queues[0])
         skips = []
-        for i, layer in enumerate(self.layers, start=1):
+        for i, layer in enumerate(self._stack, start=1):
             dilated, queues[i] = layer.dilated.step(x, queues[i])
             on, skip = layer.ways_out(x.unsqueeze(-1), dilated.unsqueeze(-1), h_t)
             x = on.squeeze(-1)
@@ -199,6 +199,10 @@ class WaveNet(nn.Module):
             got = "none" if condition is None else f"shape {tuple(condition.shape)}"
             raise ValueError(f"the condition must have shape (N, {E}) or (N, {E}, {T}), got {got}")
         return condition if condition.ndim == 3 else condition.unsqueeze(-1).expand(-1, -1, T)
+
+    @property
+    def _stack(self) -> list[Layer]:
+        return [layer for layer in self.layers if isinstance(layer, Layer)]
 
     @property
     def _like(self) -> Tensor:

@@ -204,7 +204,8 @@ class RasterConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, h, W) to (N, out, h, W)."""
-        return self._conv_forward(x, self.weight * self.mask, self.bias)
+        out: Tensor = self._conv_forward(x, self.weight * self.mask, self.bias)
+        return out
 
 
 class RasterHead(nn.Sequential):

@@ -11,7 +11,8 @@ from tests.reference_models.autoregressive.laws import (
     every_state,
     parameters,
     raster_past,
-    strong,
+    strong_law,
+    transposed,
     what_sees_what,
 )
 from tests.reference_models.helpers import close, perturb
@@ -71,9 +72,8 @@ def test_a_map_says_what_is_where() -> None:
 
 def test_given_a_class_a_pixel_sees_its_whole_past_and_no_more() -> None:
     model = small((1, 3, 4), layers=4)
-    strong(model)
     s = torch.randn(1, 3, 1, 1)
-    seen = what_sees_what(lambda x: model.logits(x, s.expand(len(x), -1, -1, -1)), (1, 3, 4))
+    seen = what_sees_what(model, lambda x: model.logits(x, s.expand(len(x), -1, -1, -1)), (1, 3, 4))
     assert torch.equal(seen, raster_past((1, 3, 4)))
 
 
@@ -88,12 +88,16 @@ def test_bayes_rule_gives_the_classes() -> None:
 def test_samples_follow_the_law_of_their_class(generator: torch.Generator) -> None:
     """20000 images of two classes in turns; each test fails by chance once in a million seeds."""
     model = small((1, 2, 2), condition_features=2, features=8)
-    strong(model, 2.0)
+    x = every_state((1, 2, 2))
+
+    def of_class(c: int, x: torch.Tensor = x) -> torch.Tensor:
+        return model.log_prob(x, condition=torch.full((16,), c))
+
+    strong_law(model, lambda x: of_class(1, x), x, transposed)
     classes = torch.arange(20_000) % 2
     samples = model.sample(20_000, condition=classes, generator=generator)
-    x = every_state((1, 2, 2))
     for c in (0, 1):
-        log_p, other = (model.log_prob(x, condition=torch.full((16,), k)) for k in (c, 1 - c))
+        log_p, other = of_class(c), of_class(1 - c)
         assert not departs_from_law(samples[classes == c], log_p)
         assert departs_from_law(samples[classes == c], other)
 

@@ -30,13 +30,12 @@ def small(shape=(1, 2, 4), levels=2, **sizes) -> PixelCNNPlusPlus:
 
 @pytest.mark.parametrize(
     ("shape", "levels", "sizes"),
-    [((1, 2, 4), 2, {}), ((3, 2, 2), 2, {}), ((1, 4, 4), 2, {"resolutions": 3}), ((1, 1, 3), 4, {"resolutions": 1})],
+    [((1, 2, 4), 2, {}), ((3, 2, 2), 2, {}), ((1, 1, 3), 4, {"resolutions": 1})],
 )
 def test_probabilities_of_all_images_sum_to_one(shape, levels, sizes) -> None:
     model = perturb(small(shape, levels, **sizes), 0.3)
     x = every_state(shape, levels)
-    total = sum(model.log_prob(part).exp().sum() for part in x.split(8192))
-    assert close(total, 1.0)
+    assert close(model.log_prob(x).exp().sum(), 1.0)
 
 
 def whole_pixels_past(C: int, H: int, W: int) -> torch.Tensor:
@@ -75,22 +74,22 @@ def test_with_two_resolutions_a_pixel_sees_its_whole_past() -> None:
 def test_the_streams_see_what_their_names_say() -> None:
     """Above: rows i−1, i and columns j−1..j+1; AboveLeft: rows i−1, i and columns j−1, j."""
     for stream, columns in ((Above, [1, 2, 3]), (AboveLeft, [1, 2])):
-        layer = perturb(stream(1, 1))
-        seen = what_sees_what(lambda x, layer=layer: layer(x).unsqueeze(1), (1, 4, 5))[0, 2, 2, 0]
+        layer = stream(1, 1)
+        seen = what_sees_what(layer, lambda x, layer=layer: layer(x).unsqueeze(1), (1, 4, 5))[0, 2, 2, 0]
         assert seen.nonzero().tolist() == [[i, j] for i in (1, 2) for j in columns]
 
 
 def test_halving_reads_up_to_the_even_pixel_and_doubling_writes_from_it_on() -> None:
     """Down and up again: (i, j) sees nothing below row i, and in the ul stream nothing to the right of column j."""
     for stream in (Above, AboveLeft):
-        down, up = perturb(stream(1, 1, stride=2)), perturb(upsampler(1, stream))
-        seen = what_sees_what(lambda x, d=down, u=up: u(d(x)).unsqueeze(1), (1, 4, 6))[0, :, :, 0]
+        there_and_back = torch.nn.Sequential(stream(1, 1, stride=2), upsampler(1, stream))
+        seen = what_sees_what(there_and_back, lambda x, f=there_and_back: f(x).unsqueeze(1), (1, 4, 6))[0, :, :, 0]
         rows, columns = torch.meshgrid(torch.arange(4), torch.arange(6), indexing="ij")
         below = rows > rows[:, :, None, None]
         right = columns > columns[:, :, None, None]
         assert not bool((seen & below).any())
         assert bool((seen & right).any()) == (stream is Above)
-        assert up(down(torch.rand(2, 1, 4, 6))).shape == (2, 1, 4, 6)
+        assert there_and_back(torch.rand(2, 1, 4, 6)).shape == (2, 1, 4, 6)
 
 
 def test_a_doubled_map_stands_where_it_stood() -> None:

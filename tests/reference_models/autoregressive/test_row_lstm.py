@@ -12,7 +12,8 @@ from tests.reference_models.autoregressive.laws import (
     parameters,
     raster_past,
     reachable,
-    strong,
+    strong_law,
+    transposed,
     what_sees_what,
 )
 from tests.reference_models.helpers import close, perturb
@@ -67,10 +68,9 @@ def test_a_pixel_sees_a_triangle_above_it(layers) -> None:
     """Walking: the A mask, then for each layer one step left and any number of rows up, a pixel wider each."""
     shape = (1, 6, 7)
     model = small(shape, layers=layers, features=6)
-    strong(model)
     triangle = [(-d, dj) for d in range(6) for dj in range(-d - 1, d + 1)] + [(0, 0)]
     walk = reachable([mask_offsets("A", 3)] + layers * [triangle], 6, 7)
-    seen = what_sees_what(model.logits, shape, trials=12)[0, :, :, 0]
+    seen = what_sees_what(model, model.logits, shape)[0, :, :, 0]
     assert torch.equal(seen, walk)
     if layers == 1:  # not the whole past: the row above is seen up to two columns to the right
         assert not bool(seen[5, 0, 4, 3])
@@ -80,18 +80,16 @@ def test_a_pixel_sees_a_triangle_above_it(layers) -> None:
 @pytest.mark.parametrize("features", [6, 4])
 def test_colours_see_the_past_and_the_colours_before_them(features) -> None:
     model = small((3, 2, 2), features=features, head=9)
-    strong(model)
-    assert torch.equal(what_sees_what(model.logits, (3, 2, 2), trials=30), raster_past((3, 2, 2)))
+    assert torch.equal(what_sees_what(model, model.logits, (3, 2, 2)), raster_past((3, 2, 2)))
 
 
 def test_samples_follow_the_law(generator: torch.Generator) -> None:
     """20000 images of 2×2; fails by chance once in a million seeds."""
     model = small((1, 2, 2), features=8)
-    strong(model, 1.5)
-    log_p = model.log_prob(every_state((1, 2, 2)))
+    log_p = strong_law(model, model.log_prob, every_state((1, 2, 2)), transposed)
     samples = model.sample(20_000, generator=generator)
     assert not departs_from_law(samples, log_p)
-    assert departs_from_law(samples.mT, log_p)
+    assert departs_from_law(transposed(samples), log_p)
 
 
 def test_the_first_rows_need_none_below_them() -> None:

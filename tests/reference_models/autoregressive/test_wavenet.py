@@ -12,7 +12,9 @@ from tests.reference_models.autoregressive.laws import (
     every_parameter_learns,
     every_state,
     parameters,
+    rolled,
     strong,
+    strong_law,
 )
 from tests.reference_models.helpers import close, perturb
 
@@ -84,12 +86,11 @@ def test_the_logits_are_those_of_the_network_written_out() -> None:
 def test_samples_follow_the_law(generator: torch.Generator) -> None:
     """20000 sequences of four bits; fails by chance once in a million seeds."""
     model = small()
-    strong(model, 2.0)
-    log_p = model.log_prob(every_state((4,)).long())
+    log_p = strong_law(model, lambda x: model.log_prob(x.long()), every_state((4,)), rolled)
     samples = model.sample(20_000, length=4, generator=generator)
     assert samples.dtype == torch.long
     assert not departs_from_law(samples * 1.0, log_p)
-    assert departs_from_law(samples.flip(1) * 1.0, log_p)
+    assert departs_from_law(rolled(samples * 1.0), log_p)
 
 
 @pytest.mark.parametrize("kernel", [2, 3])
@@ -105,7 +106,7 @@ def test_queues_give_the_draws_of_the_whole_network(kernel, condition) -> None:
         return model.sample(3, length=40, condition=h, generator=source, cached=cached)
 
     assert torch.equal(draw(True), draw(False))
-    assert len(draw(True).unique()) == 5
+    assert len(draw(True).unique()) > 2
 
 
 def test_queued_logits_equal_those_of_the_whole_network() -> None:
