@@ -207,6 +207,7 @@ class StyleGAN(ProgressiveGAN):
         *,
         style_dim: int = 16,
         mapping_layers: int = 4,
+        mixing: float = MIXING,
         gamma: float = R1_GAMMA,
     ) -> Self:
         """Networks of any size; `widths` gives the channels of each level."""
@@ -214,7 +215,8 @@ class StyleGAN(ProgressiveGAN):
         return cls(
             StyleGenerator(side, latent_dim, style_dim, widths, channels, mapping_layers),
             ProgressiveDiscriminator(side, widths, channels, smooth=blur),
-            latent_dim=latent_dim, event_shape=image_shape, images_per_phase=images_per_phase, gamma=gamma,
+            latent_dim=latent_dim, event_shape=image_shape, images_per_phase=images_per_phase, mixing=mixing,
+            gamma=gamma,
         )  # fmt: skip
 
     @classmethod

@@ -137,5 +137,5 @@ def test_the_family_plays_kl_unless_told(generator: torch.Generator) -> None:
 
 
 def test_an_unknown_divergence_is_refused() -> None:
-    with pytest.raises(ValueError, match="divergence must be one of .*got 'hellinger'"):
+    with pytest.raises(ValueError, match=r"divergence must be one of .*got 'hellinger'"):
         Variational("hellinger")

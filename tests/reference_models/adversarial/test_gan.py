@@ -191,7 +191,7 @@ def test_wrong_sizes_are_refused() -> None:
         gan.sample(0)
     with pytest.raises(ValueError, match="latent_dim must be at least 1, got 0"):
         GAN(nn.Identity(), nn.Identity(), latent_dim=0, event_shape=(2,))
-    with pytest.raises(ValueError, match="prior must be one of .*'cauchy'"):
+    with pytest.raises(ValueError, match=r"prior must be one of .*'cauchy'"):
         GAN(nn.Identity(), nn.Identity(), latent_dim=1, event_shape=(2,), prior="cauchy")
     with pytest.raises(ValueError, match="pieces must be at least 1, got 0"):
         Maxout(2, 2, 0)
