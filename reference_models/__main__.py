@@ -78,7 +78,8 @@ def _reached(family: Family) -> str:
     run = _results(family).get(family.name)
     if run is None:
         return ""
-    numbers = ", ".join(f"{goal['metric']} {run['metrics'][goal['metric']]:.3g}" for goal in run["goals"])
+    metrics = run["metrics"]
+    numbers = ", ".join(f"{g['metric']} {metrics[g['metric']]:.3g}" for g in run["goals"] if g["metric"] in metrics)
     return f"{numbers} on {run['data']} ({run['device']}, {run['minutes']:g} min, seed {run['seed']})"
 
 
@@ -223,8 +224,10 @@ def _run(order: Order) -> dict[str, Any]:
                 on_step=on_step,
             )
         except DivergedError as error:
-            talk.print(f"{order.family.title} diverged: {error}; nothing was written", markup=False)
+            bar.stop()
+            talk.print(f"{order.family.title} diverged: {error}; nothing was written", markup=False, soft_wrap=True)
             raise typer.Exit(1) from None
+        bar.update(task, completed=60 * order.minutes)
     learner.eval()
     said = _said(order, history, learner.metrics(order.data, generator=generator.manual_seed(order.seed)))
     order.out.parent.mkdir(parents=True, exist_ok=True)

@@ -145,10 +145,9 @@ class Goal:
         return low <= value <= high
 
     def __str__(self) -> str:
-        limits = [f"≥ {self.at_least:g}"] * (self.at_least is not None) + [f"≤ {self.at_most:g}"] * (
-            self.at_most is not None
-        )
-        return f"{self.metric} {' and '.join(limits)}"
+        limits = (("≥", self.at_least), ("≤", self.at_most))
+        said = [f"{sign} {limit:g}" for sign, limit in limits if limit is not None]
+        return f"{self.metric} {' and '.join(said)}"
 
 
 @dataclass(frozen=True)

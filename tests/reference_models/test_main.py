@@ -1,0 +1,224 @@
+"""`python -m reference_models`: what it prints, what training leaves on disk, and what it refuses in one sentence."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+import torch
+from safetensors.torch import load_file, safe_open
+from typer.testing import CliRunner
+
+import reference_models.__main__ as command
+from reference_models.catalogue import families, find
+from reference_models.flow_matching import recipes
+from reference_models.recipes import Curve, Goal, Images, Minimise, Recipe
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+@pytest.fixture(autouse=True)
+def _as_a_user_runs_it(monkeypatch):
+    """In single precision, on the CPU, torch's defaults."""
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+
+
+def invoke(*arguments: object):
+    return CliRunner().invoke(command.app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def tiny(monkeypatch) -> dict[str, Recipe]:
+    """In place of the recipe of `cfm`: a mean learnt by least squares, in a blink."""
+
+    def build(data):
+        model = torch.nn.Linear(1, 2)
+        return Minimise(
+            model,
+            loss=lambda model, x, y, generator: ((model(torch.ones(len(x), 1)) - x) ** 2).mean(),
+            metrics=lambda model, data, generator: {"distance": 0.25, "other": 3.0},
+            figure=lambda model, data, generator: Curve(torch.arange(3.0), {"line": torch.rand(3)}),
+        )
+
+    made = {"cfm": Recipe(build, ("moons", "checkerboard", "mnist"), (Goal("distance", at_most=0.3),), 0.01, 16)}
+    monkeypatch.setattr(recipes, "RECIPES", made)
+    return made
+
+
+# --- the catalogue
+
+
+def test_without_a_command_it_prints_every_family():
+    done = invoke()
+    assert done.exit_code == 0
+    for family in families():
+        assert family.name in done.stdout
+    assert invoke("list").stdout == done.stdout
+
+
+def test_the_readme_shows_the_generated_table():
+    text = README.read_text()
+    shown = re.search(r"<!-- models -->\n(.*?)\n<!-- /models -->", text, re.DOTALL)
+    assert shown is not None
+    generated = invoke("--markdown").stdout.strip()
+    assert shown[1].strip() == generated, "paste the output of: python -m reference_models --markdown"
+    assert len(generated.splitlines()) == len(families()) + 2
+
+
+# --- training
+
+
+def test_training_leaves_four_files(tiny, tmp_path):
+    out = tmp_path / "deep" / "run"
+    done = invoke("train", "cfm", "--steps", 5, "--seed", 3, "--out", out)
+    assert done.exit_code == 0, done.stderr
+    files = {file.name for file in out.iterdir()}
+    assert files == {"learning_curve.png", "samples.png", "model.safetensors", "metrics.json"}
+    said = json.loads((out / "metrics.json").read_text())
+    assert (said["family"], said["data"], said["seed"], said["steps"]) == ("cfm", "moons", 3, 5)
+    assert said["metrics"] == {"distance": 0.25, "other": 3.0}
+    assert said["goals"] == [{"metric": "distance", "goal": "distance ≤ 0.3", "reached": True}]
+    assert said["device"].startswith("CPU")
+    weights = load_file(out / "model.safetensors")
+    assert weights["model.weight"].shape == (2, 1)
+    with safe_open(out / "model.safetensors", "pt") as stored:
+        assert stored.metadata()["family"] == "cfm"
+    for name in ("learning_curve.png", "samples.png"):
+        pixels = matplotlib.image.imread(out / name)
+        assert pixels.shape[:2] == (540, 720)
+        assert pixels.std() > 0.01
+    assert list(out.parent.iterdir()) == [out]  # no traces
+    assert "goal distance ≤ 0.3: reached" in done.stdout
+
+
+def test_the_same_seed_gives_the_same_weights(tiny, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        invoke("train", "cfm", "--steps", 20, "--minutes", 1, "--seed", seed, "--out", tmp_path / name)
+    a, b, c = (load_file(tmp_path / name / "model.safetensors")["model.weight"] for name in "abc")
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+def test_training_again_replaces_the_files(tiny, tmp_path):
+    for steps in (2, 4):
+        assert invoke("train", "cfm", "--steps", steps, "--minutes", 1, "--out", tmp_path).exit_code == 0
+    assert json.loads((tmp_path / "metrics.json").read_text())["steps"] == 4
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_the_time_is_kept(tiny, tmp_path):
+    done = invoke("train", "cfm", "--minutes", 0.005, "--out", tmp_path)
+    assert done.exit_code == 0
+    assert json.loads((tmp_path / "metrics.json").read_text())["minutes"] <= 0.02
+
+
+def test_a_missed_goal_is_exit_1_with_everything_written(tiny, tmp_path):
+    tiny["cfm"] = Recipe(tiny["cfm"].build, ("moons",), (Goal("distance", at_most=0.1), Goal("gone", at_least=0)), 0.01)
+    done = invoke("train", "cfm", "--steps", 2, "--out", tmp_path)
+    assert done.exit_code == 1
+    assert "goal distance ≤ 0.1: MISSED" in done.stdout
+    assert "goal gone ≥ 0: MISSED, it was not measured" in done.stdout
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_goals_are_those_of_the_first_data_set(tiny, tmp_path):
+    done = invoke("train", "cfm", "--data", "checkerboard", "--steps", 2, "--out", tmp_path)
+    assert done.exit_code == 0
+    assert "goal" not in done.stdout
+
+
+def test_a_run_that_diverges_or_is_stopped_leaves_nothing(tiny, tmp_path, monkeypatch):
+    def build(data):
+        learner = tiny_build(data)
+        learner._loss = lambda model, x, y, generator: model.weight.sum() * float("nan")
+        return learner
+
+    tiny_build = tiny["cfm"].build
+    tiny["cfm"] = Recipe(build, ("moons",), (Goal("distance", at_most=1),), 0.01)
+    done = invoke("train", "cfm", "--out", tmp_path / "run")
+    assert done.exit_code == 1
+    assert "diverged: after 0 steps loss is nan; nothing was written" in done.stderr
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    tiny["cfm"] = Recipe(tiny_build, ("moons",), (Goal("distance", at_most=1),), 0.01)
+    monkeypatch.setattr("reference_models.figures.save_figure", stop)
+    done = invoke("train", "cfm", "--steps", 1, "--out", tmp_path / "run")
+    assert done.exit_code == 130
+    assert "stopped; nothing was written" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_record_keeps_the_numbers_beside_the_recipes(tiny, tmp_path, monkeypatch):
+    (tmp_path / "flow_matching").mkdir()
+    monkeypatch.setattr(command, "HERE", tmp_path)
+    assert invoke("train", "cfm", "--steps", 2, "--out", tmp_path / "run", "--record").exit_code == 0
+    kept = json.loads((tmp_path / "flow_matching" / "results.json").read_text())
+    assert kept["cfm"]["metrics"]["distance"] == 0.25
+    assert "distance 0.25 on moons (CPU" in command._reached(find("cfm"))
+    assert [file.name for file in (tmp_path / "flow_matching").iterdir()] == ["results.json"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("realnpv",), "no family is called realnpv; near it: realnvp"),
+        (("qqqq",), "no family is called qqqq, see python -m reference_models"),
+        (("cfm", "--data", "bars"), "Conditional flow matching trains on moons, checkerboard, mnist, not on bars"),
+        (("cfm", "--minutes", "0"), "minutes must be positive, got 0"),
+        (("cfm", "--minutes", "nan"), "minutes must be positive, got nan"),
+        (("cfm", "--steps", "0"), "steps must be at least 1, got 0"),
+        (("cfm", "--seed", "-1"), "seed must be a number from 0"),
+        (("cfm", "--device", "toaster"), "device toaster cannot be used"),
+        (("cfm", "--data", "mnist"), "mnist is read from its standard files"),
+        (("cfm", "--out", "FILE"), "FILE is a file; give a folder"),
+        (("cfm", "--out", "FILE/below"), "cannot be made: FILE is not a folder one may write to"),
+        (("cfm", "--minutes", "soon"), "unable to parse string as a number"),
+    ],
+)
+def test_bad_input_gets_one_sentence_and_exit_2(tiny, tmp_path, arguments, sentence):
+    file = tmp_path / "file"
+    file.touch()
+    done = invoke("train", *(argument.replace("FILE", str(file)) for argument in arguments))
+    assert done.exit_code == 2
+    said = re.sub(r"[│\n ]+", " ", done.stderr)
+    assert sentence.replace("FILE", str(file)) in said
+    assert "Traceback" not in done.output
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_is_not_trained_says_so(monkeypatch):
+    monkeypatch.setattr(recipes, "RECIPES", {})
+    done = invoke("train", "cfm")
+    assert done.exit_code == 2
+    assert "Conditional flow matching has nothing to train" in done.stderr
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_are_drawn_as_a_sheet(tmp_path, channels):
+    from reference_models.figures import save_figure
+
+    pixels = torch.zeros(5, channels, 4, 4)
+    pixels[1] = 1.0
+    save_figure(Images(pixels), tmp_path / "sheet.png", "images")
+    drawn = matplotlib.image.imread(tmp_path / "sheet.png")
+    assert drawn[..., :3].min() == pytest.approx(0.0, abs=0.02)
+    assert drawn.std() > 0.1
+
+
+# --- goals
+
+
+def test_a_goal_is_met_within_its_limits_and_never_by_nan():
+    between = Goal("x", at_least=1, at_most=2)
+    assert all(between.reached({"x": value}) for value in (1.0, 1.5, 2.0))
+    assert not any(between.reached({"x": value}) for value in (0.9, 2.1, float("nan")))
+    assert not between.reached({})
+    assert str(between) == "x ≥ 1 and ≤ 2"
+    with pytest.raises(ValueError, match="the goal for x states no number"):
+        Goal("x")
