@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from reference_models.parts.attention import CausalSelfAttention
@@ -49,15 +50,20 @@ class GatedBlock(nn.Module):
 
 
 class RasterAttention(nn.Module):
-    """h plus causal self-attention over its cells in raster order: (N, hidden, H, W), shape kept."""
+    """h plus causal self-attention over its cells in raster order: (N, hidden, H, W), shape kept.
+
+    A cell's features do not hold its own code, which would be the last that a later cell could learn of it; so each
+    token also carries the code of the cell before it.
+    """
 
     def __init__(self, hidden: int, heads: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(hidden)
         self.attention = CausalSelfAttention(hidden, heads)
 
-    def forward(self, h: Tensor) -> Tensor:
-        tokens = h.flatten(2).transpose(1, 2)  # (N, H·W, hidden)
+    def forward(self, h: Tensor, embedded: Tensor) -> Tensor:
+        before = F.pad(embedded.flatten(2)[:, :, :-1], (1, 0))  # (N, hidden, H·W): one cell later
+        tokens = (h.flatten(2) + before).transpose(1, 2)  # (N, H·W, hidden)
         y: Tensor = self.attention(self.norm(tokens)).transpose(1, 2)
         return h + y.reshape(h.shape)
 
@@ -110,11 +116,12 @@ class CodePrior(nn.Module):
         rows = codes.shape[1]
         if condition is not None:
             condition = condition[:, :, :rows]
-        h: Tensor = self.first(self.embedding(codes).movedim(-1, 1)) + self.place[:, :rows]
+        embedded = self.embedding(codes).movedim(-1, 1)  # (N, hidden, h, W)
+        h: Tensor = self.first(embedded) + self.place[:, :rows]
         for i, block in enumerate(self.blocks):
             h = block(h, condition)
             for attention in self.attention[i * len(self.attention) // len(self.blocks) : self._attended(i)]:
-                h = attention(h)
+                h = attention(h, embedded)
         for layer in self.output:
             h = h + layer(h)
         logits: Tensor = self.head(h)

@@ -12,7 +12,7 @@ prior saves only the second part. With q(z) independent across no coordinate, th
 The gap. log p(x) − L(x) = KL(q ‖ p(z|x)) is what the family of q cannot express (approximation gap) plus what one
 network for all x loses against the best q for this x (amortisation gap).
 
-ELBO surgery (Hoffman, Johnson, 2016), eq. 6-8, https://approximateinference.org/accepted/HoffmanJohnson2016.pdf;
+ELBO surgery (Hoffman, Johnson, 2016), https://approximateinference.org/accepted/HoffmanJohnson2016.pdf;
 Isolating Sources of Disentanglement in VAEs (Chen et al., 2018), eq. 2, https://arxiv.org/abs/1802.04942; Inference
 Suboptimality in Variational Autoencoders (Cremer et al., 2018), section 2, https://arxiv.org/abs/1801.03558
 """
@@ -52,7 +52,8 @@ def discrete_surgery(q: Tensor, p: Tensor) -> Surgery:
 
 
 def _discrete_kl(q: Tensor, p: Tensor) -> Tensor:
-    return (torch.special.xlogy(q, q) - torch.special.xlogy(q, p)).sum(dim=-1)
+    terms: Tensor = torch.special.xlogy(q, q) - torch.special.xlogy(q, p)
+    return terms.sum(dim=-1)
 
 
 def surgery(

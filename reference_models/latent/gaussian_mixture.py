@@ -159,7 +159,7 @@ class MixtureOfGaussians(nn.Module):
         for _ in range(steps):
             optimiser.zero_grad()
             log_likelihood = self.log_prob(x).mean()
-            (-log_likelihood).backward()  # type: ignore[no-untyped-call]
+            (-log_likelihood).backward()
             optimiser.step()
             trace.append(log_likelihood.detach())
         return torch.stack(trace)

@@ -126,7 +126,9 @@ class HierarchicalVAE(nn.Module):
         self.stem = nn.Conv2d(C, width, self._kernel, padding=pad)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths))
         self.up = nn.ModuleList(nn.Conv2d(b, a, 3, padding=1) for a, b in pairwise(widths))
-        self.halvings, groups, reads = [], [], []
+        groups: list[nn.Module] = []
+        reads: list[nn.Module] = []
+        self.halvings: list[int] = []  # of each group
         for scale, k in zip(scales, halvings, strict=True):
             for _ in range(scale.groups):
                 cell = self._cell(NVAEDecoderCell, widths[k])

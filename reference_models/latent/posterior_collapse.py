@@ -114,7 +114,7 @@ class WindowedBernoulli(nn.Module):
         for i in range(h.shape[1]):
             logit = h[:, i] + (2 * x[:, :i] - 1) @ W[i, :i]
             x[:, i] = (u[:, i] < logit.sigmoid()).to(h.dtype)
-        return x.unflatten(1, self.event_shape)
+        return x.reshape(-1, *self.event_shape)
 
 
 class GuardedVAE(VAE):

@@ -89,7 +89,8 @@ class PPCA(nn.Module):
         M, deviation = self._M(), x - self.mean
         projected = deviation @ self.W  # (*B, d)
         # Woodbury: C⁻¹ = (I − W M⁻¹ Wᵀ) / σ²,  |C| = σ^{2(D−d)} |M|
-        inside = (projected @ torch.linalg.inv(M) * projected).sum(dim=-1)
+        inverse: Tensor = torch.linalg.inv(M)
+        inside = (projected @ inverse * projected).sum(dim=-1)
         quadratic = (deviation.square().sum(dim=-1) - inside) / self.variance
         log_det = 2 * (D - d) * self.log_std + torch.logdet(M)
         return -0.5 * (quadratic + log_det) - D * HALF_LOG_2PI

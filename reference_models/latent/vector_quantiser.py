@@ -105,5 +105,7 @@ class VectorQuantiser(nn.Module):
 
 def perplexity(codes: Tensor, K: int) -> Tensor:
     """exp of the entropy of the codes' frequencies, from 1 (one code used) to K (all equally); codes of any shape."""
+    at_least("the number of codes", codes.numel(), 1)
     p = torch.bincount(codes.flatten(), minlength=K).double() / codes.numel()
-    return torch.special.entr(p).sum().exp()
+    entropy: Tensor = torch.special.entr(p).sum()
+    return entropy.exp()

@@ -39,8 +39,8 @@ class ResidualBlock(nn.Sequential):
         super().__init__(nn.ReLU(), nn.Conv2d(channels, inner, 3, padding=1), nn.ReLU(), nn.Conv2d(inner, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + super().forward(x)
-        return out
+        out: Tensor = super().forward(x)
+        return x + out
 
 
 def downwards(channels: int, hidden: int, inner: int, *, halvings: int, blocks: int, out: int) -> nn.Sequential:

@@ -23,7 +23,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from reference_models.latent.code_prior import CodePrior
-from reference_models.latent.vqvae import Quantised, ResidualBlock, VectorQuantiser, VQLoss, downwards, upwards
+from reference_models.latent.vector_quantiser import Quantised, VectorQuantiser
+from reference_models.latent.vqvae import ResidualBlock, VQLoss, downwards, upwards
 from reference_models.parts.likelihoods import Binomial, Gaussian, Likelihood
 from reference_models.parts.shapes import flatten_batch, restore_batch
 from reference_models.parts.training import evaluating

@@ -116,19 +116,19 @@ class DiscretisedLogisticMixture(nn.Module):
             raise ValueError(
                 f"every value must be one of {self.levels} levels in [0, 1], got others in [{low}, {high}]"
             )
-        log_p = discretised_logistic_mixture_log_prob(k.long(), *self._parameters(h), self.levels)  # (N, C, H, W)
+        log_p = discretised_logistic_mixture_log_prob(k.long(), *self._mixture(h), self.levels)  # (N, C, H, W)
         return sum_event(log_p, 3)
 
     def sample(self, h: Tensor, *, generator: Generator | None = None) -> Tensor:
         """One x ~ P(x | h) for each row of h: a component, a logistic draw, rounded to the nearest level."""
-        logits, means, log_scales = self._parameters(h)
+        logits, means, log_scales = self._mixture(h)
         chosen = draw_categorical(logits, generator).unsqueeze(-1)  # (N, C, H, W, 1)
         mean, log_scale = (part.gather(-1, chosen).squeeze(-1) for part in (means, log_scales))
         u = torch.rand(mean.shape, generator=generator, device=h.device, dtype=h.dtype).clamp(1e-6, 1 - 1e-6)
         y = mean + log_scale.exp() * torch.logit(u)
         return ((y.clamp(-1, 1) + 1) / 2 * (self.levels - 1)).round() / (self.levels - 1)
 
-    def _parameters(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _mixture(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits, means, log scales, each (N, C, H, W, M)."""
         parts = h.unflatten(1, (3, self.components, -1)).permute(1, 0, 3, 4, 5, 2)  # (3, N, C, H, W, M)
         return parts[0], parts[1], parts[2]
