@@ -97,6 +97,7 @@ class Transitions(nn.Module):
         """log q(x_{t−1} | x_t, x_0) of each symbol, (N, *event, S), for t (N,) in 0..T−1.
 
         x_0: laws (N, *event, K), K ≤ S: one-hot gives the posterior, a guess p̃ gives p(x_{t−1} | x_t)
+        NaN where x_t cannot come from x_0, as a symbol other than x_0 and the mask in absorbing diffusion
         """
         step = self.matrices[_spread(t, x_t), :, x_t]  # (N, *event, S): [Q_t]_{·, x_t}
         before = x_0.flatten(1, -2) @ self.cumulative[t][:, : x_0.shape[-1]]  # (N, E, S)

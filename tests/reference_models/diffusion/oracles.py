@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from reference_models.diffusion.sde import SDE
+
 
 class BestNoise(nn.Module):
     """E[ε | x_t] for data N(m, s² I) under a schedule with these β, worked out from the joint Gaussian of x_t and ε."""
@@ -18,6 +20,19 @@ class BestNoise(nn.Module):
         alpha_bar = self.alpha_bars[t].to(x.dtype).reshape(-1, *(1,) * (x.ndim - 1)) if t.ndim else self.alpha_bars[t]
         variance = alpha_bar * self.std**2 + 1 - alpha_bar
         return (1 - alpha_bar).sqrt() * (x - alpha_bar.sqrt() * self.mean) / variance
+
+
+class ContinuousNoise(nn.Module):
+    """E[ε | x_t] = σ (x − a m)/(a² v + σ²) for data N(m, v) under an SDE, x (N, 1)."""
+
+    def __init__(self, sde: SDE, mean: float, variance: float) -> None:
+        super().__init__()
+        self.sde, self.mean, self.variance = sde, mean, variance
+        self.register_buffer("one", torch.ones(()))
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        a, sigma = self.sde.a(t).unsqueeze(-1), self.sde.sigma(t).unsqueeze(-1)
+        return sigma * (x - a * self.mean) / (a**2 * self.variance + sigma**2)
 
 
 class Recorder(nn.Module):

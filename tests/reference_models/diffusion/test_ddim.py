@@ -106,7 +106,7 @@ def test_the_last_step_is_the_guess_of_the_data():
 
 def test_encoding_is_undone_by_sampling():
     """With many small steps the map to noise and back returns the data; with few it does not quite."""
-    fine = torch.linspace(1e-5, 0.012, 2000)
+    fine = torch.linspace(1e-5, 0.012, 1000)
     model = DDPM(BestNoise(fine, M, S), Schedule(fine), (1,))
     x_0 = torch.tensor([[0.3], [1.5], [2.9]])
     z = encode(model, x_0)
@@ -115,7 +115,7 @@ def test_encoding_is_undone_by_sampling():
     bar = float((1 - fine).prod())
     expected = bar**0.5 * M + (bar * S**2 + 1 - bar) ** 0.5 * (x_0 - M) / S
     assert close(z, expected, 2e-2)
-    assert encode(model, x_0[0], times=[0, 999, 1999]).shape == (1,)
+    assert encode(model, x_0[0], times=[0, 500, 999]).shape == (1,)
 
 
 def test_encoding_evaluates_the_network_where_it_steps_from():
