@@ -8,12 +8,12 @@ itself. Two kinds of interval at level 1 - a:
     percentile   [q_{a/2}, q_{1-a/2}]                    of the resampled values theta*
     basic        [2 theta - q_{1-a/2}, 2 theta - q_{a/2}]
 
-Which metric takes which: a metric whose estimate is biased (the Frechet distance of equal laws is above 0, by about
-1/n; the Inception score, likewise) is biased once more by resampling, so theta* sits above theta as far as theta
-sits above the truth. Percentile intervals then miss the truth twice over; the basic interval turns the shift round,
-and lies *below* the estimate. Unbiased metrics (means, the kernel MMD without its diagonal) and those confined to
-[0, 1] take the percentile interval. Metrics built on nearest neighbours keep the
-neighbourhoods fixed and resample who is counted: a duplicate would be its own neighbour at distance zero.
+Which metric takes which. An estimate with a bias of order 1/n (the Fréchet distance errs upwards, the Inception score
+downwards) is biased once more by resampling: theta* lies as far from theta as theta from the truth, on the same side.
+Percentile intervals then miss the truth twice over; the basic interval turns the shift round, and so need not contain
+the estimate. Unbiased metrics (means, the kernel MMD without its diagonal) and those confined to [0, 1] take the
+percentile interval. Metrics built on nearest neighbours keep the neighbourhoods fixed and resample who is counted: a
+duplicate would be its own neighbour at distance zero.
 
 Bootstrap Methods: Another Look at the Jackknife (Efron, 1979), https://doi.org/10.1214/aos/1176344552.
 The two intervals: Bootstrap Methods and their Application (Davison and Hinkley, 1997), eqs. 5.6 and 5.18,

@@ -8,8 +8,9 @@ reads any layer of any torch or torchvision module.
     features  φ(x) = h_L(x)                     the layer before the logits, (N, 32)
     logits    W φ(x) + b                        log-odds of the ten classes, (N, 10), for the Inception score
 
-Measured: the shipped weights name {ACCURACY} of the held-out digits correctly (`train_digit_classifier` makes them
-anew).
+Measured: the shipped weights name 98.9 % of the 360 held-out digits correctly (`train_digit_classifier` makes them
+anew). The scale of a Fréchet distance on these features, whose total variance is 97: training against held-out digits
+0.78, training digits against uniform noise 79.
 
 GANs Trained by a Two Time-Scale Update Rule (Heusel et al., 2017), sec. 4, https://arxiv.org/abs/1706.08500
 """

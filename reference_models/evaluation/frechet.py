@@ -83,7 +83,7 @@ def frechet_infinity(
 ) -> float:
     """The distance at infinitely many examples: the intercept of a line through distances at `points` sizes, over 1/N.
 
-    Sizes run evenly in 1/N from a fifth of the smaller set to all of it; each takes a random subset of both sets.
+    Sizes run evenly in 1/N from half of the smaller set to all of it; each takes a random subset of both sets.
     Raises ValueError as `frechet_distance`, and for fewer than 2 points.
     """
     require_two_sets(features_a, features_b, minimum=10)
@@ -91,7 +91,7 @@ def frechet_infinity(
         raise ValueError(f"a line needs at least 2 points, got {points}")
     a, b = features_a.double(), features_b.double()
     most = min(len(a), len(b))
-    inverse = torch.linspace(5 / most, 1 / most, points, dtype=torch.float64)
+    inverse = torch.linspace(2 / most, 1 / most, points, dtype=torch.float64)
     sizes = (1 / inverse).round().long().tolist()
     distances = []
     for size in sizes:

@@ -7,8 +7,8 @@ the exponential of the mutual information between sample and predicted class: 1 
 classes is predicted with certainty and equally often. It never looks at data: one perfect image a class scores K.
 
 NOTE: the paper splits the samples into ten parts and averages their scores; `splits` does, and is 1 unless said
-otherwise. p(y) estimated from N samples biases the score upwards, by a factor of about exp((K − 1) / 2N) at most:
-the interval is basic.
+otherwise. p(y) estimated from N samples has too little entropy, which biases the score *downwards*, by a factor of
+e^{−(K − 1)/2N} for certain predictions and less for others: the interval is the basic one.
 
 Improved Techniques for Training GANs (Salimans et al., 2016), sec. 4, https://arxiv.org/abs/1606.03498
 A Note on the Inception Score (Barratt and Sharma, 2018), https://arxiv.org/abs/1801.01973

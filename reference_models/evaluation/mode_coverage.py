@@ -57,7 +57,7 @@ def _membership(samples: Tensor, mixture: GaussianMixture, sigmas: float) -> Ten
     if not sigmas > 0:
         raise ValueError(f"sigmas must be positive, got {sigmas}")
     offset = samples[:, None, :] - means  # (N, K, D)
-    scaled = torch.linalg.solve_triangular(torch.linalg.cholesky(covariances), offset[..., None], upper=False)
+    scaled: Tensor = torch.linalg.solve_triangular(torch.linalg.cholesky(covariances), offset[..., None], upper=False)
     distance, nearest = scaled[..., 0].norm(dim=-1).min(dim=1)  # (N,)
     on = torch.nn.functional.one_hot(nearest, len(means)).to(samples.dtype)
     return on * (distance <= sigmas).to(samples.dtype)[:, None]

@@ -55,7 +55,8 @@ def truncated_normal(
     tail = 0.5 * math.erfc(threshold / math.sqrt(2))  # Φ(−τ)
     u = torch.rand(tuple(shape), generator=generator, dtype=torch.float64, device=device)
     z = torch.special.ndtri((tail + (1 - 2 * tail) * u).clamp(min=torch.finfo(torch.float64).tiny))
-    return z.clamp(-threshold, threshold).to(dtype or torch.get_default_dtype())
+    cut: Tensor = z.clamp(-threshold, threshold).to(dtype or torch.get_default_dtype())
+    return cut
 
 
 def truncate_towards(w: Tensor, mean: Tensor, psi: float) -> Tensor:

@@ -113,12 +113,13 @@ class LinearRegression:
         identity = torch.eye(features.shape[1], dtype=features.dtype, device=features.device)
         self.precision = alpha * identity + beta * features.T @ features  # S⁻¹, eq. 3.54
         self.covariance = torch.linalg.inv(self.precision)  # S
-        self.mean = beta * torch.linalg.solve(self.precision, features.T @ targets)  # m, eq. 3.53
+        self.mean: Tensor = beta * torch.linalg.solve(self.precision, features.T @ targets)  # m, eq. 3.53
 
     @property
     def maximum_likelihood(self) -> Tensor:
         """w_ML, shape (D,): least squares, and of those solutions the shortest when N < D."""
-        return torch.linalg.pinv(self.features) @ self.targets
+        weights: Tensor = torch.linalg.pinv(self.features) @ self.targets
+        return weights
 
     @property
     def maximum_a_posteriori(self) -> Tensor:
@@ -144,7 +145,8 @@ class LinearRegression:
         misfit = ((self.targets - self.features @ self.mean) ** 2).sum()
         energy = 0.5 * self.beta * misfit + 0.5 * self.alpha * (self.mean**2).sum()
         constants = 0.5 * (d * math.log(self.alpha) + n * math.log(self.beta) - n * math.log(2 * math.pi))
-        return constants - energy - 0.5 * torch.logdet(self.precision)
+        evidence: Tensor = constants - energy - 0.5 * torch.logdet(self.precision)
+        return evidence
 
     def _require(self, features: Tensor) -> None:
         if features.ndim != 2 or features.shape[1] != self.features.shape[1]:

@@ -59,19 +59,22 @@ def require_laws(**laws: Tensor) -> None:
 def entropy(p: Tensor) -> Tensor:
     """H(p) = −Σ p log p of laws (*B, K), nats, shape (*B,); 0 log 0 = 0."""
     require_laws(p=p)
-    return -torch.special.xlogy(p, p).sum(-1)
+    nats: Tensor = -torch.special.xlogy(p, p).sum(-1)
+    return nats
 
 
 def cross_entropy(p: Tensor, q: Tensor) -> Tensor:
     """H(p, q) = −Σ p log q, nats, shape (*B,): the mean negative log-likelihood of q under p; inf where q misses p."""
     require_laws(p=p, q=q)
-    return -torch.special.xlogy(p, q).sum(-1)
+    nats: Tensor = -torch.special.xlogy(p, q).sum(-1)
+    return nats
 
 
 def kl_divergence(p: Tensor, q: Tensor) -> Tensor:
     """KL(p ‖ q) of laws (*B, K), nats, shape (*B,): forward when p is data and q the model; inf where q misses p."""
     require_laws(p=p, q=q)
-    return (torch.special.xlogy(p, p) - torch.special.xlogy(p, q)).sum(-1)
+    nats: Tensor = (torch.special.xlogy(p, p) - torch.special.xlogy(p, q)).sum(-1)
+    return nats
 
 
 def reverse_kl_divergence(p: Tensor, q: Tensor) -> Tensor:
@@ -114,7 +117,8 @@ def gaussian_kl(mean_p: Tensor, cov_p: Tensor, mean_q: Tensor, cov_q: Tensor) ->
     offset = torch.linalg.solve_triangular(root_q, (mean_q - mean_p)[..., None], upper=False)[..., 0]
     log_ratio = root_q.diagonal(dim1=-2, dim2=-1).log().sum(-1) - root_p.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     trace = (whitened**2).sum((-2, -1))
-    return 0.5 * (trace + (offset**2).sum(-1) - mean_p.shape[-1]) + log_ratio
+    nats: Tensor = 0.5 * (trace + (offset**2).sum(-1) - mean_p.shape[-1]) + log_ratio
+    return nats
 
 
 @dataclass(frozen=True)
@@ -164,7 +168,8 @@ class GaussianFit(nn.Module):
     @property
     def scale(self) -> Tensor:
         """L, shape (D, D)."""
-        return self.below.tril(-1) + self.log_diagonal.exp().diag()
+        lower: Tensor = self.below.tril(-1)
+        return lower + self.log_diagonal.exp().diag()
 
     @property
     def covariance(self) -> Tensor:
@@ -174,7 +179,7 @@ class GaussianFit(nn.Module):
     def log_prob(self, x: Tensor) -> Tensor:
         """log q(x) of x (*B, D), nats, shape (*B,)."""
         has_event_shape("x", x, (self.dim,))
-        z = torch.linalg.solve_triangular(self.scale, (x - self.mean)[..., None], upper=False)[..., 0]
+        z: Tensor = torch.linalg.solve_triangular(self.scale, (x - self.mean)[..., None], upper=False)[..., 0]
         constant = 0.5 * self.dim * torch.log(torch.tensor(2 * torch.pi, dtype=x.dtype, device=x.device))
         return -0.5 * (z**2).sum(-1) - self.log_diagonal.sum() - constant
 

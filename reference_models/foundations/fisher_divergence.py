@@ -83,7 +83,8 @@ def gaussian_fisher_divergence(mean_p: Tensor, cov_p: Tensor, mean_q: Tensor, co
             raise ValueError(f"{name} must be positive definite, got an eigenvalue of {least:g}")
     slope = torch.linalg.inv(cov_q) - torch.linalg.inv(cov_p)
     offset = torch.linalg.solve(cov_q, mean_p - mean_q)
-    return (slope @ cov_p @ slope.T).trace() + (offset**2).sum()
+    divergence: Tensor = (slope @ cov_p @ slope.T).trace() + (offset**2).sum()
+    return divergence
 
 
 def _require_points(x: Tensor) -> None:

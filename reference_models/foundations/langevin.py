@@ -19,6 +19,7 @@ https://arxiv.org/abs/1907.05600
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -44,7 +45,7 @@ Score = Callable[[Tensor], Tensor]
 
 def langevin_step(x: Tensor, score: Tensor, step_size: float, noise: Tensor) -> Tensor:
     """x + (η/2) s + √η ε, with x, the score at x and the noise shaped alike."""
-    return x + step_size / 2 * score + step_size**0.5 * noise
+    return x + step_size / 2 * score + math.sqrt(step_size) * noise
 
 
 def langevin(

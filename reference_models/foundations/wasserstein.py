@@ -152,7 +152,8 @@ def kantorovich_potential(x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
 
     def critic(points: Tensor) -> Tensor:
         distance = (points[..., None, :] - y).norm(dim=-1)  # (*B, M)
-        return (distance - g).min(dim=-1).values
+        value: Tensor = (distance - g).min(dim=-1).values
+        return value
 
     return critic
 
