@@ -143,9 +143,12 @@ class D3PM(nn.Module):
         logits: Tensor = self.network(x_t, t)
         return logits.log_softmax(-1)
 
-    def reverse(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """log p(x_{t−1} | x_t) of each symbol, (N, *event, S), t (N,); the mask has no mass at the first step."""
-        guess = self.guess(x_t, t)
+    def reverse(self, x_t: Tensor, t: Tensor, guess: Tensor | None = None) -> Tensor:
+        """log p(x_{t−1} | x_t) of each symbol, (N, *event, S), t (N,), from `guess` or the network's guess.
+
+        The mask has no mass at the first step.
+        """
+        guess = self.guess(x_t, t) if guess is None else guess
         first = F.pad(guess, (0, self.transitions.states - self.classes), value=-math.inf)
         later = self.transitions.posterior(guess.exp(), x_t, t.clamp(min=1))
         return torch.where(expand_last(t, first) == 0, first, later)
@@ -154,9 +157,9 @@ class D3PM(nn.Module):
         """A draw of x_t given x_0 long (N, *event), t (N,)."""
         return draw(self.transitions.marginal(x_0, t), generator)
 
-    def term(self, x_0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+    def term(self, x_0: Tensor, x_t: Tensor, t: Tensor, guess: Tensor | None = None) -> Tensor:
         """L_t of the bound: KL(q(x_{t−1}|x_t,x_0) ‖ p(x_{t−1}|x_t)), or −log p(x_0|x_1) at t = 0; nats, (N,)."""
-        log_p = self.reverse(x_t, t)
+        log_p = self.reverse(x_t, t, guess)
         one_hot = F.one_hot(x_0, self.classes).to(log_p.dtype)
         kl = categorical_kl(self.transitions.posterior(one_hot, x_t, t), log_p)  # −log p(x_0|x_1) at t = 0, q a point
         return sum_event(kl, len(self.event_shape))
@@ -176,8 +179,9 @@ class D3PM(nn.Module):
         if t is None:
             t = torch.randint(self.transitions.steps, (len(x_0),), generator=generator, device=x.device)
         x_t = self.diffuse(x_0, t, generator)
-        bound = self.prior_kl(x_0) + self.transitions.steps * self.term(x_0, x_t, t)
-        chosen = self.guess(x_t, t).gather(-1, x_0.unsqueeze(-1)).squeeze(-1)
+        guess = self.guess(x_t, t)
+        bound = self.prior_kl(x_0) + self.transitions.steps * self.term(x_0, x_t, t, guess)
+        chosen = guess.gather(-1, x_0.unsqueeze(-1)).squeeze(-1)
         return (bound - self.auxiliary * sum_event(chosen, len(self.event_shape))).mean()
 
     def bound(self, x: Tensor, *, generator: torch.Generator | None = None) -> Bound:

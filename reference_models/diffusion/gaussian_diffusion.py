@@ -173,7 +173,8 @@ def discretised_normal_log_prob(x: Tensor, mean: Tensor, log_std: Tensor, levels
     lower = torch.where(x < -1.0 + half, -torch.inf, (x - half - mean) * torch.exp(-log_std))
     flip = lower > 0  # on the far side the mirrored tails are subtracted, which keeps their digits
     lower, upper = torch.where(flip, -upper, lower), torch.where(flip, -lower, upper)
-    log_upper, log_lower = torch.special.log_ndtr(upper), torch.special.log_ndtr(lower)
+    log_upper: Tensor = torch.special.log_ndtr(upper)
+    log_lower: Tensor = torch.special.log_ndtr(lower)
     tiny = torch.finfo(x.dtype).tiny
     return log_upper + torch.log(-torch.expm1((log_lower - log_upper).clamp(max=-tiny)))
 

@@ -52,7 +52,8 @@ class LangevinCorrector:
 
     def step_size(self, score: Tensor, noise: Tensor) -> Tensor:
         """δ of each sample, (n,): 2 (ρ |z|/|s|)², from score and noise (n, *event)."""
-        return 2.0 * (self.ratio * noise.flatten(1).norm(dim=1) / score.flatten(1).norm(dim=1)).square()
+        length, size = (torch.linalg.vector_norm(v.flatten(1), dim=1) for v in (noise, score))
+        return 2.0 * (self.ratio * length / size).square()
 
     def correct(self, sde: SDE, score: Score, x: Tensor, t: Tensor, generator: torch.Generator | None) -> Tensor:
         """x (n, *event) at t after `steps` Langevin steps towards p_t."""
