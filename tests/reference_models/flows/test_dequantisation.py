@@ -62,6 +62,16 @@ def test_the_bound_lies_below_log_p_and_the_weights_average_to_p(generator: torc
     assert abs(float(repeated.mean()) - math.log(truth)) < 0.02
 
 
+def test_the_importance_bound_of_each_image_is_its_own(generator: torch.Generator) -> None:
+    """Three different images at once, 2000 draws each, against SciPy's probabilities."""
+    p = density()
+    images = [(0, 2), (1, 1), (2, 0)]
+    bounds = UniformDequantisation(p, K).importance_bound(torch.tensor(images), samples=2000, generator=generator)
+    truth = torch.tensor([math.log(exact(p, image)) for image in images])
+    assert close(bounds, truth, 0.15)
+    assert float(truth.max() - truth.min()) > 0.5
+
+
 def test_the_probabilities_of_all_images_sum_to_one(generator: torch.Generator) -> None:
     """With 3000 draws for each of the nine images; 5 standard errors (6e-7 of seeds fail)."""
     model = UniformDequantisation(density(), K)

@@ -61,6 +61,18 @@ def test_a_linear_flow_is_a_gaussian_with_full_covariance(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_the_inverse_multiplies_by_the_inverse_matrix(form: str) -> None:
+    """With a permutation that is not its own inverse."""
+    layer = perturb(InvertibleLinear((6, 2, 1), form))
+    if form == "lu":
+        layer.P.copy_(torch.eye(6).roll(1, dims=0))
+    z = torch.randn(3, 6, 2, 1)
+    x, logdet = layer.inverse(z)
+    assert close(x, torch.einsum("ij,njhw->nihw", torch.linalg.inv(layer.weight()), z), 1e-9)
+    assert close(logdet, (2 * torch.linalg.slogdet(torch.linalg.inv(layer.weight()))[1]).expand(3), 1e-9)
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_every_parameter_of_the_matrix_learns_from_the_determinant(form: str) -> None:
     """∂ log|det W| / ∂W = W⁻ᵀ."""
     layer = perturb(InvertibleLinear((3,), form))

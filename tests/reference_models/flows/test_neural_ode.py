@@ -197,6 +197,19 @@ def test_a_linear_field_makes_a_gaussian() -> None:
     assert close(flow.log_prob(x).detach(), gaussian.log_prob(x), 1e-6)
 
 
+@pytest.mark.parametrize("adjoint", [True, False])
+def test_the_gradient_of_a_linear_field_s_likelihood_is_that_of_the_formula(adjoint: bool) -> None:
+    """log p(x) = log N(e^{-A} x) - tr A, differentiated in A by autograd through the matrix exponential."""
+    flow = CNF(Linear(3), (3,), steps=40, adjoint=adjoint)
+    A = flow.transform.field.A
+    x = torch.randn(5, 3)
+    z = x @ torch.linalg.matrix_exp(-A).T
+    formula = torch.distributions.Normal(torch.zeros(3), torch.ones(3)).log_prob(z).sum(-1) - A.trace()
+    (ours,) = torch.autograd.grad(flow.log_prob(x).sum(), A)
+    (theirs,) = torch.autograd.grad(formula.sum(), A)
+    assert close(ours, theirs, 1e-5)
+
+
 def test_bad_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         CNF(Linear(2), (2,), steps=0)
