@@ -26,7 +26,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from reference_models.energy.markov_chain import BitFlip, log_mean_exp
-from reference_models.parts.distributions import bernoulli_log_prob
+from reference_models.parts.distributions import bernoulli_log_prob, standard_normal
 from reference_models.parts.validate import at_least, has_event_shape
 
 
@@ -143,5 +143,5 @@ class GSN(nn.Module):
             a = a + layers[layer + 1] @ self.W[layer].T
         if layer == 1 and not self.noisy_first:
             return torch.tanh(a)
-        inner, outer = torch.randn(2, *a.shape, generator=generator, device=a.device, dtype=a.dtype)
-        return self.noise_std * outer + torch.tanh(a + self.noise_std * inner)
+        inner, outer = (self.noise_std * standard_normal(a.shape, a, generator) for _ in range(2))
+        return outer + torch.tanh(a + inner)
