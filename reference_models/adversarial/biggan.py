@@ -58,9 +58,14 @@ def orthogonal_regularisation(generator: nn.Module, beta: float = BETA) -> Tenso
     total = torch.zeros_like(next(generator.parameters()).sum())
     for layer in generator.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
-            raw = layer.parametrizations.weight.original if hasattr(layer, "parametrizations") else layer.weight
-            total = total + orthogonal_penalty(raw, beta)
+            total = total + orthogonal_penalty(_as_trained(layer), beta)
     return total
+
+
+def _as_trained(layer: nn.Module) -> Tensor:
+    normalised = getattr(layer, "parametrizations", None)
+    weight: Tensor = layer.weight if normalised is None else normalised.weight.original  # type: ignore[assignment]
+    return weight
 
 
 def orthogonal(layer: nn.Module) -> nn.Module:

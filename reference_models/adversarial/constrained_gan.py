@@ -76,7 +76,8 @@ class CovarianceConstraint(nn.Module):
     def penalty(self, samples: Tensor) -> Tensor:
         """The Frobenius norm of the difference of covariances, in squared units of x."""
         at_least("the number of samples", len(samples), 2)
-        return torch.linalg.matrix_norm(covariance(samples) - self.target, ord="fro")
+        distance: Tensor = torch.linalg.matrix_norm(covariance(samples) - self.target, ord="fro")
+        return distance
 
 
 class ResidualConstraint(nn.Module):

@@ -122,8 +122,8 @@ class CUT(nn.Module):
         """CycleGAN's 256 x 256 networks; features: pixels, both halvings, residual blocks 1 and 5 (section 4)."""
         return cls(TranslationNetwork(3, 3), PatchDiscriminator(3), (0, 2, 3, 4, 8), (3, 128, 256, 256, 256))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """G(x), shaped as x."""
+    def forward(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """G(x), shaped as x; nothing is drawn."""
         y: Tensor = self.translator(x)
         return y
 
@@ -138,11 +138,12 @@ class CUT(nn.Module):
             losses.append(patch_nce(v, v_key, self.temperature))
         return torch.stack(losses).mean()
 
-    def discriminator_loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """1/2 (E (D(y) - 1)^2 + E D(G(x))^2), over images and patches; no gradient to G."""
+    def discriminator_loss(self, x: Tensor, y: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """1/2 (E (D(y) - 1)^2 + E D(G(x))^2), over images and patches; no gradient to G, and nothing is drawn."""
         with torch.no_grad():
             fake = self(x)
-        return 0.5 * ((self.judge(y) - 1).square().mean() + self.judge(fake).square().mean())
+        loss: Tensor = 0.5 * ((self.judge(y) - 1).square().mean() + self.judge(fake).square().mean())
+        return loss
 
     def generator_loss(self, x: Tensor, y: Tensor, *, generator: Generator | None = None) -> CutLoss:
         """Eq. 5 for G and the heads, with least squares; D's parameters get no gradient."""

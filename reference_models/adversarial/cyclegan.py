@@ -148,6 +148,7 @@ class CycleGAN(nn.Module):
         to_x: nn.Module,
         judge_x: nn.Module,
         judge_y: nn.Module,
+        *,
         cycle_weight: float = CYCLE_WEIGHT,
         identity_share: float = 0.0,
         history: int = HISTORY,
@@ -175,6 +176,11 @@ class CycleGAN(nn.Module):
         model.apply(initialise)
         return model
 
+    def forward(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """G(x), shape (N, *shape_y); nothing is drawn."""
+        y: Tensor = self.to_y(x)
+        return y
+
     def discriminator_loss(self, x: Tensor, y: Tensor, *, generator: Generator | None = None) -> Tensor:
         """1/2 (E (D(real) - 1)^2 + E D(shown)^2) of both; samples come from the history, without gradient."""
         _same_batch(x, y)
@@ -183,10 +189,11 @@ class CycleGAN(nn.Module):
             fake_x = self.history_x.show(self.to_x(y), generator=generator)
         judged = [(self.judge_y(y), self.judge_y(fake_y)), (self.judge_x(x), self.judge_x(fake_x))]
         terms = [0.5 * ((real - 1).square().mean() + fake.square().mean()) for real, fake in judged]
-        return terms[0] + terms[1]
+        total: Tensor = terms[0] + terms[1]
+        return total
 
-    def generator_loss(self, x: Tensor, y: Tensor) -> CycleLoss:
-        """Eq. 3 for G and F; the discriminators' parameters get no gradient."""
+    def generator_loss(self, x: Tensor, y: Tensor, *, generator: Generator | None = None) -> CycleLoss:
+        """Eq. 3 for G and F; the discriminators' parameters get no gradient. Nothing is drawn."""
         _same_batch(x, y)
         fake_y, fake_x = self.to_y(x), self.to_x(y)
         with freeze(self.judge_x, self.judge_y):

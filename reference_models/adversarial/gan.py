@@ -18,7 +18,7 @@ Generative Adversarial Networks (Goodfellow et al., 2014), https://arxiv.org/abs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, Self
 
@@ -26,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from reference_models.parts.distributions import standard_normal
 from reference_models.parts.networks import MLP
 from reference_models.parts.shapes import flatten_batch, restore_batch
 from reference_models.parts.training import evaluating, freeze
@@ -80,11 +81,10 @@ class NonSaturating(Minimax):
 
 def draw_noise(n: int, dim: int, prior: Prior, like: nn.Module, generator: Generator | None = None) -> Tensor:
     """Noise (n, dim), typed as the module's parameters: standard normal, uniform on [-1, 1] or on [0, 1] ("unit")."""
-    reference = next(like.parameters())
-    shape, options = (n, dim), {"device": reference.device, "dtype": reference.dtype}
     if prior == "normal":
-        return torch.randn(shape, generator=generator, **options)
-    u = torch.rand(shape, generator=generator, **options)
+        return standard_normal((n, dim), like, generator)
+    reference = next(like.parameters())
+    u = torch.rand((n, dim), generator=generator, device=reference.device, dtype=reference.dtype)
     return u if prior == "unit" else 2 * u - 1
 
 
@@ -102,7 +102,7 @@ class GAN(nn.Module):
         ValueError: latent_dim is below 1, the prior is unknown.
     """
 
-    default_objective: ClassVar[Callable[[], Objective]] = NonSaturating
+    default_objective: ClassVar[type[Objective]] = NonSaturating
 
     def __init__(
         self,
@@ -200,4 +200,5 @@ class Maxout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h: Tensor = self.linear(x)
-        return h.unflatten(-1, (self.out_features, self.pieces)).amax(dim=-1)  # (*B, out_features)
+        pieces: Tensor = h.unflatten(-1, (self.out_features, self.pieces))  # (*B, out_features, pieces)
+        return pieces.amax(dim=-1)

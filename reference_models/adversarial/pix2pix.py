@@ -72,8 +72,8 @@ class UNetGenerator(nn.Module):
         for index, (wide, narrow) in enumerate(pairwise([*reversed(widths), out_channels])):
             last = index == len(widths) - 1
             doubled = wide if index == 0 else 2 * wide
-            conv = nn.ConvTranspose2d(doubled, narrow, 4, 2, 1, bias=last)
-            self.up.append(nn.Sequential(nn.ReLU(), conv, *_norm(narrow, not last)))
+            up = nn.ConvTranspose2d(doubled, narrow, 4, 2, 1, bias=last)
+            self.up.append(nn.Sequential(nn.ReLU(), up, *_norm(narrow, not last)))
             self.drop.append(DrawnDropout(DROPOUT if index < dropped and not last else 0.0))
         self.multiple = 1 << len(widths)
 

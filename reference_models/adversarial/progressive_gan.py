@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -71,9 +71,8 @@ class ProgressiveGenerator(nn.Module):
         self.levels = levels_of(resolution)
         sizes = [widths(level) for level in range(self.levels)]
         self.first = EqualisedConv4x4(latent_dim, sizes[0])
-        self.blocks = nn.ModuleList([nn.ModuleList([EqualisedConv2d(sizes[0], sizes[0])])])
-        for narrow, wide in pairwise(sizes):
-            self.blocks.append(nn.ModuleList([EqualisedConv2d(narrow, wide), EqualisedConv2d(wide, wide)]))
+        self.enter = nn.ModuleList(EqualisedConv2d(before, size) for before, size in pairwise(sizes))
+        self.stay = nn.ModuleList(EqualisedConv2d(size, size) for size in sizes)
         self.to_rgb = nn.ModuleList(EqualisedConv2d(size, image_channels, 1, gain=1) for size in sizes)
 
     def forward(self, z: Tensor, stage: Stage) -> Tensor:
@@ -81,9 +80,10 @@ class ProgressiveGenerator(nn.Module):
         h = _activate(self.first(pixel_norm(z)))
         before = h
         for level in range(stage.level + 1):
-            before, h = h, double(h) if level else h
-            for conv in self.blocks[level]:  # type: ignore[union-attr]
-                h = _activate(conv(h))
+            before = h
+            if level:
+                h = _activate(self.enter[level - 1](double(h)))
+            h = _activate(self.stay[level](h))
         return blend_rgb(self.to_rgb, before, h, stage)
 
 
@@ -101,10 +101,8 @@ class ProgressiveDiscriminator(nn.Module):
         self.levels, self.smooth = levels_of(resolution), smooth
         sizes = [widths(level) for level in range(self.levels)]
         self.from_rgb = nn.ModuleList(EqualisedConv2d(image_channels, size, 1) for size in sizes)
-        self.blocks = nn.ModuleList(
-            nn.ModuleList([EqualisedConv2d(wide, wide), EqualisedConv2d(wide, narrow)])
-            for narrow, wide in pairwise(sizes)
-        )
+        self.stay = nn.ModuleList(EqualisedConv2d(size, size) for size in sizes[1:])
+        self.leave = nn.ModuleList(EqualisedConv2d(size, after) for after, size in pairwise(sizes))
         self.last_conv = EqualisedConv2d(sizes[0] + 1, sizes[0])
         self.hidden = EqualisedLinear(sizes[0] * 16, sizes[0])
         self.score = EqualisedLinear(sizes[0], 1, gain=1)
@@ -113,10 +111,9 @@ class ProgressiveDiscriminator(nn.Module):
         """(N, C, 4 * 2^level, 4 * 2^level) to (N,)."""
         h = F.leaky_relu(self.from_rgb[stage.level](x), SLOPE)
         for level in range(stage.level, 0, -1):
-            first, second = self.blocks[level - 1]  # type: ignore[misc]
-            h = F.leaky_relu(first(h), SLOPE)
+            h = F.leaky_relu(self.stay[level - 1](h), SLOPE)
             h = h if self.smooth is None else self.smooth(h)
-            h = halve(F.leaky_relu(second(h), SLOPE))
+            h = halve(F.leaky_relu(self.leave[level - 1](h), SLOPE))
             if level == stage.level and stage.alpha < 1:
                 old = F.leaky_relu(self.from_rgb[level - 1](halve(x)), SLOPE)
                 h = torch.lerp(old, h, stage.alpha)
@@ -139,7 +136,7 @@ class ProgressiveGAN(GAN):
         ValueError: a resolution that is no power of two from 4 on, images that are not square, a negative weight.
     """
 
-    default_objective = Wasserstein
+    default_objective: ClassVar[type[Objective]] = Wasserstein
     images_seen: Tensor
     first_level = 0
 

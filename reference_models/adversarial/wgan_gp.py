@@ -56,7 +56,8 @@ def gradient_penalty(
         raise ValueError(f"t must have shape ({len(real)},), got {tuple(t.shape)}")
     x_hat = torch.lerp(fake.detach(), real.detach(), expand_right(t, real)).requires_grad_()
     (slope,) = torch.autograd.grad(critic(x_hat).sum(), x_hat, create_graph=True)
-    return ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
+    length: Tensor = slope.flatten(1).norm(dim=1)
+    return ((length - 1) ** 2).mean()
 
 
 class WGANGP(GAN):

@@ -75,7 +75,7 @@ class UpBlock(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         extra = () if condition is None else (condition,)
-        h = double(self.norm1(x, *extra).relu())
+        h: Tensor = double(self.norm1(x, *extra).relu())
         h = self.conv2(self.norm2(self.conv1(h), *extra).relu())
         return double(self.shortcut(x)) + h  # a 1x1 convolution commutes with doubling
 

@@ -45,7 +45,7 @@ def test_a_critic_s_new_level_fades_from_the_halved_image_s_score_to_its_own(lev
     d, x = pair()[1], torch.randn(3, 2, 4 << level, 4 << level)
     assert close(d(x, Stage(level, 0.0)), d(halve(x), Stage(level - 1)), 1e-12)
     features: list[torch.Tensor] = []
-    hook = d.last_conv if level == 1 else d.blocks[level - 2][0]
+    hook = d.last_conv if level == 1 else d.stay[level - 2]
     hook.register_forward_hook(lambda _, inputs, __: features.append(inputs[0][:, : SMALL(level - 1)]))
     for alpha in (0.0, 1.0, 0.3):
         d(x, Stage(level, alpha))
