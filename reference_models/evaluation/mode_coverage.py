@@ -60,7 +60,8 @@ def _membership(samples: Tensor, mixture: GaussianMixture, sigmas: float) -> Ten
     scaled: Tensor = torch.linalg.solve_triangular(torch.linalg.cholesky(covariances), offset[..., None], upper=False)
     distance, nearest = scaled[..., 0].norm(dim=-1).min(dim=1)  # (N,)
     on = torch.nn.functional.one_hot(nearest, len(means)).to(samples.dtype)
-    return on * (distance <= sigmas).to(samples.dtype)[:, None]
+    members: Tensor = on * (distance <= sigmas).to(samples.dtype)[:, None]
+    return members
 
 
 def mode_coverage(

@@ -19,7 +19,7 @@ from torch import Generator, Tensor, nn
 from reference_models.data import DataSet, load
 from reference_models.evaluation.features import WEIGHTS, DigitClassifier
 
-__all__ = ["accuracy", "main", "train", "vary"]
+__all__ = ["accuracy", "classification_loss", "main", "train", "vary"]
 
 
 def vary(images: Tensor, *, generator: Generator | None = None) -> Tensor:
@@ -45,6 +45,12 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     return float((logits.argmax(dim=1) == labels).double().mean())
 
 
+def classification_loss(model: nn.Module, x: Tensor, y: Tensor, *, generator: Generator | None = None) -> Tensor:
+    """Cross-entropy of varied images x (N, 1, 8, 8) and labels y (N,), smoothed by 0.05: nats, mean over the batch."""
+    logits: Tensor = model(vary(x, generator=generator))
+    return nn.functional.cross_entropy(logits, y, label_smoothing=0.05)
+
+
 def train(data: DataSet, *, epochs: int = 60, batch_size: int = 64, seed: int = 0) -> DigitClassifier:
     """A classifier trained on data.train; data must have labels. Raises ValueError for epochs or batch_size below 1."""
     if epochs < 1 or batch_size < 1:
@@ -61,8 +67,7 @@ def train(data: DataSet, *, epochs: int = 60, batch_size: int = 64, seed: int = 
         for _ in range(epochs):
             order = torch.randperm(len(data.train), generator=generator, device=data.train.device)
             for rows in order.split(batch_size):
-                logits = model(vary(data.train[rows], generator=generator))
-                loss = nn.functional.cross_entropy(logits, data.train_labels[rows], label_smoothing=0.05)
+                loss = classification_loss(model, data.train[rows], data.train_labels[rows], generator=generator)
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()

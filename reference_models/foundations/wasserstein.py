@@ -9,7 +9,7 @@ Exact values in four cases:
 - between weighted points the primal is a linear programme, and its dual gives the two potentials;
 - between Gaussians W_2² has a closed form, the Frechet distance of the evaluation folder.
 
-On the points of Q's sample a dual potential of W_1 may be made 1-Lipschitz everywhere: f(x) = min_j |x − y_j| − g_j.
+A dual potential g on the points of Q's sample extends to a critic of the whole space: f(x) = min_j |x − y_j| − g_j.
 
 Optimal Transport: Old and New (Villani, 2009), thms. 5.10 and 2.18, https://doi.org/10.1007/978-3-540-71050-9
 Computational Optimal Transport (Peyré and Cuturi, 2019), secs. 2.3–2.6 and eq. 2.41, https://arxiv.org/abs/1803.00567
@@ -24,12 +24,13 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment, linprog
 from scipy.sparse import eye_array, kron, vstack
-from torch import Tensor
+from torch import Tensor, nn
 
 from reference_models.parts.validate import at_least
 
 __all__ = [
     "DiscreteTransport",
+    "DistancePotential",
     "assignment",
     "dual_value",
     "gaussian_w2_squared",
@@ -143,19 +144,30 @@ def transport(cost: Tensor, weights_x: Tensor | None = None, weights_y: Tensor |
     return DiscreteTransport(plan, potentials[:n], potentials[n:], (plan * cost).sum())
 
 
-def kantorovich_potential(x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
-    """The best critic of W_1 between samples x (N, D) and y (M, D): a function of points (*B, D) to (*B,).
+class DistancePotential(nn.Module):
+    """f(x) = min_j |x − a_j| − g_j: 1-Lipschitz on the whole space whatever the anchors a (M, D) and heights g (M,).
 
-    It is 1-Lipschitz on the whole space, as a minimum of distances to the y_j, and reaches `dual_value` = W_1.
+    The best critic of W_1 has this form, with the second sample as anchors; with few anchors and gradient ascent on
+    `dual_value` it approaches it, and its value is a lower bound all the way.
     """
-    g = transport(_cost(x, y, 1.0)).potential_y
 
-    def critic(points: Tensor) -> Tensor:
-        distance = (points[..., None, :] - y).norm(dim=-1)  # (*B, M)
-        value: Tensor = (distance - g).min(dim=-1).values
+    def __init__(self, anchors: Tensor, heights: Tensor | None = None) -> None:
+        super().__init__()
+        if anchors.ndim != 2 or len(anchors) == 0:
+            raise ValueError(f"anchors must have shape (M, D), got {tuple(anchors.shape)}")
+        self.anchors = nn.Parameter(anchors.detach().clone())
+        self.heights = nn.Parameter(anchors.new_zeros(len(anchors)) if heights is None else heights.detach().clone())
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Points (*B, D) to (*B,)."""
+        distance = (points[..., None, :] - self.anchors).norm(dim=-1)  # (*B, M)
+        value: Tensor = (distance - self.heights).min(dim=-1).values
         return value
 
-    return critic
+
+def kantorovich_potential(x: Tensor, y: Tensor) -> DistancePotential:
+    """The best critic of W_1 between samples x (N, D) and y (M, D): 1-Lipschitz, and `dual_value` = W_1 with it."""
+    return DistancePotential(y, transport(_cost(x, y, 1.0)).potential_y)
 
 
 def dual_value(critic: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:

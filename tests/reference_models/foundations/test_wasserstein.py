@@ -10,6 +10,7 @@ import torch
 from scipy.stats import wasserstein_distance
 
 from reference_models.foundations.wasserstein import (
+    DistancePotential,
     assignment,
     dual_value,
     gaussian_w2_squared,
@@ -18,7 +19,7 @@ from reference_models.foundations.wasserstein import (
     wasserstein_1d,
     wasserstein_samples,
 )
-from tests.reference_models.helpers import close, numpy
+from tests.reference_models.helpers import close, numpy, perturb
 
 
 def law(n: int) -> torch.Tensor:
@@ -100,13 +101,33 @@ def test_the_potentials_prove_the_plan_optimal():
 
 def test_the_kantorovich_potential_reaches_the_distance_and_is_1_lipschitz_everywhere():
     x, y = torch.randn(8, 2), torch.randn(8, 2) + torch.tensor([1.0, 0.0])
-    critic = kantorovich_potential(x, y)
+    critic = kantorovich_potential(x, y).requires_grad_(False)
     w1 = float(wasserstein_samples(x, y))
     assert float(dual_value(critic, x, y)) == pytest.approx(w1, abs=1e-9)
     points = 3 * torch.randn(64, 2)
     rise = (critic(points)[:, None] - critic(points)).abs()
     assert bool((rise <= (points[:, None] - points).norm(dim=-1) + 1e-12).all())
     assert close(critic(points[0]), critic(points)[0], 1e-12)
+
+
+def test_a_potential_of_any_anchors_and_heights_is_1_lipschitz_and_climbs_towards_the_distance():
+    x, y = torch.randn(30, 2), 0.5 * torch.randn(30, 2) + torch.tensor([2.0, 0.0])
+    critic = perturb(DistancePotential(torch.randn(8, 2)), 1.0)
+    points = 3 * torch.randn(64, 2)
+    values = critic(points).detach()
+    rise = (values[:, None] - values).abs()
+    assert bool((rise <= (points[:, None] - points).norm(dim=-1) + 1e-12).all())
+    w1 = float(wasserstein_samples(x, y))
+    optimiser = torch.optim.Adam(critic.parameters(), lr=0.05)
+    reached = []
+    for _ in range(300):
+        optimiser.zero_grad()
+        value = dual_value(critic, x, y)
+        (-value).backward()
+        optimiser.step()
+        reached.append(float(value.detach()))
+    assert max(reached) <= w1 + 1e-9
+    assert reached[-1] > 0.97 * w1 > reached[0]
 
 
 def test_any_other_1_lipschitz_critic_falls_short():
@@ -164,6 +185,8 @@ def test_nonsense_is_refused():
         wasserstein_samples(torch.zeros(3, 2), torch.zeros(4, 2))
     with pytest.raises(ValueError, match=r"an assignment needs a square cost, got shape \(2, 3\)"):
         assignment(torch.zeros(2, 3))
+    with pytest.raises(ValueError, match=r"anchors must have shape \(M, D\), got \(3,\)"):
+        DistancePotential(torch.zeros(3))
     with pytest.raises(ValueError, match="cost must be finite"):
         transport(torch.full((2, 2), torch.nan))
     with pytest.raises(ValueError, match=r"means and covariances must have shapes \(D,\) and \(D, D\)"):
