@@ -273,8 +273,7 @@ FAMILIES: tuple[Family, ...] = (
             authors="Mescheder, Nowozin, Geiger",
             year=2017,
             title=(
-                "Adversarial Variational Bayes: "
-                "Unifying Variational Autoencoders and Generative Adversarial Networks"
+                "Adversarial Variational Bayes: Unifying Variational Autoencoders and Generative Adversarial Networks"
             ),
             url="https://arxiv.org/abs/1701.04722",
         ),

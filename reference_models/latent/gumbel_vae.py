@@ -186,8 +186,10 @@ class GumbelVAE(nn.Module):
         """log p(x, z) of every code, (K^L, N)."""
         has_event_shape("x", x, self.event_shape)
         flat, _ = flatten_batch(x, len(self.event_shape))
-        z = self.codes()[:, None].expand(-1, len(flat), -1, -1)
-        return self.log_likelihood(flat, z) - self.L * math.log(self.K)
+        h: Tensor = self.decoder(self.codes().flatten(1))  # every code once, then beside every example
+        h = h[:, None].expand(-1, len(flat), *h.shape[1:]).flatten(0, 1)
+        repeated = flat.expand(self.K**self.L, *flat.shape).flatten(0, 1)
+        return self.likelihood.log_prob(repeated, h).view(-1, len(flat)) - self.L * math.log(self.K)
 
     @torch.no_grad()
     def sample(self, n: int, *, generator: Generator | None = None) -> Tensor:
