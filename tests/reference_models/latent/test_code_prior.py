@@ -77,7 +77,7 @@ def test_samples_have_the_enumerated_law(kind: str, generator: torch.Generator) 
     codes = prior.sample(5000, condition=condition, generator=generator)
     assert codes.dtype == torch.long
     weights = torch.tensor([8, 4, 2, 1])
-    counts = torch.bincount(codes.flatten(1) @ weights, minlength=16)
+    counts = torch.bincount((codes.flatten(1) * weights).sum(1), minlength=16)
     assert float(((counts - 5000 * p) ** 2 / (5000 * p)).sum()) < 65
     assert float((p - 1 / 16).abs().max()) > 0.02
 

@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from reference_models.latent.hierarchical_vae import Group, HierarchicalVAE, Scale, residual_normal_kl
 from reference_models.parts.residual_cells import NVAEDecoderCell, NVAEEncoderCell, SqueezeExcite
-from tests.reference_models.helpers import binary_states, close, perturb
+from tests.reference_models.helpers import binary_states, close, perturb, standard_errors
 
 
 def on_vectors() -> HierarchicalVAE:
@@ -125,7 +125,23 @@ def test_posterior_without_difference_is_the_prior() -> None:
         for parameter in group.delta.parameters():
             torch.nn.init.zeros_(parameter)
     assert close(model.elbo(x).kl, torch.zeros(4), 0.0)
-    assert close(model.log_weights(x, 3), model.log_weights(x, 3)[0].expand(3, 4), 10.0)
+
+
+def test_mean_of_drawn_weights_is_the_evidence(generator: torch.Generator) -> None:
+    """A posterior shifted by 0.2 and wider than the prior by e^0.3, so that weights are bounded: the mean of 20000
+    within 5 standard errors of p(x) on a grid, for each x."""
+    model, x = on_vectors(), binary_states(2)
+    for group in model.groups:
+        assert isinstance(group, Group)
+        last = group.delta[1]
+        assert isinstance(last, nn.Conv2d)
+        with torch.no_grad():
+            last.weight.zero_()
+            assert last.bias is not None
+            last.bias.copy_(torch.tensor([0.2, 0.3]))
+    with torch.no_grad():
+        weights = model.log_weights(x, 20000, generator=generator).exp()
+        assert standard_errors(weights, evidence(model, x).exp()) < 5
 
 
 def test_samples_have_the_models_law(generator: torch.Generator) -> None:

@@ -165,6 +165,13 @@ def test_bound_is_the_term_of_the_chosen_code(prior: bool) -> None:
         assert close(bound.kl, torch.full((16,), math.log(3)))
 
 
+def test_uniform_prior_counts_every_cell() -> None:
+    """Six codes on 2×2 cells: a rate of 4 log 6 nats, whatever x."""
+    model = VQVAE.conv((1, 4, 4), 6, 2, hidden=4, halvings=1)
+    model.prior = None
+    assert close(model.elbo(torch.ones(3, 1, 4, 4)).kl, torch.full((3,), 4 * math.log(6)))
+
+
 def test_codes_are_nearest_to_the_encoders_output() -> None:
     model = tiny()
     z = model.encoder(images())[:, :, 0, 0]
