@@ -3,15 +3,16 @@
 Model p(x, z) = p(z) p(x | z). The posterior p(z | x) is intractable, so one network (the encoder) maps *every* x to the
 parameters of an approximation q(z | x): inference is amortised over the data. The bound, in its three forms,
 
-    L(x) = log p(x) - KL(q(z|x) || p(z|x))                eq. 1    tight exactly when q is the posterior
-         = E_q[log p(x, z)] + H(q(z|x))                   eq. 2    free energy: expected complete likelihood + entropy
-         = E_q[log p(x | z)] - KL(q(z|x) || p(z))         eq. 3    reconstruction minus rate
+    L(x) = log p(x) − KL(q(z|x) ‖ p(z|x))                eq. 1    tight exactly when q is the posterior
+         = E_q[log p(x, z)] + H(q(z|x))                  eq. 2    free energy: expected complete likelihood + entropy
+         = E_q[log p(x | z)] − KL(q(z|x) ‖ p(z))         eq. 3    reconstruction minus rate
 
-and its gradient goes through the sample, z = mu(x) + sigma(x) * eps with eps ~ N(0, I)  (eq. 4), instead of through the
-density it is drawn from: the reparametrisation. Estimator A (eq. 6) samples log p(x,z) - log q(z|x); estimator B
-(eq. 7) samples the reconstruction alone and takes the KL in closed form (eq. 10).
+and its gradient goes through the sample, z = μ(x) + σ(x) ε with ε ~ N(0, I)  (eq. 4), instead of through the density it
+is drawn from: the reparametrisation. Estimator A (eq. 6) samples log p(x, z) − log q(z|x); estimator B (eq. 7) samples
+the reconstruction alone and takes the KL in closed form (eq. 10).
 
-Every part is an argument: encoder, decoder, prior and likelihood. Richer families replace one of them.
+Every part is an argument: encoder, decoder, prior and likelihood. Richer families replace one of them. The first form
+needs log p(x) and p(z|x): `ppca.py` has both, and is the oracle of this file.
 
 Auto-Encoding Variational Bayes (Kingma, Welling, 2014), https://arxiv.org/abs/1312.6114
 """
@@ -47,7 +48,7 @@ class Posterior(Protocol):
     """q(z | x) of a batch of N examples, differentiable through its samples."""
 
     def draw(self, samples: int, *, generator: Generator | None = None, noise: Tensor | None = None) -> Draw:
-        """Returns `samples` reparametrised draws for each example; `noise`, shape (S, N, d), is used where given."""
+        """`samples` reparametrised draws for each example; `noise`, shape (S, N, d), is used where given."""
         ...
 
 
@@ -59,7 +60,7 @@ class GaussianPosterior:
     log_std: Tensor
 
     def draw(self, samples: int, *, generator: Generator | None = None, noise: Tensor | None = None) -> Draw:
-        """Returns z = mu + sigma * eps (eq. 4), with an eps of its own for each sample and each example."""
+        """z = μ + σ ε (eq. 4), with an ε of its own for each draw and each example."""
         if noise is None:
             noise = standard_normal((samples, *self.mean.shape), self.mean, generator)
         if noise.shape != (samples, *self.mean.shape):
@@ -68,15 +69,15 @@ class GaussianPosterior:
         return Draw(z, self.log_prob(z))
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Returns log q(z | x) in nats; z: (..., N, d) -> (..., N)."""
+        """log q(z | x) in nats: (..., N, d) to (..., N)."""
         return sum_event(normal_log_prob(z, self.mean, self.log_std), 1)
 
     def entropy(self) -> Tensor:
-        """Returns H(q(z|x)) = sum_j [log sigma_j + 1/2 log(2 pi e)] in nats, shape (N,)."""
+        """H(q(z|x)) = Σ_j [log σ_j + ½ log 2πe] in nats, shape (N,)."""
         return sum_event(self.log_std + 0.5 * math.log(2 * math.pi * math.e), 1)
 
     def kl_to_standard_normal(self) -> Tensor:
-        """Returns KL(q(z|x) || N(0, I)) in nats, summed over d, shape (N,) (eq. 10 and appendix B)."""
+        """KL(q(z|x) ‖ N(0, I)) in nats, summed over d, shape (N,) (eq. 10 and appendix B)."""
         return sum_event(normal_kl(self.mean, self.log_std), 1)
 
     def detach(self) -> "GaussianPosterior":
@@ -110,11 +111,11 @@ class StandardNormal(nn.Module):
         self.register_buffer("origin", torch.zeros(dim), persistent=False)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Returns log p(z) in nats; z: (..., dim) -> (...)."""
+        """log p(z) in nats: (..., dim) to (...)."""
         return sum_event(normal_log_prob(z, self.origin, torch.zeros_like(self.origin)), 1)
 
     def sample(self, n: int, *, generator: Generator | None = None) -> Tensor:
-        """Returns n draws, shape (n, dim)."""
+        """n draws, shape (n, dim)."""
         return standard_normal((n, *self.origin.shape), self.origin, generator)
 
 
@@ -122,8 +123,8 @@ class VAE(nn.Module):
     """p(x, z) = prior(z) likelihood(x | decoder(z)) with q(z | x) = encoder(x).
 
     Args:
-        encoder: x (N, *event_shape) -> a Posterior of N examples.
-        decoder: z (N, d) -> h (N, ...), what the likelihood wants.
+        encoder: x (N, *event_shape) to a Posterior of N examples.
+        decoder: z (N, d) to h (N, ...), what the likelihood wants.
         prior: anything with `log_prob(z)` for z (..., d), and `sample(n, generator=)`.
         likelihood: a Likelihood.
         event_shape: the shape of one x, e.g. (1, 8, 8).
@@ -173,12 +174,12 @@ class VAE(nn.Module):
         return cls.mlp((1, 28, 28), latent_dim, (500,), activation=nn.Tanh)
 
     def posterior(self, x: Tensor) -> Posterior:
-        """Returns q(z | x); x: (N, *event_shape), or one example, which counts as N = 1."""
+        """q(z | x); x: (N, *event_shape), or one example, which counts as N = 1."""
         has_event_shape("x", x, self.event_shape)
         return self.encoder(flatten_batch(x, len(self.event_shape))[0])
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """Returns log p(x | z) in nats; x: (N, *event_shape), z: (S, N, d) -> (S, N)."""
+        """log p(x | z) in nats: x (N, *event_shape) and z (S, N, d) to (S, N)."""
         S, N, _ = z.shape
         h = self.decoder(z.flatten(0, 1))  # (S * N, ...)
         repeated = x.expand(S, *x.shape).flatten(0, 1)  # (S * N, *event_shape)
@@ -193,14 +194,14 @@ class VAE(nn.Module):
         generator: Generator | None = None,
         noise: Tensor | None = None,
     ) -> Elbo:
-        """Returns the bound's unbiased estimate with its parts, each (*B,), nats, summed over dimensions.
+        """An unbiased estimate of the bound with its parts, each (*B,), nats, summed over dimensions.
 
         Args:
             x: data, shape (*B, *event_shape).
             samples: how many draws of z the expectations are averaged over.
             form: "analytic" (estimator B: closed-form KL), "entropy" (closed-form entropy, sampled prior) or "sampled"
                 (estimator A). Without it: analytic where both q and the prior are Gaussian, else sampled.
-            noise: eps of the draws, shape (samples, N, d).
+            noise: ε of the draws, shape (samples, N, d).
 
         Raises:
             ValueError: x does not fit event_shape; a closed form is asked for that does not exist.
@@ -215,7 +216,7 @@ class VAE(nn.Module):
         return Elbo(value, reconstruction, kl)
 
     def _kl(self, q: Posterior, draw: Draw, form: Form | None) -> Tensor:
-        """KL(q(z|x) || p(z)), shape (N,), in closed form or from the draws."""
+        """KL(q(z|x) ‖ p(z)), shape (N,), in closed form or from the draws."""
         gaussian = isinstance(q, GaussianPosterior)
         closed = gaussian and isinstance(self.prior, StandardNormal)
         form = form or ("analytic" if closed else "sampled")
@@ -232,7 +233,7 @@ class VAE(nn.Module):
     def log_weights(
         self, x: Tensor, samples: int, *, generator: Generator | None = None, noise: Tensor | None = None
     ) -> Tensor:
-        """Returns log w_k = log p(x, z_k) - log q(z_k | x), z_k ~ q(z | x): nats, (*B, *event) -> (samples, *B)."""
+        """log w_k = log p(x, z_k) − log q(z_k | x), z_k ~ q(z | x), in nats: (*B, *event) to (samples, *B)."""
         at_least("samples", samples, 1)
         draw = self.posterior(x).draw(samples, generator=generator, noise=noise)
         flat, batch_shape = flatten_batch(x, len(self.event_shape))
@@ -240,13 +241,13 @@ class VAE(nn.Module):
         return log_w.view(samples, *batch_shape)
 
     def sample(self, n: int, *, generator: Generator | None = None) -> Tensor:
-        """Returns n draws of p(x), shape (n, *event_shape): z from the prior, x from the likelihood (not its mean)."""
+        """n draws of p(x), shape (n, *event_shape): z from the prior, x from the likelihood (not its mean)."""
         with evaluating(self):
             z = self.prior.sample(n, generator=generator)
             return self.likelihood.sample(self.decoder(z), generator=generator)
 
     def reconstruct(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Returns a draw of p(x' | z) with z ~ q(z | x), the shape of x."""
+        """A draw of p(x' | z) with z ~ q(z | x), the shape of x."""
         with evaluating(self):
             h = self.decoder(self.posterior(x).draw(1, generator=generator).z[0])
             return self.likelihood.sample(h, generator=generator).view(x.shape)

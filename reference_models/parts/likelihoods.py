@@ -52,11 +52,11 @@ class Binomial(nn.Module):
         self.trials = trials
 
     def log_prob(self, x: Tensor, h: Tensor) -> Tensor:
-        """Returns log p(x | h) in nats; x: (N, *event) with values j/trials; h: logits of x's shape -> (N,).
+        """log p(x | h) in nats: x (N, *event) with values j/trials and logits h of the same shape to (N,).
 
-        Raises:
-            ValueError: a value of x is no multiple of 1/trials in [0, 1].
+        Raises ValueError where the shapes differ or a value of x is no multiple of 1/trials in [0, 1].
         """
+        _same_shape(x, h)
         k = (x * self.trials).round()
         if not bool(((k >= 0) & (k <= self.trials) & ((x * self.trials - k).abs() < 1e-3)).all()):
             low, high = float(x.min()), float(x.max())
@@ -65,17 +65,17 @@ class Binomial(nn.Module):
         return sum_event(ways + self.trials * bernoulli_log_prob(k / self.trials, h), x.ndim - 1)
 
     def mean(self, h: Tensor) -> Tensor:
-        """Returns E[x | h], the shape of h."""
+        """E[x | h], the shape of h."""
         return h.sigmoid()
 
     def sample(self, h: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Returns one x ~ p(x | h) for each row of h."""
+        """One x ~ p(x | h) for each row of h."""
         u = torch.rand((self.trials, *h.shape), generator=generator, device=h.device, dtype=h.dtype)
         return (u < h.sigmoid()).to(h.dtype).mean(dim=0)
 
 
 class Gaussian(nn.Module):
-    """p(x | z) = N(x; h, sigma^2 I); sigma is one learned number, or fixed when `learned` is false (appendix C.2)."""
+    """p(x | z) = N(x; h, σ² I); σ is one learned number, or fixed when `learned` is false (appendix C.2)."""
 
     def __init__(self, std: float = 1.0, *, learned: bool = True) -> None:
         super().__init__()
@@ -83,15 +83,16 @@ class Gaussian(nn.Module):
         self.log_std = nn.Parameter(torch.tensor(math.log(std)), requires_grad=learned)
 
     def log_prob(self, x: Tensor, h: Tensor) -> Tensor:
-        """Returns log p(x | h) in nats; x, h: (N, *event) -> (N,)."""
+        """log p(x | h) in nats: x and h of one shape (N, *event) to (N,). Raises ValueError where the shapes differ."""
+        _same_shape(x, h)
         return sum_event(normal_log_prob(x, h, self.log_std), x.ndim - 1)
 
     def mean(self, h: Tensor) -> Tensor:
-        """Returns E[x | h], the shape of h."""
+        """E[x | h], the shape of h."""
         return h
 
     def sample(self, h: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Returns one x ~ p(x | h) for each row of h."""
+        """One x ~ p(x | h) for each row of h."""
         return h + self.log_std.exp() * standard_normal(h.shape, h, generator)
 
 
@@ -132,3 +133,8 @@ class DiscretisedLogisticMixture(nn.Module):
         """Logits, means, log scales, each (N, C, H, W, M)."""
         parts = h.unflatten(1, (3, self.components, -1)).permute(1, 0, 3, 4, 5, 2)  # (3, N, C, H, W, M)
         return parts[0], parts[1], parts[2]
+
+
+def _same_shape(x: Tensor, h: Tensor) -> None:
+    if x.shape != h.shape:
+        raise ValueError(f"x and the decoder's output must have one shape, got {tuple(x.shape)} and {tuple(h.shape)}")

@@ -22,7 +22,7 @@ def model(latent_dim: int = LATENT) -> PPCA:
 def evidence(ppca: PPCA, x: Tensor) -> Tensor:
     """log N(x; μ, W Wᵀ + σ² I) by SciPy."""
     W = numpy(ppca.W)
-    law = multivariate_normal(numpy(ppca.mean), W @ W.T + float(ppca.variance) * torch.eye(D, device="cpu").numpy())
+    law = multivariate_normal(numpy(ppca.mean), W @ W.T + float(ppca.variance.detach()) * torch.eye(D, device="cpu").numpy())
     return torch.as_tensor(law.logpdf(numpy(x))).to(x)
 
 

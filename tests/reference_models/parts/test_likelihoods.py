@@ -107,6 +107,9 @@ def test_bad_input_is_refused() -> None:
         Binomial().log_prob(torch.tensor([[0.5, 1.0]]), torch.zeros(1, 2))
     with pytest.raises(ValueError, match=r"one of j/16 in \[0, 1\], got others in \[0, 1.0625\]"):
         Binomial(16).log_prob(torch.tensor([[0.0, 1.0625]]), torch.zeros(1, 2))
+    for likelihood in (Binomial(), Gaussian()):
+        with pytest.raises(ValueError, match=r"must have one shape, got \(2, 1, 2\) and \(2, 2\)"):
+            likelihood.log_prob(torch.zeros(2, 1, 2), torch.zeros(2, 2))
     with pytest.raises(ValueError, match="trials must be at least 1, got 0"):
         Binomial(0)
     with pytest.raises(ValueError, match="std must be positive, got 0"):
