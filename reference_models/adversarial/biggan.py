@@ -8,7 +8,7 @@ and an average of the generator's weights for sampling (section 3).
 Truncation trick (section 3.1): train with z ~ N(0, I), sample with every |z_i| > threshold drawn anew. Small thresholds
 give typical images; z ~ N(0, I) is the limit of large ones. It works where G is smooth, which a penalty encourages:
 
-    R_beta(W) = beta || W'W o (1 - I) ||_F^2                                                                  (eq. 3)
+    R_beta(W) = beta ‖ W'W o (1 - I) ‖_F²                                                                     (eq. 3)
 
 with the filters as columns of W and the products between different filters only: filters should be orthogonal, their
 norms are free. beta = 1e-4, on the generator without its label table.
@@ -176,7 +176,7 @@ class BigGAN(GAN):
 
     @classmethod
     def paper(cls, channels: int = 96, *, shared: bool = True, skip_z: bool = True) -> Self:
-        """The ImageNet model at 128 x 128 (table 4); the arguments are the rows of table 1."""
+        """The ImageNet model at 128×128 (table 4); the arguments are the rows of table 1."""
         latent_dim = 120 if skip_z else 128
         return cls(
             (3, 128, 128), 1000, latent_dim, channels, (16, 16, 8, 4, 2, 1),
@@ -191,7 +191,7 @@ class BigGAN(GAN):
     def sample_truncated(
         self, n: int, *, threshold: float, condition: Tensor, generator: Generator | None = None
     ) -> Tensor:
-        """n draws with every |z_i| <= threshold, shape (n, C, H, W)."""
+        """n draws with every |z_i| ≤ threshold, shape (n, C, H, W)."""
         like = next(self.parameters())
         z = truncated_normal(
             (n, self.latent_dim), threshold, generator=generator, dtype=like.dtype, device=like.device

@@ -63,7 +63,7 @@ class ConditionalGenerator(nn.Module):
 
 
 class ConditionalDiscriminator(nn.Module):
-    """x and y each get a maxout layer, then share one, then a logit (section 4.1: 240 x 5, 50 x 5, 240 x 4)."""
+    """x and y each get a maxout layer, then share one, then a logit (section 4.1: 240×5, 50×5, 240×4)."""
 
     def __init__(self, features: int, num_classes: int, hidden_x: int, hidden_y: int, hidden: int) -> None:
         super().__init__()

@@ -3,10 +3,10 @@
 Simulations are judged by statistics and laws, which a discriminator enforces late or never. A penalty puts them into
 the generator's loss, the game otherwise unchanged:
 
-    min_G max_D  V(D, G) + lambda d(G)
+    min_G max_D  V(D, G) + λ d(G)
 
-    statistical    d = || Sigma(p_data) - Sigma(p_g) ||_F, the covariances over a batch        (Wu et al., section 2)
-    deterministic  d = E_z || h(G(z)) ||^2, h(x) = 0 being a law such as a conservation        (Zeng et al., section 2)
+    statistical    d = ‖ Σ(p_data) - Σ(p_g) ‖_F, the covariances over a batch                  (Wu et al., section 2)
+    deterministic  d = E_z ‖ h(G(z)) ‖², h(x) = 0 being a law such as a conservation           (Zeng et al., section 2)
 
 The data obey the constraint, so the penalty is zero at the old equilibrium and moves nothing but the way there.
 
@@ -15,8 +15,8 @@ in Generative Adversarial Networks for Modeling Chaotic Dynamical Systems (Wu et
 https://arxiv.org/abs/1905.06841; its sister for laws is Enforcing Deterministic Constraints on Generative Adversarial
 Networks for Emulating Physical Systems (Zeng, Wu, Xiao, 2021), https://arxiv.org/abs/1911.06671
 
-NOTE: Sigma(p_data) is computed once from all training data, Sigma(p_g) anew from each batch. With few samples its noise
-keeps d above zero, about sqrt(((tr Sigma)^2 + tr Sigma^2) / n) for n Gaussian samples: batches should be large.
+NOTE: Σ(p_data) is computed once from all training data, Σ(p_g) anew from each batch. With few samples its noise
+keeps d above zero, about sqrt(((tr Σ)² + tr Sigma²) / n) for n Gaussian samples: batches should be large.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Constraint(Protocol):
 class CovarianceConstraint(nn.Module):
     """Samples must have this covariance: the statistical constraint.
 
-    target: Sigma(p_data), shape (D, D), symmetric.
+    target: Σ(p_data), shape (D, D), symmetric.
 
     Raises:
         ValueError: the target is no square symmetric matrix.
@@ -91,7 +91,7 @@ class ResidualConstraint(nn.Module):
         self.residual = residual
 
     def penalty(self, samples: Tensor) -> Tensor:
-        """The mean over samples of |h(x)|^2, summed over the components of h."""
+        """The mean over samples of |h(x)|², summed over the components of h."""
         return self.residual(samples).flatten(1).square().sum(dim=1).mean()
 
 
@@ -99,7 +99,7 @@ class ConstrainedGAN(GAN):
     """A GAN whose generator pays for breaking a constraint.
 
     constraint: what samples must obey.
-    weight: lambda, at least 0; 0 is the plain GAN.
+    weight: λ, at least 0; 0 is the plain GAN.
     Other arguments as those of `GAN`.
 
     Raises:

@@ -6,7 +6,7 @@ the input (key v+), among other places of the same image (keys v-):
 
     l(v, v+, v-) = -log  exp(v.v+ / tau) / (exp(v.v+ / tau) + sum_n exp(v.v-_n / tau)),   tau = 0.07      (eq. 2)
     L_PatchNCE(X) = E_x sum_l sum_s l(z_hat_l^s, z_l^s, z_l^{S \\ s})                                      (eq. 3)
-    L = L_GAN + lambda_X L_PatchNCE(X) + lambda_Y L_PatchNCE(Y),   lambda_X = lambda_Y = 1                (eq. 5)
+    L = L_GAN + λ_X L_PatchNCE(X) + λ_Y L_PatchNCE(Y),   λ_X = λ_Y = 1                                    (eq. 5)
 
 where the last term, for y in the target domain, asks G to leave y alone. With S places, log S - l bounds the mutual
 information of query and key from below.
@@ -62,7 +62,7 @@ def patch_nce(queries: Tensor, keys: Tensor, temperature: float = TEMPERATURE) -
 
 @dataclass(frozen=True)
 class CutLoss:
-    """The generator's loss and its parts, scalars: total = adversarial + lambda_X nce_x + lambda_Y nce_y."""
+    """The generator's loss and its parts, scalars: total = adversarial + λ_X nce_x + λ_Y nce_y."""
 
     total: Tensor
     adversarial: Tensor
@@ -78,7 +78,7 @@ class CUT(nn.Module):
     layers: where features are taken, 0 being the pixels; each gets its own head H_l.
     channels: number of features at each of those layers.
     patches: places drawn in each image, at most as many as there are.
-    weight_x, weight_y: lambda_X and lambda_Y.
+    weight_x, weight_y: λ_X and λ_Y.
 
     Raises:
         ValueError: layers and channels differ in number, fewer than 2 patches, a negative weight.
@@ -110,7 +110,7 @@ class CUT(nn.Module):
 
     @classmethod
     def images(cls, channels: int = 1, width: int = 16, blocks: int = 2) -> Self:
-        """Small networks for 8 x 8 images: features are the pixels, the first layer, the halved one and one block."""
+        """Small networks for 8×8 images: features are the pixels, the first layer, the halved one and one block."""
         translator = TranslationNetwork(channels, channels, width, blocks, halvings=1, kernel=3)
         judge = PatchDiscriminator(channels, (width, 2 * width))
         translator.apply(initialise)
@@ -119,7 +119,7 @@ class CUT(nn.Module):
 
     @classmethod
     def paper(cls) -> Self:
-        """CycleGAN's 256 x 256 networks; features: pixels, both halvings, residual blocks 1 and 5 (section 4)."""
+        """CycleGAN's 256×256 networks; features: pixels, both halvings, residual blocks 1 and 5 (section 4)."""
         return cls(TranslationNetwork(3, 3), PatchDiscriminator(3), (0, 2, 3, 4, 8), (3, 128, 256, 256, 256))
 
     def forward(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
@@ -139,7 +139,7 @@ class CUT(nn.Module):
         return torch.stack(losses).mean()
 
     def discriminator_loss(self, x: Tensor, y: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """1/2 (E (D(y) - 1)^2 + E D(G(x))^2), over images and patches; no gradient to G, and nothing is drawn."""
+        """1/2 (E (D(y) - 1)² + E D(G(x))²), over images and patches; no gradient to G, and nothing is drawn."""
         with torch.no_grad():
             fake = self(x)
         loss: Tensor = 0.5 * ((self.judge(y) - 1).square().mean() + self.judge(fake).square().mean())

@@ -6,7 +6,7 @@ also return the image:
     L_GAN(G, D_Y) with least squares                                                                  (section 4)
     L_cyc(G, F)      = E_x |F(G(x)) - x|_1 + E_y |G(F(y)) - y|_1                                      (eq. 2)
     L_identity(G, F) = E_y |G(y) - y|_1 + E_x |F(x) - x|_1                                            (section 5.2)
-    L = L_GAN(G, D_Y) + L_GAN(F, D_X) + lambda L_cyc + 0.5 lambda L_identity,   lambda = 10           (eq. 3)
+    L = L_GAN(G, D_Y) + L_GAN(F, D_X) + λ L_cyc + 0.5 λ L_identity,   λ = 10                          (eq. 3)
 
 The discriminators see a history of 50 samples instead of only the newest (section 4), and their objective is halved.
 Everything is symmetric under exchange of (X, G, D_X) and (Y, F, D_Y).
@@ -33,7 +33,7 @@ from reference_models.adversarial.pix2pix import PatchDiscriminator
 from reference_models.parts.training import freeze
 from reference_models.parts.validate import at_least, has_event_shape
 
-CYCLE_WEIGHT = 10.0  # section 4, lambda
+CYCLE_WEIGHT = 10.0  # section 4, λ
 HISTORY = 50  # section 4
 
 
@@ -55,7 +55,7 @@ class ResidualBlock(nn.Module):
 class TranslationNetwork(nn.Module):
     """Appendix 7.2: c7s1-k, d2k, d4k, residual blocks, u2k, uk, c7s1-C; reflected borders, instance normalisation.
 
-    channels: k, 64 in the paper. blocks: 9 for 256 x 256, 6 for 128 x 128. halvings: 2 in the paper.
+    channels: k, 64 in the paper. blocks: 9 for 256×256, 6 for 128×128. halvings: 2 in the paper.
     kernel: of the first and last layer, 7 in the paper.
     """
 
@@ -123,7 +123,7 @@ class History:
 
 @dataclass(frozen=True)
 class CycleLoss:
-    """The generators' loss and its parts, scalars: total = adversarial + lambda (cycle + share * identity)."""
+    """The generators' loss and its parts, scalars: total = adversarial + λ (cycle + share * identity)."""
 
     total: Tensor
     adversarial: Tensor
@@ -136,7 +136,7 @@ class CycleGAN(nn.Module):
 
     to_y, to_x: G and F, networks between (N, *shape_x) and (N, *shape_y).
     judge_x, judge_y: D_X and D_Y, networks to scores of any shape.
-    cycle_weight: lambda. identity_share: weight of the identity loss relative to it, 0.5 in section 5.2.
+    cycle_weight: λ. identity_share: weight of the identity loss relative to it, 0.5 in section 5.2.
 
     Raises:
         ValueError: a negative weight.
@@ -162,7 +162,7 @@ class CycleGAN(nn.Module):
 
     @classmethod
     def images(cls, channels: int = 1, width: int = 16, blocks: int = 2, identity_share: float = 0.0) -> Self:
-        """Small networks for 8 x 8 images."""
+        """Small networks for 8×8 images."""
         translators = [TranslationNetwork(channels, channels, width, blocks, halvings=1, kernel=3) for _ in range(2)]
         judges = [PatchDiscriminator(channels, (width, 2 * width)) for _ in range(2)]
         model = cls(*translators, *judges, identity_share=identity_share)
@@ -171,7 +171,7 @@ class CycleGAN(nn.Module):
 
     @classmethod
     def paper(cls) -> Self:
-        """The 256 x 256 networks of appendix 7.2: nine blocks, 70 x 70 patches."""
+        """The 256×256 networks of appendix 7.2: nine blocks, 70×70 patches."""
         model = cls(*(TranslationNetwork(3, 3) for _ in range(2)), *(PatchDiscriminator(3) for _ in range(2)))
         model.apply(initialise)
         return model
@@ -182,7 +182,7 @@ class CycleGAN(nn.Module):
         return y
 
     def discriminator_loss(self, x: Tensor, y: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """1/2 (E (D(real) - 1)^2 + E D(shown)^2) of both; samples come from the history, without gradient."""
+        """1/2 (E (D(real) - 1)² + E D(shown)²) of both; samples come from the history, without gradient."""
         _same_batch(x, y)
         with torch.no_grad():
             fake_y = self.history_y.show(self.to_y(x), generator=generator)
@@ -207,7 +207,7 @@ class CycleGAN(nn.Module):
 
 
 def initialise(part: nn.Module) -> None:
-    """Weights ~ N(0, 0.02^2), in place (appendix 7.1)."""
+    """Weights ~ N(0, 0.02²), in place (appendix 7.1)."""
     if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(part.weight, 0.0, INIT_STD)
         if part.bias is not None:

@@ -3,7 +3,7 @@
 Five rules (section 3): strided convolutions instead of pooling, transposed ones in the generator; batch normalisation
 in both networks except at the generator's output and the discriminator's input; no hidden fully connected layer;
 rectifiers in the generator, tanh at its output; leaky rectifiers (slope 0.2) in the discriminator. Weights start as
-N(0, 0.02^2); Adam runs at 2e-4 with beta_1 = 0.5.
+N(0, 0.02²); Adam runs at 2e-4 with beta_1 = 0.5.
 
 Images lie in [-1, 1], the range of tanh. The game is that of `gan`, played without saturation.
 
@@ -30,7 +30,7 @@ def doublings(image_shape: Sequence[int], start: int) -> int:
     """How often `start` doubles to reach the image's side.
 
     Raises:
-        ValueError: the image is not square, or its side is not start * 2^k with k >= 1.
+        ValueError: the image is not square, or its side is not start * 2^k with k ≥ 1.
     """
     _, height, width = image_shape
     levels = max(height // start, 1).bit_length() - 1
@@ -40,11 +40,11 @@ def doublings(image_shape: Sequence[int], start: int) -> int:
 
 
 class DCGANGenerator(nn.Module):
-    """Noise to images: project, reshape to start x start, then transposed convolutions of stride 2 that halve channels.
+    """Noise to images: project, reshape to start×start, then transposed convolutions of stride 2 that halve channels.
 
     latent_dim: size of z, 100 in the paper.
     image_shape: (C, H, W) with H = W = start * 2^k.
-    channels: of the last hidden layer; the first has channels * 2^(k-1), which is 1024 at 64 x 64.
+    channels: of the last hidden layer; the first has channels * 2^(k-1), which is 1024 at 64×64.
     """
 
     def __init__(
@@ -127,12 +127,12 @@ class DCGAN(GAN):
 
     @classmethod
     def paper(cls) -> Self:
-        """The networks of figure 1: 100 numbers to 64 x 64 colour images through 1024, 512, 256 and 128 channels."""
+        """The networks of figure 1: 100 numbers to 64×64 colour images through 1024, 512, 256 and 128 channels."""
         return cls((3, 64, 64), latent_dim=100, channels=128, start=4)
 
 
 def initialise(module: nn.Module) -> None:
-    """Weights ~ N(0, 0.02^2) (section 4), gains ~ N(1, 0.02^2) as in the authors' code, biases 0; in place."""
+    """Weights ~ N(0, 0.02²) (section 4), gains ~ N(1, 0.02²) as in the authors' code, biases 0; in place."""
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(part.weight, 0.0, INIT_STD)

@@ -3,7 +3,7 @@
 The bound of `foundations.f_divergences` becomes a game (eq. 6). P is the data, Q the generator, V the discriminator's
 plain output and g_f the activation that keeps T = g_f(V) inside the domain of the conjugate f*:
 
-    F = E_P g_f(V(x)) - E_Q f*(g_f(V(x)))  <=  D_f(P || Q)
+    F = E_P g_f(V(x)) - E_Q f*(g_f(V(x)))  ≤  D_f(P ‖ Q)
 
 The discriminator climbs F, the generator descends it, through its second term alone. Section 3.2 replaces the
 generator's step by climbing E_Q g_f(V), which does not saturate; `saturating=False` does so.
@@ -46,7 +46,7 @@ CONJUGATE_OF_ACTIVATION: Mapping[str, Callable[[Tensor], Tensor]] = {
 class Variational:
     """The game of eq. 6 for one divergence; the scores it reads are V.
 
-    divergence: a key of `F_DIVERGENCES`, D(data || generator).
+    divergence: a key of `F_DIVERGENCES`, D(data ‖ generator).
     saturating: whether the generator descends F, or climbs E_Q g_f(V).
 
     Raises:
@@ -77,6 +77,6 @@ class Variational:
 
 
 class FGAN(GAN):
-    """A GAN under an f-divergence, KL(data || generator) unless told; arguments as those of `GAN`."""
+    """A GAN under an f-divergence, KL(data ‖ generator) unless told; arguments as those of `GAN`."""
 
     default_objective = Variational

@@ -4,7 +4,7 @@ A discriminator D tells data from samples, a generator G turns noise into sample
 
     V(D, G) = E_{x ~ p_data} log D(x) + E_{z ~ p_z} log(1 - D(G(z)))            (eq. 1), max over D, min over G
     D*(x)   = p_data(x) / (p_data(x) + p_g(x))                                  (eq. 2)
-    max_D V = 2 JSD(p_data || p_g) - log 4                                      (eq. 6)
+    max_D V = 2 JSD(p_data ‖ p_g) - log 4                                       (eq. 6)
 
 Discriminators here return the logit T, D = sigmoid(T), so that log D = -softplus(-T) and log(1 - D) = -softplus(T)
 are finite for any finite T; the optimal logit is log p_data/p_g. While D wins, log(1 - D(G(z))) is flat in T and G

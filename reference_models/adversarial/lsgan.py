@@ -2,13 +2,13 @@
 
 The discriminator regresses data onto b and samples onto a; the generator wants its samples to score c (eq. 2):
 
-    min_D  1/2 E_data (D(x) - b)^2 + 1/2 E_z (D(G(z)) - a)^2
-    min_G  1/2 E_z (D(G(z)) - c)^2
+    min_D  1/2 E_data (D(x) - b)² + 1/2 E_z (D(G(z)) - a)²
+    min_G  1/2 E_z (D(G(z)) - c)²
 
-    D*(x)  = (b p_data(x) + a p_g(x)) / (p_data(x) + p_g(x))                          (eq. 5)
-    2 C(G) = chi^2_Pearson(p_data + p_g || 2 p_g)   for b - c = 1, b - a = 2          (section 3.2.1)
+    D*(x)  = (b p_data(x) + a p_g(x)) / (p_data(x) + p_g(x))                          (section 3.2)
+    2 C(G) = χ²_Pearson(p_data + p_g ‖ 2 p_g)   for b - c = 1, b - a = 2              (section 3.2)
 
-with C(G) = 1/2 E_data (D* - c)^2 + 1/2 E_g (D* - c)^2; the term over data does not depend on G. D(x) is the network's
+with C(G) = 1/2 E_data (D* - c)² + 1/2 E_g (D* - c)²; the term over data does not depend on G. D(x) is the network's
 plain output, no sigmoid. Losses are means over the batch.
 
 Least Squares Generative Adversarial Networks (Mao et al., 2017), section 3, https://arxiv.org/abs/1611.04076
@@ -44,12 +44,12 @@ class LeastSquares:
 
     @classmethod
     def zero_one(cls) -> Self:
-        """The codes 0, 1, 1 (section 3.2.2): samples should pass for data."""
+        """The codes 0, 1, 1 (section 3.2): samples should pass for data."""
         return cls(0.0, 1.0, 1.0)
 
     @classmethod
     def pearson(cls) -> Self:
-        """The codes -1, 1, 0 (section 3.2.2): the generator minimises a Pearson chi^2 divergence."""
+        """The codes -1, 1, 0 (section 3.2): the generator minimises a Pearson χ² divergence."""
         return cls(-1.0, 1.0, 0.0)
 
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class LeastSquares:
         return 0.5 * ((fake - self.c) ** 2).mean()
 
     def optimal_discriminator(self, p_data: Tensor, p_g: Tensor) -> Tensor:
-        """D* of eq. 5 where the densities are p_data and p_g, shaped as they are."""
+        """D* where the densities are p_data and p_g, shaped as they are."""
         return (self.b * p_data + self.a * p_g) / (p_data + p_g)
 
 
@@ -86,9 +86,9 @@ class LSGAN(GAN):
 
     @classmethod
     def paper(cls) -> Self:
-        """The networks of figure 2: 1024 numbers to 112 x 112 colour images.
+        """The networks of figure 2: 1024 numbers to 112×112 colour images.
 
-        The generator alternates 3 x 3 transposed convolutions of stride 2 and 1, the discriminator has four 5 x 5
+        The generator alternates 3×3 transposed convolutions of stride 2 and 1, the discriminator has four 5×5
         convolutions of stride 2; batch normalisation everywhere but at G's output and D's input.
         """
         plan = [(256, 256, 2), (256, 256, 1), (256, 256, 2), (256, 256, 1), (256, 128, 2), (128, 64, 2)]

@@ -2,13 +2,13 @@
 
     L_cGAN(G, D) = E_{x,y} log D(x, y) + E_{x,z} log(1 - D(x, G(x, z)))                              (eq. 1)
     L_L1(G)      = E |y - G(x, z)|_1                                                                 (eq. 3)
-    G* = arg min_G max_D L_cGAN + lambda L_L1,   lambda = 100                                        (eq. 4)
+    G* = arg min_G max_D L_cGAN + λ L_L1,   λ = 100                                                  (eq. 4)
 
 L1 keeps low frequencies right, so D needs to judge only local structure: PatchGAN gives one logit for each patch, and
 the loss averages over patches. G is a U-Net: what input and output share passes through skips. Its only noise is
 dropout, at test time too. D sees pairs (x, y); its objective is halved, which slows it relative to G (section 3.3).
 
-Layers: Ck is a 4x4 convolution of stride 2 with k filters, normalisation and rectifier, CDk adds dropout of 0.5
+Layers: Ck is a 4×4 convolution of stride 2 with k filters, normalisation and rectifier, CDk adds dropout of 0.5
 (section 6.1). NOTE: normalisation is per image (instance normalisation with gain and offset), which is what the
 paper's batch normalisation with test statistics is at its batch size 1; results do not depend on what else is in the
 batch.
@@ -96,8 +96,8 @@ class UNetGenerator(nn.Module):
 class PatchDiscriminator(nn.Module):
     """One logit for each patch: (N, in_channels, H, W) to (N, h, w).
 
-    widths: channels; the paper's 70 x 70 patches come from 64, 128, 256, 512. All layers but the last have stride 2.
-    kernel: 4, or 1 for the 1 x 1 "PixelGAN", whose layers all have stride 1.
+    widths: channels; the paper's 70×70 patches come from 64, 128, 256, 512. All layers but the last have stride 2.
+    kernel: 4, or 1 for the 1×1 "PixelGAN", whose layers all have stride 1.
     """
 
     def __init__(self, in_channels: int, widths: Sequence[int] = (64, 128, 256, 512), kernel: int = 4) -> None:
@@ -118,7 +118,7 @@ class PatchDiscriminator(nn.Module):
 
 @dataclass(frozen=True)
 class TranslationLoss:
-    """The generator's loss and its parts, scalars: total = adversarial + lambda * l1."""
+    """The generator's loss and its parts, scalars: total = adversarial + λ * l1."""
 
     total: Tensor
     adversarial: Tensor
@@ -130,7 +130,7 @@ class Pix2Pix(nn.Module):
 
     source_shape, target_shape: (C, H, W), with equal sides.
     widths, critic_widths: channels of the two networks.
-    l1_weight: lambda, at least 0.
+    l1_weight: λ, at least 0.
 
     Raises:
         ValueError: sides that differ, a negative weight.
@@ -157,7 +157,7 @@ class Pix2Pix(nn.Module):
 
     @classmethod
     def paper(cls) -> Self:
-        """The 256 x 256 networks of section 6.1, with 70 x 70 patches."""
+        """The 256×256 networks of section 6.1, with 70×70 patches."""
         widths = (64, 128, 256, 512, 512, 512, 512, 512)
         return cls((3, 256, 256), (3, 256, 256), widths, (64, 128, 256, 512), dropped=3)
 
@@ -193,6 +193,6 @@ def _norm(channels: int, present: bool) -> list[nn.Module]:
 
 
 def _initialise(part: nn.Module) -> None:
-    """Weights ~ N(0, 0.02^2) (section 6.2)."""
+    """Weights ~ N(0, 0.02²) (section 6.2)."""
     if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(part.weight, 0.0, INIT_STD)

@@ -1,6 +1,6 @@
-"""Progressive growing: train at 4 x 4, then add layers for 8 x 8, 16 x 16, ..., each faded in.
+"""Progressive growing: train at 4×4, then add layers for 8×8, 16×16, ..., each faded in.
 
-At every level l the generator ends in a 1x1 convolution to pixels, the critic begins with one from pixels. While a
+At every level l the generator ends in a 1×1 convolution to pixels, the critic begins with one from pixels. While a
 level is new, alpha rises from 0 to 1 (figure 2):
 
     x = (1 - alpha) double(to_rgb_{l-1}(h_{l-1})) + alpha to_rgb_l(h_l)                              generator
@@ -9,11 +9,11 @@ level is new, alpha rises from 0 to 1 (figure 2):
 and data at that resolution are blended with their own halved-and-doubled version. Around it stand
 
     equalised learning rate   w = w_hat * sqrt(2 / fan_in), w_hat ~ N(0, 1), scaled at each call     (section 4.1)
-    pixel normalisation       b = a / sqrt(mean_c a_c^2 + 1e-8) at each pixel of the generator       (section 4.2)
+    pixel normalisation       b = a / sqrt(mean_c a_c² + 1e-8) at each pixel of the generator        (section 4.2)
     minibatch deviation       one more channel for the critic: the standard deviation over the batch of every feature at
                               every position, averaged to one number                                 (section 3)
 
-The game is that of WGAN-GP plus 0.001 E f(data)^2, which keeps the critic's scores from drifting (appendix A.1).
+The game is that of WGAN-GP plus 0.001 E f(data)², which keeps the critic's scores from drifting (appendix A.1).
 
 NOTE: layers that end a network (to_rgb, the critic's score) are scaled with sqrt(1 / fan_in), the first layer of the
 generator with sqrt(2 / fan_in) / 4, as in the authors' code. Its minibatch deviation runs over groups of 4; ours, like
@@ -185,7 +185,7 @@ class ProgressiveGAN(GAN):
 
     @classmethod
     def paper(cls) -> Self:
-        """The networks of table 2, 1024 x 1024, 23.1 million parameters each."""
+        """The networks of table 2, 1024×1024, 23.1 million parameters each."""
         return cls.images((3, 1024, 1024), 512, PAPER_WIDTHS)
 
     @property

@@ -13,7 +13,7 @@ the norm of the data's), `translation_l1` (mean absolute error of translated hel
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -132,6 +132,8 @@ class Adversarial(Learner):
         asked = torch.arange(n, device=data.train.device) % 10 if self.labels else None
         drawn = self.average.average.sample(n, condition=asked, generator=generator)
         pixels = drawn.reshape(n, *self.shape) if self.images == "flat" else (drawn + 1) / 2
+        while pixels.shape[-1] < self.shape[-1]:  # networks that have not grown to full size
+            pixels = double(pixels)
         return pixels.clamp(0, 1), asked
 
     def _from_pixels(self, x: Tensor) -> Tensor:
@@ -158,6 +160,7 @@ class Total(Protocol):
 class Translation(Learner):
     """A translator between two kinds of images made from digits, so that the right answer is known.
 
+    model: a `Translator`.
     task: from digits to source and target, pixels in [0, 1].
     paired: whether source and target of a step are the same digits, or those of the two halves of the batch.
     judges: the modules that one optimiser moves; the other moves the rest.
@@ -166,7 +169,6 @@ class Translation(Learner):
     def __init__(
         self,
         model: nn.Module,
-        translator: Translator,
         judges: Sequence[nn.Module],
         task: Callable[[Tensor], tuple[Tensor, Tensor]],
         paired: bool,
@@ -174,11 +176,15 @@ class Translation(Learner):
     ) -> None:
         super().__init__()
         self.model, self.task, self.paired, self.lr = model, task, paired, lr
-        self._translator = translator
         judging = [p for judge in judges for p in judge.parameters()]
         known = {id(p) for p in judging}
         rest = [p for p in model.parameters() if id(p) not in known]
         self.of_judges, self.of_rest = adam(0.5, 0.999)(judging, lr), adam(0.5, 0.999)(rest, lr)
+
+    @property
+    def translator(self) -> Translator:
+        """The model, by what it can do."""
+        return cast(Translator, self.model)
 
     def step(self, x: Tensor, y: Tensor | None, *, generator: Generator) -> dict[str, float]:
         for optimiser in (self.of_judges, self.of_rest):
@@ -186,15 +192,15 @@ class Translation(Learner):
                 group["lr"] = self.lr * cosine(self.progress)
         first, second = (x, x) if self.paired else x[: 2 * (len(x) // 2)].chunk(2)
         source, target = 2 * self.task(first)[0] - 1, 2 * self.task(second)[1] - 1
-        judged = self._translator.discriminator_loss(source, target, generator=generator)
+        judged = self.translator.discriminator_loss(source, target, generator=generator)
         _descend(self.of_judges, judged)
-        loss = self._translator.generator_loss(source, target, generator=generator).total
+        loss = self.translator.generator_loss(source, target, generator=generator).total
         _descend(self.of_rest, loss)
         return {"critic": judged.item(), "generator": loss.item()}
 
     def _translate(self, source: Tensor, generator: Generator) -> Tensor:
         with evaluating(self.model):
-            return ((self._translator(2 * source - 1, generator=generator) + 1) / 2).clamp(0, 1)
+            return ((self.translator(2 * source - 1, generator=generator) + 1) / 2).clamp(0, 1)
 
     def metrics(self, data: DataSet, *, generator: Generator) -> dict[str, float]:
         source, target = self.task(data.held_out)
@@ -308,17 +314,17 @@ def _stylegan(data: DataSet) -> Learner:
 
 def _pix2pix(data: DataSet) -> Learner:
     model = Pix2Pix(data.event_shape, data.event_shape, widths=(32, 64, 64))
-    return Translation(model, model, [model.discriminator], sharpen, paired=True)
+    return Translation(model, [model.discriminator], sharpen, paired=True)
 
 
 def _cyclegan(data: DataSet) -> Learner:
     model = CycleGAN.images(data.event_shape[0], width=12, blocks=1)
-    return Translation(model, model, [model.judge_x, model.judge_y], invert, paired=False)
+    return Translation(model, [model.judge_x, model.judge_y], invert, paired=False)
 
 
 def _cut(data: DataSet) -> Learner:
     model = CUT.images(data.event_shape[0], width=12, blocks=1)
-    return Translation(model, model, [model.judge], invert, paired=False)
+    return Translation(model, [model.judge], invert, paired=False)
 
 
 PLANE = ("mixture", "eight-gaussians")

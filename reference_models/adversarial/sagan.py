@@ -1,13 +1,13 @@
 """SAGAN: attention lets every position of an image look at every other, where convolutions reach a few pixels.
 
-With x the features at the P = H W positions, columns x_i of C numbers, and 1x1 convolutions f, g, h, v,
+With x the features at the P = H W positions, columns x_i of C numbers, and 1×1 convolutions f, g, h, v,
 
     beta_{j,i} = softmax_i(s_ij),   s_ij = f(x_i)'g(x_j)          how much position j attends to i        (eq. 1)
     o_j = v(sum_i beta_{j,i} h(x_i))                                                                      (eq. 2)
     y_j = gamma o_j + x_j,   gamma learned, first 0                                                       (eq. 3)
 
 f, g, h map to C/8 channels, v back to C. No position is coded, so permuting positions permutes y. Both networks carry
-the layer where the image is 32 x 32, both are spectrally normalised, the game is the hinge of SNGAN, the discriminator
+the layer where the image is 32×32, both are spectrally normalised, the game is the hinge of SNGAN, the discriminator
 learns faster than the generator (4e-4 against 1e-4, Adam with betas 0 and 0.9), labels enter by conditional batch
 normalisation and projection (section 4).
 
@@ -37,7 +37,7 @@ class SelfAttention(nn.Module):
     channels: C, at least `reduction`.
     reduction, value_reduction: C over the channels of f and g, and over those of h.
     pool: f and h read features averaged down to H/2 x W/2 by their maxima, as the authors' code and BigGAN do.
-    wrap: applied to the four 1x1 convolutions.
+    wrap: applied to the four 1×1 convolutions.
 
     Raises:
         ValueError: fewer channels than the reduction leaves.
@@ -117,7 +117,7 @@ class SAGAN(GAN):
 
     @classmethod
     def paper(cls) -> Self:
-        """The ImageNet model: 128 x 128, 1000 classes, 64 channels at full size, attention at 32 x 32 (table 1)."""
+        """The ImageNet model: 128×128, 1000 classes, 64 channels at full size, attention at 32×32 (table 1)."""
         widths = (1024, 1024, 512, 256, 128, 64)
         return cls((3, 128, 128), 1000, 128, widths, (64, 128, 256, 512, 1024, 1024), attention_at=32)
 

@@ -1,17 +1,17 @@
 """Spectral normalisation: every layer of the critic divided by its largest singular value, so that it is 1-Lipschitz.
 
-    W_SN = W / sigma(W),   sigma(W) = max_{|h| <= 1} |W h|_2                                        (eqs. 6, 8)
-    v <- W'u / |W'u|,  u <- W v / |W v|,  sigma ~ u'W v             one step of power iteration      (algorithm 1)
+    W_SN = W / σ(W),   σ(W) = max_{|h| ≤ 1} |W h|_2                                                 (eqs. 6, 8)
+    v <- W'u / |W'u|,  u <- W v / |W v|,  σ ~ u'W v                 one step of power iteration      (algorithm 1)
 
 u is kept between calls; weights move slowly, so one step a forward pass suffices. A convolution's weight is read as a
 matrix of out_channels x (in_channels kH kW) (a transposed one's too, its axes exchanged first). With u and v held fixed
 the gradient is
 
-    dL/dW = (G - (sum G * W_SN) u v') / sigma,   G = dL/dW_SN                                        (cf. eq. 12)
+    dL/dW = (G - (sum G * W_SN) u v') / σ,   G = dL/dW_SN                                            (cf. eq. 12)
 
 which takes away the part of the step along the first singular direction.
 
-NOTE: sigma of that matrix is not the norm of the convolution as a map of images, only bounds it up to kH kW.
+NOTE: σ of that matrix is not the norm of the convolution as a map of images, only bounds it up to kH kW.
 
 SNGAN is the paper's residual network under the hinge loss (eqs. 16, 17).
 
@@ -38,7 +38,7 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 class SpectralNorm(nn.Module):
-    """The map W to W / sigma(W), estimated by power iteration; `u` moves in training only.
+    """The map W to W / σ(W), estimated by power iteration; `u` moves in training only.
 
     weight: as the layer holds it; its shape and type are all that is used.
     steps: power iterations at each call, at least 1.
@@ -80,7 +80,7 @@ class SpectralNorm(nn.Module):
 
 
 def spectral_norm(layer: Layer, steps: int = 1) -> Layer:
-    """Replaces the layer's weight by W / sigma(W), computed anew at each call, and returns the layer.
+    """Replaces the layer's weight by W / σ(W), computed anew at each call, and returns the layer.
 
     Raises:
         ValueError: the layer has no weight of two or more dimensions.

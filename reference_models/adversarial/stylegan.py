@@ -1,7 +1,7 @@
 """StyleGAN: noise becomes a style, and the style sets mean and scale of every feature map at every resolution.
 
     w = f(z), eight layers                                                           mapping network
-    AdaIN(x_i, y) = y_{s,i} (x_i - mu(x_i)) / sigma(x_i) + y_{b,i}                   (eq. 1), over positions of map i
+    AdaIN(x_i, y) = y_{s,i} (x_i - mu(x_i)) / σ(x_i) + y_{b,i}                       (eq. 1), over positions of map i
     y = (y_s, y_b) = A w, an affine map for each layer                               "A" of figure 1
     x <- x + B * noise, one noise image for all maps, a learned strength for each    "B" of figure 1
 
@@ -12,8 +12,8 @@ mean,
 
     w' = w_bar + psi (w - w_bar),   psi = 1 all variety, psi = 0 the average image,
 
-in the coarse layers only. Growing is that of ProgressiveGAN, from 8 x 8 on; up- and downsampling are smoothed with the
-filter (1, 2, 1); the game is non-saturating with R1 = gamma/2 E_data |grad D|^2, gamma = 10 (appendix C).
+in the coarse layers only. Growing is that of ProgressiveGAN, from 8×8 on; up- and downsampling are smoothed with the
+filter (1, 2, 1); the game is non-saturating with R1 = gamma/2 E_data |∇D|², gamma = 10 (appendix C).
 
 A Style-Based Generator Architecture for Generative Adversarial Networks (Karras, Laine, Aila, 2019),
 https://arxiv.org/abs/1812.04948; R1: Which Training Methods for GANs do actually Converge? (Mescheder, Geiger, Nowozin,
@@ -171,7 +171,7 @@ class StyleGAN(ProgressiveGAN):
 
     generator: StyleGenerator
     default_objective = NonSaturating
-    first_level = 1  # section 2: training starts at 8 x 8
+    first_level = 1  # section 2: training starts at 8×8
 
     def __init__(
         self,
@@ -221,7 +221,7 @@ class StyleGAN(ProgressiveGAN):
 
     @classmethod
     def paper(cls) -> Self:
-        """The 1024 x 1024 networks; the generator has 26.2 million parameters (section 2)."""
+        """The 1024×1024 networks; the generator has 26.2 million parameters (figure 1)."""
         return cls.images((3, 1024, 1024), 512, PAPER_WIDTHS, style_dim=512, mapping_layers=MAPPING_LAYERS)
 
     @property
@@ -286,7 +286,7 @@ class StyleGAN(ProgressiveGAN):
 
 
 def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
-    """E |grad D(x)|^2 over data of shape (N, *event), D's output being (N,); a scalar that can be differentiated."""
+    """E |∇D(x)|² over data of shape (N, *event), D's output being (N,); a scalar that can be differentiated."""
     x = real.detach().requires_grad_()
     (slope,) = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)
     return slope.square().flatten(1).sum(dim=1).mean()

@@ -1,6 +1,6 @@
 """WGAN: the generator descends the Wasserstein-1 distance, which has slopes where divergences have none.
 
-    W(P, Q) = inf_{couplings} E |x - y| = sup_{|f|_L <= 1} E_P f(x) - E_Q f(x)                       (eqs. 1, 2)
+    W(P, Q) = inf_{couplings} E |x - y| = sup_{|f|_L ≤ 1} E_P f(x) - E_Q f(x)                        (eqs. 1, 2)
 
 The critic f approaches the supremum, the generator descends its estimate. Two laws on disjoint supports, for which the
 Jensen-Shannon divergence is log 2 whatever their distance, still pull on each other (example 1: W = |theta|).

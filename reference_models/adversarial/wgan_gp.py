@@ -2,10 +2,10 @@
 
 The optimal critic has slope 1 almost everywhere on the lines between coupled points (proposition 1), so
 
-    L = E f(x_fake) - E f(x_real) + lambda E (|grad f(x_hat)|_2 - 1)^2                                  (eq. 3)
-    x_hat = epsilon x_real + (1 - epsilon) x_fake,   epsilon ~ U[0, 1], one for each pair
+    L = E f(x_fake) - E f(x_real) + λ E (|∇f(x_hat)|_2 - 1)²                                            (eq. 3)
+    x_hat = ε x_real + (1 - ε) x_fake,                     ε ~ U[0, 1], one for each pair
 
-is minimised by the critic; the penalty is two-sided, lambda = 10. The slope is taken for each example on its own, so
+is minimised by the critic; the penalty is two-sided, λ = 10. The slope is taken for each example on its own, so
 the critic must not mix the examples of a batch: batch normalisation is refused.
 
 Algorithm 1: five critic steps for one of the generator, Adam at 1e-4 with betas (0, 0.9).
@@ -27,7 +27,7 @@ from reference_models.parts.residual_gan import ResNetCritic, ResNetGenerator
 from reference_models.parts.shapes import expand_right
 from reference_models.parts.validate import at_least
 
-PENALTY = 10.0  # section 4, "lambda = 10"
+PENALTY = 10.0  # section 4, "λ = 10"
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
@@ -39,11 +39,11 @@ def gradient_penalty(
     t: Tensor | None = None,
     generator: Generator | None = None,
 ) -> Tensor:
-    """E (|grad f(x_hat)| - 1)^2, the mean over pairs, a scalar that can itself be differentiated.
+    """E (|∇f(x_hat)| - 1)², the mean over pairs, a scalar that can itself be differentiated.
 
     critic: (N, *event) to (N,).
     real, fake: shape (N, *event), paired as they come; no gradient flows to them.
-    t: the epsilon of eq. 3, the share of the real point, shape (N,); drawn from U[0, 1] unless given.
+    t: the ε of eq. 3, the share of the real point, shape (N,); drawn from U[0, 1] unless given.
 
     Raises:
         ValueError: real and fake differ in shape, t is not of shape (N,).
@@ -63,7 +63,7 @@ def gradient_penalty(
 class WGANGP(GAN):
     """A GAN whose critic pays for slopes other than 1.
 
-    penalty: lambda, at least 0.
+    penalty: λ, at least 0.
     Other arguments as those of `GAN`.
 
     Raises:
@@ -103,7 +103,7 @@ class WGANGP(GAN):
 
     @classmethod
     def paper(cls) -> Self:
-        """The residual networks for CIFAR-10 (appendix F): 128 channels throughout, z of size 128.
+        """The residual networks for CIFAR-10 (appendix): 128 channels throughout, z of size 128.
 
         NOTE: blocks here enlarge before their first convolution, as the authors' code does; the text says the second.
         """

@@ -1,7 +1,7 @@
 """Layers that growing networks share: equalised learning rates, pixel normalisation, deviation over the batch.
 
     w = w_hat * gain / sqrt(fan_in),  w_hat ~ N(0, 1)
-    b = a / sqrt(mean_c a_c^2 + 1e-8)                  at each pixel
+    b = a / sqrt(mean_c a_c² + 1e-8)                  at each pixel
 
 Weights are scaled at each call, not once at the start: Adam, whose steps do not depend on the gradient's scale, then
 moves all layers at the same relative speed.
@@ -43,7 +43,7 @@ class EqualisedLinear(nn.Module):
 
 
 class EqualisedConv2d(nn.Module):
-    """A convolution that keeps the side, scaled like `EqualisedLinear`; fan_in is in_channels * kernel^2."""
+    """A convolution that keeps the side, scaled like `EqualisedLinear`; fan_in is in_channels * kernel²."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int = 3, gain: float = GAIN, bias: bool = True
@@ -59,7 +59,7 @@ class EqualisedConv2d(nn.Module):
 
 
 def pixel_norm(a: Tensor) -> Tensor:
-    """a / sqrt(mean over channels of a^2 + 1e-8), shape (N, C, ...) kept: mean square 1 at every pixel."""
+    """a / sqrt(mean over channels of a² + 1e-8), shape (N, C, ...) kept: mean square 1 at every pixel."""
     return a * torch.rsqrt(a.square().mean(dim=1, keepdim=True) + 1e-8)
 
 
@@ -70,7 +70,7 @@ def minibatch_deviation(x: Tensor) -> Tensor:
 
 
 class EqualisedConv4x4(nn.Module):
-    """Noise to 4 x 4: "Conv 4 x 4" of table 2 on a single pixel, a linear map with one bias a channel."""
+    """Noise to 4×4: "Conv 4×4" of table 2 on a single pixel, a linear map with one bias a channel."""
 
     def __init__(self, latent_dim: int, channels: int) -> None:
         super().__init__()

@@ -20,12 +20,12 @@ from reference_models.parts.validate import at_least
 
 
 def halve(x: Tensor) -> Tensor:
-    """Average of each 2 x 2 square: (N, C, H, W) to (N, C, H/2, W/2)."""
+    """Average of each 2×2 square: (N, C, H, W) to (N, C, H/2, W/2)."""
     return F.avg_pool2d(x, 2)
 
 
 def levels_of(resolution: int) -> int:
-    """How many levels reach the resolution, the first being 4 x 4.
+    """How many levels reach the resolution, the first being 4×4.
 
     Raises:
         ValueError: the resolution is no power of two, or below 4.

@@ -1,7 +1,7 @@
 """The residual networks that adversarial families share: from noise to images, and from images to a score.
 
-    UpBlock     x + ...:  normalise, relu, (double), conv, normalise, relu, conv;  shortcut (double), 1x1 conv
-    DownBlock   x + ...:  relu, conv, relu, conv, (halve);                         shortcut 1x1 conv, (halve)
+    UpBlock     x + ...:  normalise, relu, (double), conv, normalise, relu, conv;  shortcut (double), 1×1 conv
+    DownBlock   x + ...:  relu, conv, relu, conv, (halve);                         shortcut 1×1 conv, (halve)
 
 Doubling is nearest-neighbour, halving average pooling. WGAN-GP trains them plainly, SNGAN with spectral normalisation
 of the critic, SAGAN and BigGAN with it in both, with labels and with attention; what differs is arguments. A critic
@@ -77,7 +77,7 @@ class UpBlock(nn.Module):
         extra = () if condition is None else (condition,)
         h: Tensor = double(self.norm1(x, *extra).relu())
         h = self.conv2(self.norm2(self.conv1(h), *extra).relu())
-        return double(self.shortcut(x)) + h  # a 1x1 convolution commutes with doubling
+        return double(self.shortcut(x)) + h  # a 1×1 convolution commutes with doubling
 
 
 class DownBlock(nn.Module):

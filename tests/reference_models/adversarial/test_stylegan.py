@@ -189,8 +189,8 @@ def test_growth_begins_at_8_pixels() -> None:
     assert grown(15).stage == Stage(2, 0.5)
 
 
-def test_the_paper_s_networks_have_the_parameters_of_section_2() -> None:
-    """Generator 26.2 million, as section 2 states; all layers by hand, with the pixel layers of all levels."""
+def test_the_paper_s_networks_have_the_parameters_of_figure_1() -> None:
+    """Generator 26.2 million, as the caption of figure 1 states; all layers by hand, with the pixel layers of all levels."""
     with torch.device("meta"):
         gan = StyleGAN.paper()
     assert round(count(gan.generator) / 1e6, 1) == 26.2
