@@ -53,14 +53,13 @@ class DiagonalLSTM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         n, _, height, width = x.shape
-        inputs = skew(self.input_to_state(x))  # (N, 4h, H, H + W − 1)
-        inside = skew(x.new_ones(1, 1, height, width))  # states outside of the image stay zero
+        # (N, 4h, H, H + W − 1); zeros on the left of the image, where states then stay zero: tanh(0) enters the cell
+        inputs = skew(self.input_to_state(x))
         h = c = x.new_zeros(n, self.features, height)
         columns = []
         for t in range(inputs.shape[-1]):
             from_left_and_above = self.state_to_state(F.pad(h, (1, 0)))  # taps: the row above, then the row itself
             h, c = lstm_update(from_left_and_above + inputs[..., t], c)
-            h, c = h * inside[..., t], c * inside[..., t]
             columns.append(h)
         return unskew(torch.stack(columns, dim=-1), width)
 

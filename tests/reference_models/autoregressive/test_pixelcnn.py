@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from reference_models.autoregressive.pixelcnn import PixelCNN
+from reference_models.autoregressive.pixelcnn import PixelCNN, ResidualBlock
 from tests.reference_models.autoregressive.laws import (
     departs_from_law,
     every_parameter_learns,
@@ -35,6 +36,17 @@ def test_a_pixel_sees_what_walking_through_the_masks_reaches(first_kernel, kerne
     model = small((1, 6, 7), first_kernel=first_kernel, kernel=kernel, blocks=blocks, features=8)
     layers = [mask_offsets("A", first_kernel)] + blocks * [[*mask_offsets("B", kernel), (0, 0)]]
     assert torch.equal(what_sees_what(model, model.logits, (1, 6, 7))[0, :, :, 0], reachable(layers, 6, 7))
+
+
+def test_a_block_is_three_masked_convolutions_after_relus_and_a_residual() -> None:
+    """With the masks written down: 3×3, the rows above, the left and the centre."""
+    block = perturb(ResidualBlock(2, 3, 1))
+    x = torch.randn(2, 4, 5, 5)
+    mask = torch.tensor([[1, 1, 1], [1, 1, 0], [0, 0, 0]]) * 1.0
+    h = F.conv2d(x.clamp(min=0), block.reduce.weight, block.reduce.bias)
+    h = F.conv2d(h.clamp(min=0), block.look.weight * mask, block.look.bias, padding=1)
+    expected = x + F.conv2d(h.clamp(min=0), block.expand.weight, block.expand.bias)
+    assert close(block(x), expected, 1e-12)
 
 
 def test_the_blind_spot_stays_however_deep_the_stack() -> None:

@@ -146,6 +146,11 @@ def test_mu_law_by_hand() -> None:
     f = math.log(128.5) / math.log(256)
     assert mu_law_encode(audio).tolist() == [0, round((1 - f) / 2 * 255), round((1 + f) / 2 * 255), 255]
     assert mu_law_encode(audio).tolist() == [0, 16, 239, 255]
+    for a in torch.linspace(-1, 1, 4001).tolist():
+        f = math.copysign(math.log(1 + 255 * abs(a)) / math.log(256), a)
+        level = (f + 1) / 2 * 255
+        if abs(level % 1 - 0.5) > 1e-9:
+            assert int(mu_law_encode(torch.tensor(a))) == round(level)
     assert close(mu_law_decode(torch.tensor([0, 255]), dtype=torch.float64), torch.tensor([-1.0, 1.0]), 1e-12)
 
 

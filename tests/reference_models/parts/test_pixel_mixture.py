@@ -34,7 +34,7 @@ def by_scipy(parameters: torch.Tensor, k: tuple[int, ...], levels: int) -> float
     return total
 
 
-@pytest.mark.parametrize(("channels", "levels"), [(1, 5), (2, 4), (3, 3)])
+@pytest.mark.parametrize(("channels", "levels"), [(1, 5), (2, 4), (3, 3), (4, 2)])
 def test_probabilities_are_those_of_scipy(channels, levels) -> None:
     parameters = torch.randn(4 * PixelMixture.parameters_per_component(channels))
     law = PixelMixture(parameters, channels, levels)

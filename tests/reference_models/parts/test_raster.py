@@ -148,6 +148,18 @@ def test_completion_keeps_what_is_known_in_each_image_and_the_input_as_it_is(gen
     assert model.complete(x[0], known[0], generator=generator).shape == (1, 3, 3)
 
 
+def test_a_batch_may_know_different_places_in_different_images(generator: torch.Generator) -> None:
+    """Half of the images know their second value, half do not; fails by chance twice in a million seeds."""
+    model = Chain((1, 1, 3))
+    x = torch.tensor([1.0, 0.0, 0.0]).expand(40_000, 1, 1, 3)
+    known = torch.tensor([[True, True, False], [True, False, False]]).repeat(20_000, 1).reshape(x.shape)
+    done = model.complete(x, known, generator=generator)[:, 0, 0, 1:]
+    law = torch.tensor([chain_probability([1, a, b]) for a in (0, 1) for b in (0, 1)]) / 0.7
+    assert not departs_from_law(done[1::2], law.log())
+    assert bool((done[::2, 0] == 0).all())
+    assert not departs_from_law(done[::2, 1:], torch.tensor([0.9, 0.1]).log())
+
+
 def test_completion_of_nothing_is_sampling() -> None:
     model = Chain((1, 3, 3))
     one, two = (torch.Generator(model.weight.device).manual_seed(3) for _ in range(2))
