@@ -52,7 +52,7 @@ class LangevinCorrector:
 
     def step_size(self, score: Tensor, noise: Tensor) -> Tensor:
         """δ of each sample, (n,): 2 (ρ |z|/|s|)², from score and noise (n, *event)."""
-        length, size = (torch.linalg.vector_norm(v.flatten(1), dim=1) for v in (noise, score))
+        length, size = (v.flatten(1).square().sum(1).sqrt() for v in (noise, score))
         return 2.0 * (self.ratio * length / size).square()
 
     def correct(self, sde: SDE, score: Score, x: Tensor, t: Tensor, generator: torch.Generator | None) -> Tensor:
