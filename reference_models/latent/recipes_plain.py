@@ -217,7 +217,7 @@ class Guarded(Learner):
         return {"guarded": -guarded.value.item(), "bound": -plain.value.item()}
 
     def metrics(self, data: DataSet, *, generator: Generator) -> dict[str, float]:
-        found = {}
+        found: dict[str, float] = {}
         for prefix, model in (("", self.model), ("unguarded_", self.unguarded)):
             found |= {prefix + k: v for k, v in bound_metrics(model, data, generator).items()}
             with torch.no_grad():

@@ -32,15 +32,17 @@ from reference_models.parts.validate import at_least, has_event_shape
 from reference_models.protocols import Elbo
 
 
-class ResidualBlock(nn.Sequential):
+class ResidualBlock(nn.Module):
     """x + conv 1×1(relu(conv 3×3(relu(x)))), with `inner` channels in between (section 4.1)."""
 
     def __init__(self, channels: int, inner: int) -> None:
-        super().__init__(nn.ReLU(), nn.Conv2d(channels, inner, 3, padding=1), nn.ReLU(), nn.Conv2d(inner, channels, 1))
+        super().__init__()
+        wide, narrow = nn.Conv2d(channels, inner, 3, padding=1), nn.Conv2d(inner, channels, 1)
+        self.body = nn.Sequential(nn.ReLU(), wide, nn.ReLU(), narrow)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = super().forward(x)
-        return x + out
+        out: Tensor = x + self.body(x)
+        return out
 
 
 def downwards(channels: int, hidden: int, inner: int, *, halvings: int, blocks: int, out: int) -> nn.Sequential:

@@ -267,7 +267,7 @@ def test_batch_shapes_and_single_precision(batch: tuple[int, ...]) -> None:
 
 def test_residual_block_by_hand() -> None:
     block, x = perturb(ResidualBlock(3, 5)), torch.randn(2, 3, 4, 4)
-    _, wide, _, narrow = block
+    _, wide, _, narrow = block.body
     assert isinstance(wide, nn.Conv2d)
     assert isinstance(narrow, nn.Conv2d)
     assert wide.kernel_size == (3, 3)
