@@ -150,9 +150,9 @@ def outcome(run: Run, seconds: float, answer: Path) -> Outcome:
     if not answer.exists():
         return Outcome(run, seconds, None, "the tests did not end")
     said = json.loads(answer.read_text())
-    trouble = said["broken"] or ("" if said["code"] in (0, 1) else f"pytest ended with code {said['code']}")
-    if not said["passed"] and not said["failed"]:
-        trouble = trouble or "no test ran"
+    trouble = said["broken"] or ("" if said["passed"] or said["failed"] else "no test ran")
+    if said["code"] not in (0, 1):
+        trouble = trouble or f"pytest ended with code {said['code']}"
     return Outcome(run, seconds, None if trouble else said["failed"], trouble)
 
 
@@ -229,17 +229,17 @@ def spread(entries: list[Planted], n: int, seed: int) -> list[Planted]:
 def chosen(only: str | None, family: str | None, sample: int | None, seed: int) -> list[Planted]:
     """The entries asked for; ends with code 2 and a sentence when there are none."""
     try:
-        entries = [entry for file in every_file() if only in (None, file.stem) for entry in load(file)]
+        entries = [entry for file in every_file(only or "") for entry in load(file)]
     except UnusableError as error:
         raise _refuse(str(error)) from None
-    entries = [entry for entry in entries if family in (None, entry.family)]
+    entries = [entry for entry in entries if only in (None, entry.folder) and family in (None, entry.family)]
     if not entries:
         raise _refuse("there is no planted error of that folder and family")
     return entries if sample is None else spread(entries, sample, seed)
 
 
 def _refuse(sentence: str) -> typer.Exit:
-    talk.print(sentence, style="red", markup=False)
+    talk.print(sentence, style="red", markup=False, soft_wrap=True)
     return typer.Exit(2)
 
 
@@ -272,7 +272,6 @@ def main(
     os.chdir(ROOT)
     for name in HEAVY:
         importlib.import_module(name)
-    importlib.import_module("torch").set_num_threads(1)
     assert not any(name.split(".")[0] == "reference_models" for name in sys.modules)
     if unchanged:
         files = sorted({entry.test_file for entry in entries})
@@ -280,7 +279,8 @@ def main(
         bad = [r for r in sound if r.caught_by or r.trouble]
         for result in bad:
             named = result.run.tests.relative_to(ROOT)
-            talk.print(f"{named} fails without any error: {result.caught_by or result.trouble}", markup=False)
+            why = result.caught_by or result.trouble
+            talk.print(f"{named} fails without any error: {why}", markup=False, soft_wrap=True)
         if bad:
             talk.print("No error was planted, for the tests must pass first.")
             raise typer.Exit(1)

@@ -96,5 +96,6 @@ def load(file: Path) -> Iterator[Planted]:
             raise UnusableError(f"{file.name}, entry {number}: {reasons}") from None
 
 
-def every_file() -> list[Path]:
-    return sorted(PLANTED.glob("*.yaml"))
+def every_file(folder: str = "") -> list[Path]:
+    """The files of all folders, or those of one: named after it, with a suffix where it has several."""
+    return sorted(PLANTED.glob(f"{folder}*.yaml"))

@@ -91,7 +91,7 @@ def test_the_mean_over_all_sign_probes_is_the_exact_density():
 
 def test_labels_choose_the_density():
     model, x = network(2, num_classes=2), torch.randn(4, 2)
-    y = torch.tensor([0, 1, 1, 0])
+    y = torch.tensor([0, 1, 1, 1])
     together = model.log_prob(x, condition=y)
     for i in range(4):
         assert close(together[i], model.log_prob(x[i], condition=y[i]), 1e-10)
