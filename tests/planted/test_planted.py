@@ -135,7 +135,7 @@ def test_it_says_which_test_caught_which_and_fails_when_one_survives(toy):
 def test_what_does_not_import_hangs_or_dies_is_not_caught(toy):
     hangs = ("2 * x", '__import__("time").sleep(60)', "hangs")
     dies = ("2 * x", '__import__("os")._exit(0)', "dies")
-    done = toy(hangs, dies, options=("--limit", "15"))
+    done = toy(hangs, dies, options=("--limit", "5"))
     assert done.returncode == 1
     assert done.stdout.count("NOT CAUGHT: the tests did not end") == 2
     done = toy(("def spin():", "boom()\n\n\ndef spin():", "does not import"))
