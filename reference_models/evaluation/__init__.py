@@ -13,7 +13,7 @@ from reference_models.catalogue import Family, Paper
 FAMILIES: tuple[Family, ...] = (
     Family(
         name="digit-classifier",
-        title="Feature extractors: digit classifier, any torch module",
+        title="Digit classifier, other feature extractors",
         paper=Paper(
             authors="Heusel et al.",
             year=2017,

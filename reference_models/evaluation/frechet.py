@@ -11,9 +11,9 @@ ours.
 NOTE: the estimate is biased upwards by about C/N, with C depending on the model, so distances at different N cannot be
 compared. The interval here is the basic bootstrap interval (see `bootstrap`), which takes the bias off to first order
 and so may lie wholly below the estimate. Measured on equal Gaussian laws with 32 features, N = 180, 400, 1000: the
-estimate is 3.3, 1.5, 0.61, the bootstrap's bias 3.0, 1.4, 0.58. Features in tight clusters, as those of digits, make the
-bootstrap overstate the bias when N is no more than a few times F, and intervals then err low. `frechet_infinity`
-extrapolates to N = infinity instead.
+estimate is 3.3, 1.5, 0.61, the bootstrap's bias 3.0, 1.4, 0.58. Features in tight clusters, as those of digits, make
+the bootstrap overstate the bias when N is no more than a few times F, and intervals then err low. `frechet_infinity`
+goes to N = infinity by extrapolation instead.
 
 GANs Trained by a Two Time-Scale Update Rule (Heusel et al., 2017), eq. 6, https://arxiv.org/abs/1706.08500
 Effectively Unbiased FID and Inception Score (Chong and Forsyth, 2020), sec. 4.1, https://arxiv.org/abs/1911.07023

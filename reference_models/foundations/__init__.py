@@ -12,7 +12,7 @@ from reference_models.catalogue import Family, Paper
 FAMILIES: tuple[Family, ...] = (
     Family(
         name="divergences",
-        title="KL forward and reverse, JS; divergence minimisation as maximum likelihood",
+        title="KL forward and reverse, JS, maximum likelihood",
         paper=Paper(
             authors="Kullback, Leibler",
             year=1951,
@@ -26,7 +26,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         name="f-divergences",
-        title="f-divergences, Fenchel conjugates and the variational bound",
+        title="f-divergences, conjugates, variational bound",
         paper=Paper(
             authors="Nowozin, Cseke, Tomioka",
             year=2016,
@@ -54,7 +54,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         name="wasserstein",
-        title="Wasserstein distances: on the line, by assignment, by duality",
+        title="Wasserstein distances and their dual",
         paper=Paper(
             authors="Villani",
             year=2009,
@@ -68,7 +68,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         name="conjugate-bayes",
-        title="Maximum likelihood, MAP and Bayesian averaging on conjugate examples",
+        title="MLE, MAP, Bayesian averaging",
         paper=Paper(
             authors="Bishop",
             year=2006,
@@ -82,7 +82,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         name="importance-sampling",
-        title="Importance sampling: plain, self-normalised, effective sample size",
+        title="Importance sampling, effective sample size",
         paper=Paper(
             authors="Kahn, Marshall",
             year=1953,
@@ -110,7 +110,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         name="langevin",
-        title="Langevin dynamics: unadjusted, Metropolis-adjusted, annealed",
+        title="Langevin dynamics: ULA, MALA, annealed",
         paper=Paper(
             authors="Roberts, Tweedie",
             year=1996,

@@ -58,7 +58,7 @@ class TwoFits(Learner):
         super().__init__()
         self.target, self.lr = target_of(data), lr
         self.forward_fit = GaussianFit(2)
-        self.reverse_fit = GaussianFit(2, mean=0.25 * self.target.means[0] + 0.1)
+        self.reverse_fit = GaussianFit(2, mean=0.5 * self.target.means[0] + 0.1)
         self.optimiser = torch.optim.Adam(self.parameters(), lr=lr)
 
     def step(self, x: Tensor, y: Tensor | None, *, generator: Generator) -> dict[str, float]:
@@ -117,14 +117,16 @@ class Critics(Learner):
         return {name: bound.item() for name, bound in zip(self.NAMES, bounds, strict=True)}
 
     def metrics(self, data: DataSet, *, generator: Generator) -> dict[str, float]:
-        x = self.target.sample(200_000, generator=generator)
+        x = self.target.sample(100_000, generator=generator)
         at_q = self.other.sample(len(x), generator=generator)
+        # in float64: between the modes p/q leaves the range of float32
+        p, q = (law.to(dtype=torch.float64) for law in (self.target, self.other))
         said = {}
         with torch.no_grad():
             for name, critic, label in zip(
                 self.NAMES, self.critics, ("kl_gap_nats", "js_gap_nats", "hellinger_gap"), strict=True
             ):
-                best = [optimal_critic(name, self.target.log_prob(at) - self.other.log_prob(at)) for at in (x, at_q)]
+                best = [optimal_critic(name, p.log_prob(at.double()) - q.log_prob(at.double())) for at in (x, at_q)]
                 ours = [get(name).activation(critic(at)[..., 0]) for at in (x, at_q)]
                 # on the same draws, so that their noise cancels
                 said[label] = (variational_bound(name, *best) - variational_bound(name, *ours)).item()
@@ -198,8 +200,8 @@ class AnnealedChains(Learner):
     def step(self, x: Tensor, y: Tensor | None, *, generator: Generator) -> dict[str, float]:
         sigma = self.largest * (self.smallest / self.largest) ** self.progress
         law = self.target.noised(1.0, sigma)
-        # the widest step that is stable where the noised law is narrowest: half its variance there
-        step_size = 0.5 * float(torch.linalg.eigvalsh(law.covariances).min())
+        # a fifth of the least variance: the chain's is then 1/(1 − 0.05) of it, which costs 0.053 nats in the plane
+        step_size = 0.2 * float(torch.linalg.eigvalsh(law.covariances).min())
         noise = standard_normal(self.chains.shape, self.chains, generator)
         self.chains = langevin_step(self.chains, law.score(self.chains), step_size, noise)
         return {"sigma": sigma, "-log p": -self.target.log_prob(self.chains).mean().item()}
@@ -253,7 +255,7 @@ RECIPES: dict[str, Recipe] = {
         (
             Goal("within_4_sigma", at_least=0.97),
             Goal("modes_covered", at_least=4),
-            Goal("nll_gap_nats", at_most=0.15, at_least=-0.15),
+            Goal("nll_gap_nats", at_most=0.12, at_least=-0.1),
         ),
         minutes=0.1,
     ),
