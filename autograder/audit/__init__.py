@@ -7,7 +7,7 @@ wrong variant must lose points in exactly the cells it breaks, a cheat must earn
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +21,8 @@ from autograder.judge.classroom import Trouble, run_jobs
 from autograder.judge.grade import Job, grade_repeatedly
 from autograder.report import CheckResult, Report
 from autograder.sandbox import choose, sweep
+
+WHOLE = 3  # seeds under which a wrong variant is checked in every cell
 
 
 @dataclass(frozen=True)
@@ -108,12 +110,16 @@ def run_audit(
     sandbox: Literal["auto", "docker", "process"] = "auto",
     only: Sequence[str] | None = None,
     retrain: bool = False,
+    thorough: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> Audit:
     """Grade every variant of a homework, its checks once per seed.
 
     Args:
         retrain: run the notebook anew for every seed, training included, instead of the checks alone.
+        thorough: check every cell of every wrong variant under every seed. Otherwise this is done for the first
+            WHOLE seeds, and for the others the cells it breaks are checked: what the cells it leaves alone do under
+            further seeds is seen on the solution and the right variants.
         say: told one line per graded variant.
 
     Raises:
@@ -132,6 +138,7 @@ def run_audit(
         variants = [variant for variant in variants if not variant.harmful]
     audit = Audit(assignment.automatic, variants, whole=not only)
     by_student = {variant.submission.student: variant for variant in variants}
+    narrow = {} if thorough else {v.submission.student: v.loses for v in variants if v.kind == "wrong"}
     rounds = [[seed] for seed in range(seeds)] if retrain else [list(range(seeds))]
     try:
         for batch in rounds:
@@ -139,19 +146,26 @@ def run_audit(
                 Job(name, assignments.resolve(), solutions.resolve(), variant.submission, kind) for variant in variants
             ]
             workers = jobs or len(os.sched_getaffinity(0))
-            with closing(run_jobs(queue, workers, partial(grade_repeatedly, seeds=batch))) as results:
+            work = partial(_grade_variant, seeds=batch, narrow=narrow)
+            with closing(run_jobs(queue, workers, work)) as results:
                 for job, result in results:
                     variant = by_student[job.submission.student]
                     audit.add(variant, result)
-                    points = "not graded" if isinstance(result, Trouble) else f"{result[-1].earned:g} points"
+                    points = "not graded" if isinstance(result, Trouble) else f"{result[0].earned:g} points"
                     say(f"{variant.name:36}{variant.kind:10}{points}")
     finally:
         sweep()
     return audit
 
 
+def _grade_variant(job: Job, seeds: Sequence[int], narrow: Mapping[str, frozenset[str]]) -> list[Report]:
+    """Runs in a judge process."""
+    cells = narrow.get(job.submission.student)
+    return grade_repeatedly(job, seeds, {} if cells is None else {seed: cells for seed in seeds if seed >= WHOLE})
+
+
 def lost_cells(report: Report) -> frozenset[str]:
-    """Automatic cells that did not earn all their points."""
+    """Automatic cells of the report that did not earn all their points."""
     return frozenset(c.cell for c in report.cells if not c.manual and (c.earned is None or c.earned < c.max_points))
 
 

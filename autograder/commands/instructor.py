@@ -50,6 +50,7 @@ def audit(
     sandbox: Annotated[Kind, typer.Option(help="Where variants run.")] = Kind.auto,
     only: Annotated[list[str] | None, typer.Option(help="Only this variant; repeat for several.")] = None,
     retrain: Annotated[bool, typer.Option(help="Run the notebook, training included, anew for every seed.")] = False,
+    thorough: Annotated[bool, typer.Option(help="Also what wrong variants keep, under every seed.")] = False,
     assignments: AssignmentsOption = Path("assignments"),
     solutions: SolutionsOption = Path("solutions"),
     as_json: JsonOption = False,
@@ -57,7 +58,8 @@ def audit(
     """Grade submissions whose grade is known: is the assignment fair and sharp?
 
     The solution and every right variant must earn all automatic points, the blank template and every cheat none, every
-    wrong variant must lose exactly the cells it breaks. Exit code 1 if one does not.
+    wrong variant must lose exactly the cells it breaks. Exit code 1 if one does not. What a wrong variant keeps is
+    looked at under the first three seeds, what it breaks under all of them.
 
     Example: `autograder audit hw1 --seeds 20 --jobs 2`
     """
@@ -66,7 +68,7 @@ def audit(
 
     result = run_audit(
         name, assignments, solutions, seeds=seeds, jobs=jobs, sandbox=sandbox.value, only=only, retrain=retrain,
-        say=Console(stderr=True, markup=False, highlight=False).print,
+        thorough=thorough, say=Console(stderr=True, markup=False, highlight=False).print,
     )  # fmt: skip
     (print_audit_json if as_json else print_audit)(result)
     if result.findings:

@@ -28,8 +28,9 @@ def print_audit(audit: Audit) -> None:
         reports = audit.reports.get(variant.name, [])
         row = []
         for cell in audit.cells:
-            lost = sum(cell in lost_cells(report) for report in reports)
-            row.append("·" if not lost else "X" if lost == len(reports) else str(round(100 * lost / len(reports))))
+            there = [report for report in reports if any(result.cell == cell for result in report.cells)]
+            lost = sum(cell in lost_cells(report) for report in there)
+            row.append("·" if not lost else "X" if lost == len(there) else str(round(100 * lost / len(there))))
         verdict = "no" if variant.name in bad else f"{len(reports)} of {len(reports)} runs" if reports else "not run"
         matrix.add_row(variant.name, variant.kind, *row, verdict)
     console.print(matrix)

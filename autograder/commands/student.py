@@ -59,7 +59,8 @@ def check(
     try:
         with suppress(StudentFault, Infrastructure):  # the checks meet the same trouble and say so
             session.play()
-        bench = Bench(session, 0, {}, frozenset(session.files), session.check, only=cell, skip=frozenset(slow))
+        only = None if cell is None else frozenset({cell})
+        bench = Bench(session, 0, {}, frozenset(session.files), session.check, only=only, skip=frozenset(slow))
         results = run_checks([CheckFile(checks, public=True)], bench)
     finally:
         session.close()

@@ -44,7 +44,7 @@ class Bench:
         training: the assignment's training section.
         files: names submitted beside the notebook.
         limit: bounds the time of one check, given its seconds or None for the default.
-        only: run the checks of this cell alone.
+        only: run the checks of these cells alone.
         skip: names of checks that are left out.
     """
 
@@ -53,7 +53,7 @@ class Bench:
     training: Training
     files: frozenset[str]
     limit: Callable[[float | None], AbstractContextManager[None]]
-    only: str | None = None
+    only: frozenset[str] | None = None
     skip: frozenset[str] = frozenset()
 
 
@@ -120,7 +120,7 @@ class _Judge:
         if len(graded) < len(items):
             stray = next(item for item in items if item not in graded)
             self.trouble.append(f"{stray.nodeid} has no `graded` marker, so its points belong to no cell")
-        wanted = [item for item in graded if self.bench.only in (None, _cell(item))]
+        wanted = [item for item in graded if self.bench.only is None or _cell(item) in self.bench.only]
         items[:] = [item for item in wanted if getattr(item, "originalname", item.name) not in self.bench.skip]
 
     @pytest.fixture

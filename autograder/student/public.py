@@ -42,7 +42,8 @@ def public_results(path: Path, cell: str, namespace: dict[str, object]) -> list[
     if not path.is_file():
         raise UserError(f"no {path.name} beside the notebook in {path.parent}: keep the files of the homework together")
     channel = LocalChannel(namespace)
-    bench = Bench(channel, random.getrandbits(48), {}, frozenset(), lambda seconds: nullcontext(), only=cell)
+    only = frozenset({cell})
+    bench = Bench(channel, random.getrandbits(48), {}, frozenset(), lambda seconds: nullcontext(), only=only)
     results = run_checks([CheckFile(path, public=True)], bench)
     if not results:
         raise UserError(f"{path.name} holds no check of `{cell}`: the name is the one in the graded cell")

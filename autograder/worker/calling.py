@@ -83,7 +83,7 @@ def seeded(seed: int | None) -> Iterator[None]:
         yield
         return
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
+    on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)

@@ -186,6 +186,21 @@ def test_the_notebook_runs_once_for_all_seeds_or_anew_for_each(repository, provi
     assert len(provider.started) == 4
 
 
+def test_what_a_wrong_answer_keeps_is_looked_at_under_the_first_seeds_and_all_if_asked_for(repository):
+    def cells(audit):
+        reports = audit.reports["wrong-shift"]
+        return [{c.cell for c in report.cells if not c.manual} for report in reports], [
+            {check.cell for check in report.checks} for report in reports
+        ]
+
+    audit = audit_of(repository, seeds=5)
+    assert found(audit) == {}
+    whole = {"double", "line"}
+    assert cells(audit) == ([whole] * 3 + [{"line"}] * 2,) * 2
+    assert {len(report.checks) for report in audit.reports["right-object"]} == {6}
+    assert cells(audit_of(repository, seeds=5, only=["wrong-shift"], thorough=True)) == ([whole] * 5,) * 2
+
+
 def test_cheats_of_all_homeworks_run_in_the_blank_template_and_harmful_ones_only_in_containers(repository):
     folder = repository.solutions / "cheats"
     folder.mkdir()

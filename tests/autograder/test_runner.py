@@ -111,7 +111,7 @@ def test_no_time_is_spent_on_tracebacks_that_nobody_prints(tmp_path, monkeypatch
 
 def test_only_the_asked_cell_runs(tmp_path):
     source = check("pass", '"one", points=1', "test_a") + check("pass", '"two", points=1', "test_b")
-    assert [r.cell for r in run(tmp_path, source, only="two")] == ["two"]
+    assert [r.cell for r in run(tmp_path, source, only=frozenset({"two"}))] == ["two"]
 
 
 def test_the_seed_differs_between_checks_and_runs_but_not_within_one(tmp_path):
