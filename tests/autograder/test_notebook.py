@@ -277,7 +277,7 @@ def test_training_does_not_import_the_compiler_and_the_compiler_is_there_when_as
         "torch.func.vmap(torch.func.jacrev(net))(x)",
         "torch.func.jvp(net, (x,), (x,))",
         "from torch.utils.checkpoint import checkpoint\ncheckpoint(net, x, use_reentrant=False).sum().backward()",
-        "from torch.nn.attention.flex_attention import flex_attention as attend\nq = x.detach()[None, None]\nattend(q, q, q)",
+        "import torch.nn.attention.flex_attention as flex\nq = x.detach()[None, None]\nflex.flex_attention(q, q, q)",
         "torch.export.export(net, (x,))",
         "torch.nn.Linear(8, 8, device='meta')(torch.empty(2, 8, device='meta'))",
         "torch.optim.swa_utils.AveragedModel(net).update_parameters(net)",
