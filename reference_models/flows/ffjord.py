@@ -91,7 +91,7 @@ class FFJORD(CNF):
         field: f(x, t), any module acting on each row alone.
         event_shape: shape of one x.
         law: of the probes that `probes` draws.
-        steps, method, adjoint, base: as for CNF.
+        steps, method, tolerance, adjoint, base: as for CNF.
     """
 
     def __init__(
@@ -102,10 +102,13 @@ class FFJORD(CNF):
         law: ProbeLaw = "gaussian",
         steps: int = 20,
         method: Method = "rk4",
+        tolerance: float = 1e-6,
         adjoint: bool = True,
         base: Base | None = None,
     ) -> None:
-        super().__init__(field, event_shape, steps=steps, method=method, adjoint=adjoint, base=base)
+        super().__init__(
+            field, event_shape, steps=steps, method=method, tolerance=tolerance, adjoint=adjoint, base=base
+        )
         validate.one_of("law", law, ("gaussian", "rademacher"))
         self.law: ProbeLaw = law
 

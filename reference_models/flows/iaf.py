@@ -1,9 +1,9 @@
 """Inverse autoregressive flow, and the duality with MAF.
 
-The same masked network, fed with the noise instead of the data, makes sampling the fast direction. With m and s the
-network's outputs at z_{<i}, one step of the flow is
+The same masked network, fed with the noise instead of the data, makes sampling the fast direction. The noise is first
+scaled and shifted, z_0 = μ_0 + σ_0 ⊙ ε; then, with m and s the network's outputs at z_{<i}, every step of the flow is
 
-    x_i = σ_i z_i + (1 - σ_i) m_i,   σ_i = sigmoid(s_i),       log|det ∂x/∂z| = Σ_i log σ_i     (eq. 13-14, algorithm 1)
+    x_i = σ_i z_i + (1 - σ_i) m_i,   σ_i = sigmoid(s_i),       log|det ∂x/∂z| = Σ_i log σ_i              (algorithm 1)
 
 All x_i come from one pass; recovering z from x takes one pass a dimension. A variational posterior needs only the
 density of its own samples: `draw` gives both for one pass.
@@ -19,7 +19,7 @@ by KL(p_x ‖ ·) in the base's space (MAF, section 3.3).
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from reference_models.flows.change_of_variables import Composed, FlowDensity, Inverse, Mapped, Transform
@@ -76,8 +76,40 @@ class GatedAutoregressive(Transform):
         return z, logdet
 
 
+class InitialAffine(Transform):
+    """z_0 = μ_0 + σ_0 ⊙ ε, the start of algorithm 1: μ_0 and log σ_0 learned, or linear in the context.
+
+    The steps after it only contract (σ < 1); it gives them the data's scale. `inverse` maps ε to z_0.
+
+    Args:
+        dim: D.
+        condition_dim: length of the context, 0 for none.
+    """
+
+    def __init__(self, dim: int, *, condition_dim: int = 0) -> None:
+        super().__init__((dim,), condition_shape=(condition_dim,) if condition_dim else ())
+        self.raw = nn.Parameter(torch.zeros(2 * dim))
+        self.amortise = nn.Linear(condition_dim, 2 * dim, bias=False) if condition_dim else None
+
+    def mean_log_std(self, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+        """μ_0 and log σ_0, each (N, D) or (1, D)."""
+        raw = self.raw[None]
+        if self.amortise is not None and condition is not None:
+            raw = raw + self.amortise(condition)
+        mean, log_std = raw.chunk(2, dim=-1)
+        return mean, log_std
+
+    def _inverse(self, z: Tensor, condition: Tensor | None) -> Mapped:
+        mean, log_std = self.mean_log_std(condition)
+        return mean + log_std.exp() * z, log_std.sum(-1).expand(len(z))
+
+    def _forward(self, x: Tensor, condition: Tensor | None) -> Mapped:
+        mean, log_std = self.mean_log_std(condition)
+        return (x - mean) * (-log_std).exp(), -log_std.sum(-1).expand(len(x))
+
+
 class IAF(FlowDensity):
-    """A stack of IAF steps over a standard normal: one pass a step to sample, D passes to score foreign points.
+    """Algorithm 1 over a standard normal: one pass a step to sample, D passes to score foreign points.
 
     Args:
         dim: D.
@@ -88,11 +120,11 @@ class IAF(FlowDensity):
 
     def __init__(self, dim: int, layers: int = 4, hidden: Sequence[int] = (64, 64), *, condition_dim: int = 0) -> None:
         validate.at_least("layers", layers, 1)
-        steps = [
+        steps: list[Transform] = [
             GatedAutoregressive(dim, hidden, order=layer_order(dim, k), condition_dim=condition_dim)
             for k in range(layers)
         ]
-        super().__init__(Composed(steps))
+        super().__init__(Composed([*steps, InitialAffine(dim, condition_dim=condition_dim)]))
 
     @classmethod
     def paper(cls) -> "IAF":

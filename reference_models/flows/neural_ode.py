@@ -13,6 +13,7 @@ is noise and time 1 is data: `forward` integrates from 1 to 0. The trace is exac
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,23 +25,24 @@ from reference_models.parts import validate
 from reference_models.parts.ode import Field, Method, State, StateField, odeint, odeint_states
 
 Divergence = Callable[[Field, Tensor, Tensor], tuple[Tensor, Tensor]]
+Solve = Callable[[StateField, State, Tensor], list[State]]
 
 
 class _Adjoint(torch.autograd.Function):
     """x(t_0) → x(t_N) for a tuple of tensors; backward solves the augmented ODE (x, a, ∂L/∂θ) from t_N to t_0."""
 
     @staticmethod
-    def forward(ctx: Any, field: StateField, method: Method, size: int, t: Tensor, *tensors: Tensor) -> State:
+    def forward(ctx: Any, field: StateField, solve: Solve, size: int, t: Tensor, *tensors: Tensor) -> State:
         state, parameters = tensors[:size], tensors[size:]
-        end = odeint_states(field, state, t, method)[-1]
-        ctx.field, ctx.method, ctx.size = field, method, size
+        end = solve(field, state, t)[-1]
+        ctx.field, ctx.solve, ctx.size = field, solve, size
         ctx.save_for_backward(t, *state, *end, *parameters)
         return end
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         t, *saved = ctx.saved_tensors
-        field, method, size = ctx.field, ctx.method, ctx.size
+        field, size = ctx.field, ctx.size
         start, end, parameters = saved[:size], saved[size : 2 * size], saved[2 * size :]
 
         def augmented(state: State, time: Tensor) -> State:
@@ -60,7 +62,7 @@ class _Adjoint(torch.autograd.Function):
             return (*(slope.detach() for slope in slopes), *(-product for product in products))
 
         zeros = tuple(torch.zeros_like(parameter) for parameter in parameters)
-        last = odeint_states(augmented, (*end, *grads, *zeros), t.flip(0), method)[-1]
+        last = ctx.solve(augmented, (*end, *grads, *zeros), t.flip(0))[-1]
         a_0, by_parameter = last[size : 2 * size], last[2 * size :]
         by_time = None
         if ctx.needs_input_grad[3]:
@@ -75,30 +77,37 @@ def _inner(a: Sequence[Tensor], f: Sequence[Tensor]) -> Tensor:
 
 
 def solve_states_adjoint(
-    field: StateField, state: State, t: Tensor, parameters: Sequence[Tensor], method: Method = "rk4"
+    field: StateField,
+    state: State,
+    t: Tensor,
+    parameters: Sequence[Tensor],
+    method: Method = "rk4",
+    *,
+    tolerance: float = 1e-6,
 ) -> State:
     """The state at t[-1] for a tuple of tensors, differentiable by the adjoint method.
 
     Args:
         field: f(state, t) -> slopes, as in parts/ode.py.
         state: the tensors at t[0].
-        t: the grid, shape (N + 1,); the backward solve takes the same steps the other way.
+        t: the grid, shape (N + 1,); the backward solve takes it the other way.
         parameters: tensors that f depends on and that may want gradients.
-        method: a solver of parts/ode.py.
+        method, tolerance: a solver of parts/ode.py.
     """
     wanted = tuple(parameter for parameter in parameters if parameter.requires_grad)
-    end: State = _Adjoint.apply(field, method, len(state), t, *state, *wanted)  # type: ignore[no-untyped-call]
+    solve = partial(odeint_states, method=method, tolerance=tolerance)
+    end: State = _Adjoint.apply(field, solve, len(state), t, *state, *wanted)  # type: ignore[no-untyped-call]
     return end
 
 
-def odeint_adjoint(f: nn.Module, x: Tensor, t: Tensor, method: Method = "rk4") -> Tensor:
+def odeint_adjoint(f: nn.Module, x: Tensor, t: Tensor, method: Method = "rk4", *, tolerance: float = 1e-6) -> Tensor:
     """x(t[-1]) from x(t[0]) = x, with memory that does not grow with the number of steps.
 
     Args:
         f: a module called as f(x, t); its parameters receive gradients.
         x: any shape.
         t: the grid, shape (N + 1,), strictly rising or falling.
-        method: a solver of parts/ode.py.
+        method, tolerance: a solver of parts/ode.py; "dopri5" chooses its steps anew on the way back.
 
     Returns:
         x's shape. Gradients reach x, the parameters and the ends of t; they are those of the continuous problem and
@@ -108,7 +117,7 @@ def odeint_adjoint(f: nn.Module, x: Tensor, t: Tensor, method: Method = "rk4") -
     def field(state: State, time: Tensor) -> State:
         return (f(state[0], time),)
 
-    return solve_states_adjoint(field, (x,), t, tuple(f.parameters()), method)[0]
+    return solve_states_adjoint(field, (x,), t, tuple(f.parameters()), method, tolerance=tolerance)[0]
 
 
 def exact_divergence(f: Field, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -133,8 +142,8 @@ class ContinuousTransform(Transform):
     Args:
         field: f(x, t), a module acting on each row alone.
         event_shape: shape of one x.
-        steps: of the solver between 0 and 1.
-        method: a solver of parts/ode.py.
+        steps: of the solver between 0 and 1; 1 suits "dopri5", which cuts them further.
+        method, tolerance: a solver of parts/ode.py; the paper's is adaptive, as "dopri5" is.
         adjoint: gradients by the adjoint method; through the solver's steps otherwise.
     """
 
@@ -145,11 +154,13 @@ class ContinuousTransform(Transform):
         *,
         steps: int = 20,
         method: Method = "rk4",
+        tolerance: float = 1e-6,
         adjoint: bool = True,
     ) -> None:
         super().__init__(event_shape)
         validate.at_least("steps", steps, 1)
         self.field, self.steps, self.method, self.adjoint = field, steps, method, adjoint
+        self.tolerance = tolerance
 
     def grid(self, start: float, end: float, like: Tensor) -> Tensor:
         """The times from start to end, shape (steps + 1,)."""
@@ -164,9 +175,10 @@ class ContinuousTransform(Transform):
         state = (x, x.new_zeros(len(x)))
         t = self.grid(start, end, x)
         if self.adjoint:
-            x, logdet = solve_states_adjoint(field, state, t, tuple(self.field.parameters()), self.method)
+            parameters = tuple(self.field.parameters())
+            x, logdet = solve_states_adjoint(field, state, t, parameters, self.method, tolerance=self.tolerance)
         else:
-            x, logdet = odeint_states(field, state, t, self.method)[-1]
+            x, logdet = odeint_states(field, state, t, self.method, tolerance=self.tolerance)[-1]
         return x, logdet
 
     def _forward(self, x: Tensor, condition: Tensor | None) -> Mapped:
@@ -182,7 +194,7 @@ class CNF(FlowDensity):
     Args:
         field: f(x, t), for instance TimeMLP; smooth in x.
         event_shape: shape of one x.
-        steps, method, adjoint: as for ContinuousTransform.
+        steps, method, tolerance, adjoint: as for ContinuousTransform.
         base: the law at t = 0; a standard normal unless given.
     """
 
@@ -195,10 +207,12 @@ class CNF(FlowDensity):
         *,
         steps: int = 20,
         method: Method = "rk4",
+        tolerance: float = 1e-6,
         adjoint: bool = True,
         base: Base | None = None,
     ) -> None:
-        super().__init__(ContinuousTransform(field, event_shape, steps=steps, method=method, adjoint=adjoint), base)
+        flow = ContinuousTransform(field, event_shape, steps=steps, method=method, tolerance=tolerance, adjoint=adjoint)
+        super().__init__(flow, base)
 
     @torch.no_grad()
     def sample(self, n: int, *, condition: Tensor | None = None, generator: Generator | None = None) -> Tensor:
@@ -208,4 +222,4 @@ class CNF(FlowDensity):
             raise ValueError(f"this flow takes no condition, got one of shape {tuple(condition.shape)}")
         z = self.base.sample(n, generator=generator)
         flow = self.transform
-        return odeint(flow.field, z, flow.grid(0.0, 1.0, z), flow.method)[-1]
+        return odeint(flow.field, z, flow.grid(0.0, 1.0, z), flow.method, tolerance=flow.tolerance)[-1]

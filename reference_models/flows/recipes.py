@@ -172,7 +172,7 @@ def _realnvp(data: DataSet) -> Learner:
 def gaussian_nll(train: Tensor, held_out: Tensor) -> float:
     """-log of the normal density with the training data's mean and covariance, at held-out data; (N, D) each."""
     gaussian = torch.distributions.MultivariateNormal(train.mean(0), torch.cov(train.T, correction=0))
-    return -gaussian.log_prob(held_out).mean().item()
+    return float(-gaussian.log_prob(held_out).mean())
 
 
 @torch.no_grad()

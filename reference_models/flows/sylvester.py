@@ -11,8 +11,8 @@ one unknown each.
 "Sylvester Normalizing Flows for Variational Inference" (van den Berg, Hasenclever, Tomczak, Welling, 2018),
 https://arxiv.org/abs/1803.05649.
 
-NOTE: the paper orthogonalises Q by an iteration (O-SNF) or as reflections (H-SNF); here Q is the factor of a QR
-decomposition, exact and differentiable, or a product of reflections.
+NOTE: where the paper orthogonalises Q by an iteration (O-SNF), Q is here the factor of a QR decomposition, exact and
+differentiable. Products of reflections (H-SNF) and permutations that take turns (T-SNF) are the paper's.
 """
 
 from typing import Literal
@@ -24,7 +24,7 @@ from reference_models.flows.change_of_variables import Composed, FlowDensity, In
 from reference_models.parts import validate
 from reference_models.parts.roots import increasing_root
 
-Orthogonal = Literal["qr", "householder"]
+Orthogonal = Literal["qr", "householder", "permutation"]
 
 
 def householder_product(v: Tensor) -> Tensor:
@@ -41,23 +41,31 @@ class Sylvester(Transform):
     Args:
         dim: D.
         rank: M, how many directions, 1..D.
-        orthogonal: "qr" for any M (O-SNF); "householder" for M reflections, Q their product's first M columns (H-SNF).
+        orthogonal: "qr" for any M (O-SNF); "householder" for M reflections, Q their product's first M columns (H-SNF);
+            "permutation" for M = D, Q the identity or, with `reverse`, the reversal of all places (T-SNF).
+        reverse: for "permutation" only.
     """
 
-    def __init__(self, dim: int, rank: int, *, orthogonal: Orthogonal = "qr") -> None:
+    def __init__(self, dim: int, rank: int, *, orthogonal: Orthogonal = "qr", reverse: bool = False) -> None:
         validate.at_least("rank", rank, 1)
         if rank > dim:
             raise ValueError(f"rank must be at most the dimension {dim}, got {rank}")
-        validate.one_of("orthogonal", orthogonal, ("qr", "householder"))
+        validate.one_of("orthogonal", orthogonal, ("qr", "householder", "permutation"))
+        if orthogonal == "permutation" and rank != dim:
+            raise ValueError(f"a permutation has as many columns as the dimension, {dim}, got rank {rank}")
         super().__init__((dim,))
         self.rank, self.orthogonal = rank, orthogonal
-        self.raw_Q = nn.Parameter(torch.randn(dim, rank))
+        self.raw_Q = nn.Parameter(torch.randn(dim, rank)) if orthogonal != "permutation" else None
+        self.fixed_Q: Tensor
+        self.register_buffer("fixed_Q", torch.eye(dim).flip(0) if reverse else torch.eye(dim), persistent=False)
         self.raw_R = nn.Parameter(torch.randn(rank, rank) * 0.3)
         self.raw_R_tilde = nn.Parameter(torch.randn(rank, rank) * 0.3)
         self.b = nn.Parameter(torch.zeros(rank))
 
     def Q(self) -> Tensor:  # noqa: N802 - the paper's letter
         """(D, M), QᵀQ = I."""
+        if self.raw_Q is None:
+            return self.fixed_Q
         if self.orthogonal == "householder":
             return householder_product(self.raw_Q.T)[:, : self.rank]
         Q: Tensor = torch.linalg.qr(self.raw_Q)[0]
@@ -125,5 +133,5 @@ class SylvesterFlow(FlowDensity):
         validate.at_least("layers", layers, 1)
         validate.one_of("closed_form", closed_form, ("density", "sampling"))
         M = dim if rank is None else rank
-        stack = Composed([Sylvester(dim, M, orthogonal=orthogonal) for _ in range(layers)])
+        stack = Composed([Sylvester(dim, M, orthogonal=orthogonal, reverse=k % 2 == 1) for k in range(layers)])
         super().__init__(stack if closed_form == "density" else Inverse(stack))

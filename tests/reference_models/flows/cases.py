@@ -40,6 +40,7 @@ class Case:
     """A flow, what it is fed, and how exact it must be in float64.
 
     unit: x lies in (0, 1). mixes: every coordinate of z differs from that of x. atol: of float64 identities.
+    alone: how far an example alone may lie from itself in a batch, which an adaptive solver's steps depend on.
     """
 
     build: Callable[[], nn.Module]
@@ -48,6 +49,7 @@ class Case:
     mixes: bool = True
     atol: float = 1e-9
     scale: float = 0.2
+    alone: float = 1e-11
 
     @property
     def density(self) -> bool:
@@ -75,6 +77,7 @@ CASES: dict[str, Case] = {
     "radial, from the noise": Case(lambda: RadialFlow(2, 3, closed_form="sampling")),
     "Sylvester, O-SNF": Case(lambda: SylvesterFlow(4, 2, rank=2)),
     "Sylvester, H-SNF": Case(lambda: SylvesterFlow(3, 2, rank=3, orthogonal="householder")),
+    "Sylvester, T-SNF": Case(lambda: SylvesterFlow(3, 2, orthogonal="permutation")),
     "Sylvester, sampling in closed form": Case(lambda: SylvesterFlow(3, 2, closed_form="sampling")),
     "linear, dense": Case(lambda: LinearFlow(4, "dense")),
     "linear, LU": Case(lambda: LinearFlow(4, "lu")),
@@ -117,5 +120,10 @@ CASES: dict[str, Case] = {
     ),
     "conditional noise, images": Case(lambda: conditional_noise((1, 2, 4), 2, width=4), condition=(1, 2, 4), unit=True),
     "continuous flow": Case(lambda: CNF(TimeMLP(2, (8,), 2, time_scale=2.0), (2,), steps=20), atol=1e-6),
+    "continuous flow, adaptive": Case(
+        lambda: CNF(TimeMLP(2, (8,), 2, time_scale=2.0), (2,), steps=1, method="dopri5", tolerance=1e-9),
+        atol=1e-6,
+        alone=1e-7,
+    ),
     "FFJORD": Case(lambda: FFJORD(ConcatSquashField(2, (8, 8)), (2,), steps=20), atol=1e-6),
 }

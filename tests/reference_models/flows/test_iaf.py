@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reference_models.flows.change_of_variables import FlowDensity
-from reference_models.flows.iaf import IAF, GatedAutoregressive, dual, maf_parameters
+from reference_models.flows.iaf import IAF, GatedAutoregressive, InitialAffine, dual, maf_parameters
 from reference_models.flows.maf import AffineAutoregressive
 from tests.reference_models.helpers import close, jacobian, log_abs_det, perturb
 
@@ -52,7 +52,7 @@ def test_the_jacobian_is_triangular_in_the_order_and_full_below_the_diagonal() -
 def test_a_draw_takes_one_pass_a_step_and_a_foreign_point_one_a_dimension() -> None:
     iaf = IAF(5, 2, (8,))
     calls = []
-    for part in iaf.transform.transforms:
+    for part in iaf.transform.transforms[:-1]:
         part.net.register_forward_hook(lambda *_: calls.append(1))
     drawn = iaf.draw(torch.randn(3, 5))
     assert len(calls) == 2
@@ -60,6 +60,19 @@ def test_a_draw_takes_one_pass_a_step_and_a_foreign_point_one_a_dimension() -> N
     foreign = iaf.log_prob(drawn.x)
     assert len(calls) == 2 * 5
     assert close(foreign, drawn.log_prob, 1e-9)
+
+
+def test_the_noise_is_first_scaled_and_shifted() -> None:
+    """z_0 = μ_0 + σ_0 ε, against torch.distributions, with and without context."""
+    for dim in (0, 2):
+        first = perturb(InitialAffine(3, condition_dim=dim), 0.4)
+        h = torch.randn(5, dim) if dim else None
+        mean, log_std = first.mean_log_std(h)
+        z, logdet = first.inverse(torch.ones(5, 3), condition=h)
+        assert close(z, (mean + log_std.exp()).expand(5, 3), 1e-12)
+        assert close(logdet, log_std.sum(-1).expand(5), 1e-12)
+        expected = torch.distributions.Normal(mean, log_std.exp()).log_prob(z).sum(-1)
+        assert close(FlowDensity(first).log_prob(z, condition=h), expected, 1e-10)
 
 
 def test_the_layers_alternate_so_that_every_noise_reaches_every_dimension() -> None:
@@ -119,10 +132,10 @@ def test_fitting_a_maf_by_likelihood_is_fitting_its_dual_by_kl_in_the_base_s_spa
 
 
 def test_the_paper_s_posterior_has_eight_steps_of_1920_units() -> None:
-    """By hand: 32 → 1920 → 2·32 with biases, eight times; the paper states no total."""
+    """By hand: 32 → 1920 → 2·32 with biases, eight times, μ_0 and σ_0; the paper states no total."""
     with torch.device("meta"):
         model = IAF.paper()
-    assert sum(p.numel() for p in model.parameters()) == 8 * ((32 + 1) * 1920 + (1920 + 1) * 64)
+    assert sum(p.numel() for p in model.parameters()) == 8 * ((32 + 1) * 1920 + (1920 + 1) * 64) + 64
 
 
 def test_bad_arguments_are_refused() -> None:

@@ -8,7 +8,7 @@ import torch
 from reference_models.flows.sylvester import Sylvester, SylvesterFlow, householder_product
 from tests.reference_models.helpers import close, log_abs_det, perturb
 
-LAYERS = [(5, 2, "qr"), (4, 4, "qr"), (4, 2, "householder"), (3, 3, "householder")]
+LAYERS = [(5, 2, "qr"), (4, 4, "qr"), (4, 2, "householder"), (3, 3, "householder"), (3, 3, "permutation")]
 
 
 @pytest.mark.parametrize(("dim", "rank", "orthogonal"), LAYERS)
@@ -73,7 +73,16 @@ def test_the_map_stays_invertible_for_extreme_parameters() -> None:
     assert close(layer.inverse(z)[0], x, 1e-5)
 
 
+def test_permutations_take_turns() -> None:
+    """T-SNF: Q is the identity, then the reversal, so that two triangular maps mix all places."""
+    first, second = SylvesterFlow(3, 2, orthogonal="permutation").transform.transforms
+    assert close(first.Q(), torch.eye(3), 0.0)
+    assert close(second.Q() @ torch.tensor([1.0, 2.0, 3.0]), torch.tensor([3.0, 2.0, 1.0]), 0.0)
+
+
 def test_bad_arguments_are_refused() -> None:
+    with pytest.raises(ValueError, match="as many columns as the dimension, 3, got rank 2"):
+        Sylvester(3, 2, orthogonal="permutation")
     with pytest.raises(ValueError, match="rank must be at most the dimension 3, got 4"):
         Sylvester(3, 4)
     with pytest.raises(ValueError, match="rank must be at least 1, got 0"):

@@ -9,10 +9,10 @@ import torch
 import torchdiffeq
 from torch import Tensor
 
-from reference_models.parts.ode import TABLEAUS, Method, odeint, odeint_states
+from reference_models.parts.ode import TABLEAUS, Method, Tableau, odeint, odeint_states, step
 from tests.reference_models.helpers import close
 
-METHODS: tuple[Method, ...] = ("euler", "midpoint", "heun", "rk4")
+METHODS: tuple[Method, ...] = ("euler", "midpoint", "heun", "rk4")  # of fixed steps
 
 
 def rotating(x: Tensor, t: Tensor) -> Tensor:
@@ -63,6 +63,63 @@ def test_a_constant_field_is_followed_exactly_forwards_and_backwards(method: Met
     assert close(back[-1], x, 1e-12)
 
 
+def test_the_adaptive_method_agrees_with_torchdiffeq_s_and_obeys_its_tolerance() -> None:
+    """x' = x cos t over long intervals, forwards and backwards: the error falls with the tolerance."""
+    x, t = torch.tensor([[1.0], [-2.0]]), torch.tensor([0.0, 3.0, 5.0])
+
+    def field(state: Tensor, time: Tensor) -> Tensor:
+        return state * torch.cos(time)
+
+    exact = x * torch.exp(torch.sin(t))[:, None, None]
+    theirs = torchdiffeq.odeint(lambda time, state: field(state, time), x, t, method="dopri5", rtol=1e-9, atol=1e-9)
+    assert close(odeint(field, x, t, "dopri5", tolerance=1e-9), theirs, 1e-7)
+    errors = [float((odeint(field, x, t, "dopri5", tolerance=tol) - exact).abs().max()) for tol in (1e-3, 1e-6, 1e-9)]
+    assert errors[0] < 1e-1
+    assert errors[1] < 1e-4
+    assert errors[2] < 1e-7
+    back = odeint(field, exact[-1], t.flip(0), "dopri5", tolerance=1e-9)
+    assert close(back[-1], x, 1e-7)
+
+
+def test_the_adaptive_method_takes_as_many_steps_as_its_tolerance_asks_for() -> None:
+    """A bump whose integral is known; on a constant field the whole interval is one step of seven stages."""
+    calls: list[float] = []
+
+    def bump(state: Tensor, time: Tensor) -> Tensor:
+        calls.append(float(time))
+        return torch.exp(-((time - 0.5) ** 2) / 0.02) * torch.ones_like(state)
+
+    x, t = torch.zeros(1), torch.tensor([0.0, 1.0])
+    integral = math.sqrt(math.pi * 0.02) * math.erf(0.5 / math.sqrt(0.02))
+    counts = []
+    for tolerance in (1e-5, 1e-9):
+        calls.clear()
+        assert close(odeint(bump, x, t, "dopri5", tolerance=tolerance)[-1], torch.tensor([integral]), 10 * tolerance)
+        counts.append(len(calls))
+    assert counts[1] > 3 * counts[0]
+    calls.clear()
+    odeint(lambda state, time: calls.append(0.0) or torch.ones_like(state), x, t, "dopri5")
+    assert len(calls) == 7
+
+
+def test_the_two_rows_of_the_adaptive_method_have_orders_five_and_four() -> None:
+    """One step of x' = x cos t: the error of the fifth-order row falls like h⁶, of the embedded one like h⁵."""
+    tableau = TABLEAUS["dopri5"]
+    embedded = Tableau(tableau.a, tableau.b_hat, tableau.c, 4)
+    for row, order in ((tableau, 5), (embedded, 4)):
+        errors = []
+        for h in (0.4, 0.2):
+            times = torch.tensor(0.0), torch.tensor(h)
+            (x,) = step(lambda s, time: (s[0] * torch.cos(time),), (torch.tensor(1.0),), *times, row)
+            errors.append(abs(float(x) - math.exp(math.sin(h))))
+        assert abs(math.log2(errors[0] / errors[1]) - order - 1) < 0.5
+
+
+def test_a_field_that_cannot_be_followed_is_refused() -> None:
+    with pytest.raises(ValueError, match="too stiff or not finite"):
+        odeint(lambda state, time: state**2, torch.tensor([1.0]), torch.tensor([0.0, 2.0]), "dopri5")
+
+
 def test_a_tuple_moves_together() -> None:
     """x' = y, y' = -x: the circle, as a tuple and as one vector."""
     t = torch.linspace(0, 1, 9)
@@ -93,5 +150,7 @@ def test_bad_grids_and_methods_are_refused() -> None:
         odeint(rotating, x, torch.tensor([0.0, 0.5, 0.25]))
     with pytest.raises(ValueError, match="t must be a grid of at least two times"):
         odeint(rotating, x, torch.tensor([0.0]))
-    with pytest.raises(ValueError, match="method must be one of 'euler', 'midpoint', 'heun', 'rk4', got 'rk5'"):
+    with pytest.raises(
+        ValueError, match="method must be one of 'euler', 'midpoint', 'heun', 'rk4', 'dopri5', got 'rk5'"
+    ):
         odeint(rotating, x, torch.tensor([0.0, 1.0]), "rk5")  # type: ignore[arg-type]
