@@ -8,7 +8,7 @@ Langevin corrector with the step size set by a signal-to-noise ratio ρ         
 
     δ = 2 (ρ |z|/|s(x, t)|)²,     x ← x + δ s(x, t) + √(2δ) z,     ρ = 0.16
 
-"Score-Based Generative Modeling through Stochastic Differential Equations" (Song et al., 2021), appendices F and G,
+"Score-Based Generative Modeling through Stochastic Differential Equations" (Song et al., 2021), appendices E and G,
 https://arxiv.org/abs/2011.13456
 
 NOTE: |z|/|s| is taken of each sample, as the algorithms read; the paper's code averages the norms over the batch.
@@ -43,7 +43,7 @@ class ReverseDiffusion:
 class LangevinCorrector:
     """Langevin steps at fixed t; `ratio` is the paper's r, here ρ, and `steps` its M."""
 
-    ratio: float = 0.16  # Song et al., appendix G, for VP and VE on CIFAR-10
+    ratio: float = 0.16  # Song et al., what their experiments on CIFAR-10 use
     steps: int = 1
 
     def __post_init__(self) -> None:

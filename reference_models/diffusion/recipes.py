@@ -92,7 +92,8 @@ def _ddpm_excess(model: DDPM, data: DataSet, generator: Generator) -> dict[str, 
         x_0 = data.held_out[t::STEPS]
         noise = torch.randn(x_0.shape, generator=generator, device=x_0.device, dtype=x_0.dtype)
         guess = model.predict(model.process.diffuse(x_0, t, noise), torch.full((len(x_0),), t, device=x_0.device))
-        best = -guess.sigma * data.target.noised(guess.a.squeeze(), guess.sigma.squeeze()).score(guess.x_t)
+        a, sigma = (v[0].squeeze() for v in (guess.a, guess.sigma))  # one time for all
+        best = -sigma * data.target.noised(a, sigma).score(guess.x_t)
         total += float((guess.epsilon - best).square().mean())
     return {"excess_loss": total / model.schedule.steps}
 

@@ -10,7 +10,7 @@ All differ from the Fisher divergence ½ E|s − ∇ log p|² by a constant of t
 https://jmlr.org/papers/v6/hyvarinen05a.html
 "Sliced Score Matching: A Scalable Approach to Density and Score Estimation" (Song, Garg, Shi, Ermon, 2019), eq. 7, 8,
 https://arxiv.org/abs/1905.07088
-"A Connection Between Score Matching and Denoising Autoencoders" (Vincent, 2011), eq. 11,
+"A Connection Between Score Matching and Denoising Autoencoders" (Vincent, 2011), section 4.2,
 https://doi.org/10.1162/NECO_a_00142
 
 Losses are summed over dimensions and averaged over the batch. Scores are functions (N, *event) -> (N, *event) that

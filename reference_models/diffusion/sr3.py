@@ -34,7 +34,7 @@ class SR3(DDPM):
 
     network: f(cat[enlarged, x_t], γ), from 2C channels to C, γ (N,) in (0, 1)
     event_shape: (C, H, W) of the high image; factor: how many times smaller the low one is
-    norm: p of the loss, 1 or 2  # the paper finds 1 as good and less diverse, section 4.1
+    norm: p of the loss, 1 or 2
     """
 
     def __init__(
@@ -59,12 +59,16 @@ class SR3(DDPM):
 
     @classmethod
     def faces_16_to_128(cls) -> SR3:
-        """The size of the paper's model of faces, 16×16 to 128×128: widths 128·(1, 2, 4, 8, 8), three blocks a level.
+        """The paper's model of faces, 16×16 to 128×128: widths 128·(1, 2, 4, 8, 8), three blocks a level, 550 million.
 
-        NOTE: the paper's blocks are those of BigGAN; these are the U-Net's of this library.
+        NOTE: the paper's residual blocks are those of BigGAN, of about the same size; attention is at 16×16 and 8×8.
         """
-        network = UNet(6, 3, 128, (1, 2, 4, 8, 8), blocks=3, attention_at=(3,), dropout=0.2, time_scale=1000.0)
-        return cls(network, Schedule.linear(2000, 1e-6, 1e-2), (3, 128, 128), 8, clip=1.0)
+        return cls(cls.faces_network(), Schedule.linear(2000, 1e-6, 1e-2), (3, 128, 128), 8, clip=1.0)
+
+    @staticmethod
+    def faces_network() -> UNet:
+        """The U-Net of `faces_16_to_128`."""
+        return UNet(6, 3, 128, (1, 2, 4, 8, 8), blocks=3, attention_at=(3, 4), dropout=0.2, time_scale=1000.0)
 
     def enlarge(self, low: Tensor) -> Tensor:
         """Bicubic interpolation to the high resolution, (*B, C, H, W)."""

@@ -79,6 +79,15 @@ def test_codes_are_treated_example_by_example():
     assert close(model.decode(code.mean[7]), model.decode(code.mean)[7], 1e-10)
 
 
+def test_codes_have_a_mean_and_the_log_of_a_variance():
+    """The encoder's first channels are m, the others log s², of which s is the exponential of a half."""
+    model, x = small(), torch.randn(3, 1, 4, 4)
+    output = model.to_code(model.encoder(x))
+    code = model.encode(x)
+    assert close(code.mean, output[:, :2], 1e-12)
+    assert close(code.log_std.exp().square(), output[:, 2:].exp(), 1e-10)
+
+
 def test_the_first_stage_loss_by_hand():
     """Squared error of D(m + s ε) plus weight times the divergence that torch.distributions finds."""
     model, x, noise = small(), torch.randn(3, 1, 4, 4), torch.randn(3, 2, 2, 2)

@@ -132,6 +132,13 @@ def test_a_unet_can_be_trained(generator):
     assert all(p.grad is not None for p in network.parameters())
 
 
+def test_the_model_of_faces_has_the_size_of_the_paper():
+    """550 million parameters for 16×16 to 128×128 (appendix A); within 1%, as the blocks are not the paper's."""
+    with torch.device("meta"):
+        count = sum(p.numel() for p in SR3.faces_network().parameters())
+    assert abs(count / 550e6 - 1) < 0.01
+
+
 def test_one_image_or_many_in_float32(generator):
     sr3 = model(perturb(UNet(2, 1, 8, (1, 2), time_scale=1000.0))).float()
     low = torch.randn(64, 1, 2, 2, dtype=torch.float32)
