@@ -64,6 +64,99 @@ class Flow(Protocol):
         ...
 
 
+# --- diffusion: t = 0 is data, t = T or 1 is noise; an index, long, or a time in [0, 1], of shape (*B,) or ()
+
+
+@runtime_checkable
+class NoiseSchedule(Protocol):
+    """How much signal is left at index t of T steps; `like` lends its device, dtype and number of dimensions."""
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        ...
+
+    def alpha_bar(self, t: Tensor | int, like: Tensor) -> Tensor:
+        """ᾱ_t, broadcastable against `like`; √ᾱ_t is the signal that is left."""
+        ...
+
+    def variance(self, t: Tensor | int, like: Tensor) -> Tensor:
+        """1 − ᾱ_t, the variance of the noise."""
+        ...
+
+
+@runtime_checkable
+class NormalLaw(Protocol):
+    """N(mean, variance · I) at each pixel of a batch."""
+
+    @property
+    def mean(self) -> Tensor:
+        """(*B, *event)."""
+        ...
+
+    @property
+    def variance(self) -> Tensor:
+        """Broadcastable against the mean."""
+        ...
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """mean + std · noise, noise ~ N(0, I) of the mean's shape."""
+        ...
+
+
+@runtime_checkable
+class ForwardProcess(Protocol):
+    """What noise does to data."""
+
+    def marginal(self, x_0: Tensor, t: Tensor) -> NormalLaw:
+        """q(x_t | x_0)."""
+        ...
+
+
+@runtime_checkable
+class Parametrisation(Protocol):
+    """One guess about x_t, in every form a network may output; each of x_t's shape."""
+
+    @property
+    def x_0(self) -> Tensor:
+        """The clean data."""
+        ...
+
+    @property
+    def epsilon(self) -> Tensor:
+        """The noise."""
+        ...
+
+    @property
+    def v(self) -> Tensor:
+        """√ᾱ ε − √(1 − ᾱ) x_0."""
+        ...
+
+    @property
+    def score(self) -> Tensor:
+        """∇ log q(x_t)."""
+        ...
+
+
+@runtime_checkable
+class Diffusion(Implicit, Protocol):
+    """A schedule, a forward process, a parametrisation, and `sample`, which takes a sampler."""
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """How much noise when."""
+        ...
+
+    @property
+    def process(self) -> ForwardProcess:
+        """The forward process."""
+        ...
+
+    def predict(self, x_t: Tensor, t: Tensor) -> Parametrisation:
+        """What the network makes of x_t."""
+        ...
+
+
 @runtime_checkable
 class Velocity(Protocol):
     """A vector field v(x, t) on data space, t in [0, 1] of shape (*B,) or (); `y` is an optional class label."""
