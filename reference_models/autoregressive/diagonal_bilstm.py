@@ -108,7 +108,7 @@ class DiagonalBiLSTM(RasterModel):
 
     @classmethod
     def paper(cls) -> DiagonalBiLSTM:
-        """CIFAR-10: 12 layers with h = 128, a head of 1024 maps (section 5.3)."""
+        """CIFAR-10: 12 layers with h = 128, a head of 1024 maps (section 5)."""
         return cls((3, 32, 32), 256, features=128, layers=12, head=1024)
 
     def logits(self, x: Tensor) -> Tensor:

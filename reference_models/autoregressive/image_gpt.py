@@ -3,7 +3,7 @@
 The image is a sequence x_1..x_T of levels. A start token and the first T − 1 values go in, T conditionals come out,
 each position attending to itself and those before it:
 
-    p(x) = Π_t p(x_t | x_<t),    n^l = h^l + Attention(LN h^l),    h^{l+1} = n^l + MLP(LN n^l)      (section 2.3)
+    p(x) = Π_t p(x_t | x_<t),    n^l = h^l + Attention(LN h^l),    h^{l+1} = n^l + MLP(LN n^l)      (section 2)
     logits_t = W LN h^L_t,       h^0_1 = start + position_1,   h^0_t = e(x_{t−1}) + position_t
 
 Sampling keeps keys and values: a new value costs one row of attention in each layer instead of all of them.
@@ -63,7 +63,7 @@ class ImageGPT(nn.Module):
 
     @classmethod
     def paper(cls, size: Literal["S", "M", "L"] = "S") -> ImageGPT:
-        """iGPT-S, -M, -L on 32×32 images of 512 palette colours: 76M, 455M and 1.4B parameters (section 3.1)."""
+        """iGPT-S, -M, -L on 32×32 images of 512 palette colours: 76M, 455M and 1.4B parameters (section 3)."""
         one_of("size", size, ("S", "M", "L"))
         depth, dim, heads = {"S": (24, 512, 8), "M": (36, 1024, 8), "L": (48, 1536, 16)}[size]
         return cls((1, 32, 32), 512, dim=dim, heads=heads, depth=depth)

@@ -69,7 +69,7 @@ class PixelCNN(RasterModel):
 
     @classmethod
     def paper(cls) -> PixelCNN:
-        """CIFAR-10: 15 blocks with h = 128, a head of 1024 maps (section 5.3)."""
+        """CIFAR-10: 15 blocks with h = 128, a head of 1024 maps (section 5)."""
         return cls((3, 32, 32), 256, features=128, blocks=15, head=1024)
 
     def logits(self, x: Tensor) -> Tensor:

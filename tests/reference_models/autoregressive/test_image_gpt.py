@@ -166,7 +166,7 @@ def test_every_parameter_learns_and_dropout_is_off_in_sampling() -> None:
 
 @pytest.mark.parametrize(("size", "millions"), [("S", 76), ("M", 455), ("L", 1362)])
 def test_the_papers_sizes(size, millions) -> None:
-    """Section 3.1: 76M and 455M parameters; 1.4B is 1362M in the paper's table 2. Within one percent."""
+    """Section 3: 76M, 455M and 1.4B parameters, the last 1362M in the table of linear probes. Within one percent."""
     with torch.device("meta"):
         count = parameters(ImageGPT.paper(size))
     assert abs(count / 1e6 / millions - 1) < 0.01
