@@ -122,11 +122,11 @@ flow_matching | latent flow matching | A | latent-flow-matching
 ITEMS = [tuple(cell.strip() for cell in line.split("|")) for line in ASKED_FOR.strip().splitlines()]
 
 # measures, estimators, fixed maps and schedules: there is nothing to train
-NOT_TRAINED = set(
-    """conjugate-bayes importance-sampling rejection-sampling change-of-variables logit-transform
-    bootstrap inception-score frechet-distance precision-recall truncation-trick density-coverage mmd mode-coverage
-    memorisation bits-per-dimension noise-schedule gaussian-diffusion fokker-planck""".split()
-)
+NOT_TRAINED = """
+conjugate-bayes importance-sampling rejection-sampling change-of-variables logit-transform bootstrap inception-score
+frechet-distance precision-recall truncation-trick density-coverage mmd mode-coverage memorisation bits-per-dimension
+noise-schedule gaussian-diffusion fokker-planck
+"""
 
 every_family = pytest.mark.parametrize("family", families(), ids=lambda family: family.name)
 
@@ -182,7 +182,7 @@ def test_a_file_can_be_read_in_one_sitting(folder):
 @every_family
 def test_what_can_be_trained_has_a_recipe_with_a_goal_that_was_reached(family: Family):
     recipe = recipe_of(family)
-    if family.name in NOT_TRAINED:
+    if family.name in NOT_TRAINED.split():
         assert recipe is None
         return
     assert recipe is not None
