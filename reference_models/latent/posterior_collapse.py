@@ -9,7 +9,8 @@ says nothing. Each guard changes the objective only while training; `elbo` stays
     free bits         E_q log p(x|z) − Σ_j max(λ, mean_n KL_j(x_n)): the first λ nats of each group cost nothing, and
                       below them no gradient pushes the code to say less                     Kingma et al., appendix C.8
 
-The decoder here is p(x|z) = Π_i σ(h_i(z) + Σ_{i−w ≤ j < i} A_ij x_j): a code and a window of w earlier pixels.
+The decoder here is p(x|z) = Π_i σ(h_i(z) + f_i(x_{i−w}, …, x_{i−1})), f_i a small perceptron of its own for each pixel:
+a code, and a window of w earlier pixels that may be enough without it.
 
 Generating Sentences from a Continuous Space (Bowman et al., 2016), https://arxiv.org/abs/1511.06349; Variational Lossy
 Autoencoder (Chen et al., 2017), https://arxiv.org/abs/1611.02731; Improving Variational Inference with Inverse
@@ -24,6 +25,7 @@ from collections.abc import Sequence
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from reference_models.latent.vae import VAE, GaussianEncoder, GaussianPosterior, StandardNormal
@@ -79,18 +81,19 @@ def active_units(mean: Tensor, threshold: float = 0.01) -> Tensor:
 class WindowedBernoulli(nn.Module):
     """Binary pixels in raster order, each given h and the `window` pixels before it; 0 is a factorised decoder.
 
-    event_shape: the shape of x, D pixels in all; 0 ≤ window ≤ D − 1.
+    event_shape: the shape of x, D pixels in all; 0 ≤ window ≤ D − 1. units: hidden units of each pixel's f_i.
     """
 
-    def __init__(self, event_shape: Sequence[int], window: int) -> None:
+    def __init__(self, event_shape: Sequence[int], window: int, units: int = 8) -> None:
         super().__init__()
         D = math.prod(event_shape)
         if not 0 <= window < D:
             raise ValueError(f"window must lie in 0..{D - 1}, got {window}")
         self.event_shape, self.window = tuple(event_shape), window
         back = torch.arange(D)[:, None] - torch.arange(D)  # (D, D): how far j lies before i
-        self.context = MaskedLinear(D, D, (back >= 1) & (back <= window), bias=False)
-        nn.init.zeros_(self.context.weight)
+        mask = ((back >= 1) & (back <= window)).repeat_interleave(units, dim=0)  # (D * units, D)
+        self.context = MaskedLinear(D, D * units, mask, bias=False)
+        self.out = nn.Parameter(torch.zeros(D, units))
 
     def log_prob(self, x: Tensor, h: Tensor, *, keep: Tensor | None = None) -> Tensor:
         """log p(x | h) in nats: x in {0, 1} (N, *event), logits h of the same size to (N,).
@@ -99,20 +102,25 @@ class WindowedBernoulli(nn.Module):
         """
         if not bool(((x == 0) | (x == 1)).all()):
             raise ValueError(f"every pixel must be 0 or 1, got values in [{float(x.min()):g}, {float(x.max()):g}]")
+        return bernoulli_log_prob(x.flatten(1), self.logits(x, h, keep=keep)).sum(dim=1)
+
+    def logits(self, x: Tensor, h: Tensor, *, keep: Tensor | None = None) -> Tensor:
+        """h_i + f_i(x_{i−w}, …, x_{i−1}), shape (N, D); arguments as `log_prob` takes them."""
         seen = 2 * x - 1  # so that a hidden pixel, 0, is neither black nor white
         if keep is not None:
             seen = seen * keep
-        logits: Tensor = h.flatten(1) + self.context(seen.flatten(1))  # (N, D)
-        return bernoulli_log_prob(x.flatten(1), logits).sum(dim=1)
+        hidden: Tensor = F.silu(self.context(seen.flatten(1)))  # (N, D * units)
+        return h.flatten(1) + (hidden.reshape(len(x), *self.out.shape) * self.out).sum(dim=-1)
 
     def sample(self, h: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """One x ~ p(x | h) for each row of h, (N, *event): D steps, each one row of the context's matrix."""
+        """One x ~ p(x | h) for each row of h, (N, *event): D steps, each through one pixel's f_i."""
         h = h.flatten(1)
-        W = self.context.mask * self.context.weight  # (D, D)
+        W = (self.context.mask * self.context.weight).reshape(*self.out.shape, -1)  # (D, units, D)
         u = torch.rand(h.shape, generator=generator, device=h.device, dtype=h.dtype)
         x = torch.zeros_like(h)
         for i in range(h.shape[1]):
-            logit = h[:, i] + (2 * x[:, :i] - 1) @ W[i, :i]
+            hidden = F.silu((2 * x[:, :i] - 1) @ W[i, :, :i].T)  # (N, units)
+            logit = h[:, i] + hidden @ self.out[i]
             x[:, i] = (u[:, i] < logit.sigmoid()).to(h.dtype)
         return x.reshape(-1, *self.event_shape)
 

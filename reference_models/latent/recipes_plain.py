@@ -353,8 +353,8 @@ PLAIN: dict[str, Recipe] = {
     "dip-vae": Recipe(_dip(), data=DIGITS, goals=(Goal("off_diagonal", at_most=0.2),)),
     "posterior-collapse": Recipe(
         Guarded,
-        data=("digits-binary", "bars"),
-        goals=(Goal("active_units", at_least=6), Goal("unguarded_active_units", at_most=4)),
+        data=("bars", "digits-binary"),
+        goals=(Goal("excess_nats", at_most=0.8, at_least=-0.1), Goal("rate_nats", at_least=3.0)),
     ),
     "hierarchical-vae": Recipe(_hierarchy, data=("bars", *DIGITS), goals=(Goal("excess_nats", at_most=0.8),)),
     "vq-vae": Recipe(_vqvae, data=("digits", "digits-binary", "mnist"), goals=(Goal("perplexity", at_least=20),)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from scipy.stats import multivariate_normal
 from torch import Tensor, nn
@@ -21,8 +22,8 @@ def model(latent_dim: int = LATENT) -> PPCA:
 
 def evidence(ppca: PPCA, x: Tensor) -> Tensor:
     """log N(x; μ, W Wᵀ + σ² I) by SciPy."""
-    W = numpy(ppca.W)
-    law = multivariate_normal(numpy(ppca.mean), W @ W.T + float(ppca.variance.detach()) * torch.eye(D, device="cpu").numpy())
+    W, variance = numpy(ppca.W), float(ppca.variance.detach())
+    law = multivariate_normal(numpy(ppca.mean), W @ W.T + variance * np.eye(D))
     return torch.as_tensor(law.logpdf(numpy(x))).to(x)
 
 

@@ -63,23 +63,28 @@ def test_windowed_decoder_is_a_distribution_with_that_window(window: int) -> Non
     likelihood = perturb(WindowedBernoulli((4,), window), 1.0)
     x, h = binary_states(4), torch.randn(4)
     assert close(likelihood.log_prob(x, h.expand(16, 4)).exp().sum(), 1.0)
-    logits = [likelihood.context(2 * x - 1)]
+    logits = likelihood.logits(x, h.expand(16, 4))
     for j in range(4):
         flipped = x.clone()
         flipped[:, j] = 1 - x[:, j]
-        moved = (likelihood.context(2 * flipped - 1) - logits[0]).abs().max(0).values > 1e-9
+        moved = (likelihood.logits(flipped, h.expand(16, 4)) - logits).abs().max(0).values > 1e-9
         assert moved.tolist() == [1 <= i - j <= window for i in range(4)]
 
 
 def test_terms_of_the_windowed_decoder_by_hand() -> None:
-    """log p = Σ_i log Bernoulli(x_i; h_i + Σ_j A_ij (2 x_j − 1)), hidden pixels counting as zero."""
-    likelihood = perturb(WindowedBernoulli((3,), 2), 1.0)
-    A, h = likelihood.context.weight.detach(), torch.randn(3)
+    """log p = Σ_i log Bernoulli(x_i; h_i + Σ_u v_iu silu(Σ_j A_iuj (2 x_j − 1))), hidden pixels counting as zero."""
+    likelihood = perturb(WindowedBernoulli((3,), 2, units=2), 1.0)
+    A, v, h = likelihood.context.weight.detach().reshape(3, 2, 3), likelihood.out.detach(), torch.randn(3)
     x = torch.tensor([1.0, 0.0, 1.0])
-    logits = torch.stack([h[0], h[1] + A[1, 0], h[2] + A[2, 0] - A[2, 1]])
+
+    def f(i: int, s: torch.Tensor) -> torch.Tensor:
+        a = torch.stack([A[i, u, : len(s)] @ s for u in range(2)])
+        return h[i] + v[i] @ (a * torch.sigmoid(a))
+
+    logits = torch.stack([h[0], f(1, torch.tensor([1.0])), f(2, torch.tensor([1.0, -1.0]))])
     assert close(likelihood.log_prob(x[None], h[None]), Bernoulli(logits=logits).log_prob(x).sum()[None])
     keep = torch.tensor([False, True, True])
-    logits = torch.stack([h[0], h[1], h[2] - A[2, 1]])
+    logits = torch.stack([h[0], h[1], f(2, torch.tensor([0.0, -1.0]))])
     hidden = likelihood.log_prob(x[None], h[None], keep=keep[None])
     assert close(hidden, Bernoulli(logits=logits).log_prob(x).sum()[None])
 
@@ -102,10 +107,10 @@ def test_objective_is_reconstruction_minus_weighted_floored_rate() -> None:
     q = vae.posterior(x)
     assert isinstance(q, GaussianPosterior)
     law = Normal(q.mean, q.log_std.exp())
-    rates = kl_divergence(law, Normal(torch.zeros(16, 2), 1.0)).mean(0)
-    floor = float(rates.mean().detach())
+    rates = kl_divergence(law, Normal(torch.zeros(16, 2), 1.0)).mean(0).detach()
+    floor = float(rates.mean())
     h = vae.decoder(law.mean + law.stddev * noise[0])
-    logits = h + vae.likelihood.context(2 * x - 1)  # type: ignore[attr-defined]
+    logits = vae.likelihood.logits(x, h)  # type: ignore[attr-defined]
     reconstruction = Bernoulli(logits=logits).log_prob(x).sum(-1).mean()
     paid = 0.3 * (max(floor, float(rates[0])) + max(floor, float(rates[1])))
     objective = vae.objective(x, weight=0.3, floor=floor, noise=noise)
