@@ -234,12 +234,20 @@ def _run(order: Order) -> dict[str, Any]:
     part = Path(tempfile.mkdtemp(prefix=f".{order.out.name}-", dir=order.out.parent))
     try:
         _write(part, order, learner, history, said)
-        order.out.mkdir(exist_ok=True)
-        for file in part.iterdir():
-            file.replace(order.out / file.name)
+        _put(part, order.out)
     finally:
-        shutil.rmtree(part)
+        shutil.rmtree(part, ignore_errors=True)
     return said
+
+
+def _put(part: Path, out: Path) -> None:
+    """Moves a folder to its place at once, or its files one by one where there are others already."""
+    part.chmod(0o755)
+    try:
+        part.rename(out)
+    except OSError:
+        for file in part.iterdir():
+            file.replace(out / file.name)
 
 
 def _bar(order: Order) -> Progress:

@@ -14,18 +14,19 @@ from reference_models.recipes import Curve, Figure, Images, Points
 
 
 def save_learning_curve(losses: Mapping[str, Sequence[float]], path: Path, title: str) -> None:
-    """Each loss over the steps, as it was and averaged over fiftieths of the run."""
-    canvas, axes = _canvas(title)
-    for name, values in losses.items():
+    """Each loss over its steps, as it was and averaged over fiftieths of the run, one below the other."""
+    canvas = Canvas(figsize=(6, 4.5), dpi=120, layout="constrained")
+    canvas.suptitle(title)
+    for i, (name, values) in enumerate(losses.items()):
+        axes = canvas.add_subplot(len(losses), 1, i + 1)
         window = max(1, len(values) // 50)
         mean = np.convolve(values, np.ones(window) / window, mode="valid")
-        line, = axes.plot(np.arange(len(mean)) + window, mean, label=name)
+        line, = axes.plot(np.arange(len(mean)) + window, mean)
         axes.plot(np.arange(len(values)) + 1, values, color=line.get_color(), alpha=0.25, linewidth=0.5)
-    smooth = np.concatenate([np.asarray(values)[len(values) // 50 :] for values in losses.values()])
-    low, high = np.quantile(smooth, [0.002, 0.998])  # the first steps would hide the rest
-    margin = 0.05 * (high - low) or 1.0
-    axes.set(xlabel="step", ylabel="loss", ylim=(low - margin, high + margin))
-    axes.legend()
+        low, high = np.quantile(values[len(values) // 50 :], [0.002, 0.998])  # the first steps would hide the rest
+        margin = 0.05 * (high - low) or 1.0
+        axes.set(ylabel=name, ylim=(low - margin, high + margin))
+    canvas.supxlabel("step")
     canvas.savefig(path)
 
 

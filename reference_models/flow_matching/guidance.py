@@ -9,7 +9,7 @@ the same coefficients whatever the law, so the same combination holds for veloci
 where ½ g_t² turns a score into a velocity, (1 − t)/t on the straight path. One network learns both velocities when the
 label is dropped in a part of the training examples.
 
-"Guided Flows for Generative Modeling and Decision Making" (Zheng et al., 2023), eq. 6 and section 3,
+"Guided Flows for Generative Modeling and Decision Making" (Zheng et al., 2023), section 3,
 https://arxiv.org/abs/2311.13443
 "Classifier-Free Diffusion Guidance" (Ho, Salimans, 2021), https://arxiv.org/abs/2207.12598
 

@@ -167,6 +167,14 @@ def test_images_in_single_precision_train_and_sample():
     assert images.shape == (2, 1, 4, 4)
 
 
+def test_at_real_size_the_network_is_that_of_ddpm():
+    """35.7 million parameters: DDPM (Ho, Jain, Abbeel, 2020), appendix B."""
+    with torch.device("meta"):
+        model = FlowMatching.cifar10()
+    assert sum(p.numel() for p in model.parameters()) == pytest.approx(35.7e6, rel=2e-3)
+    assert model.event_shape == (3, 32, 32)
+
+
 def test_sampling_restores_the_mode_and_builds_no_graph():
     model = FlowMatching(TimeMLP(2, [8], 2), (2,)).train()
     assert not model.sample(2, steps=2).requires_grad
