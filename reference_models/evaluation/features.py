@@ -1,7 +1,7 @@
 r"""Features: the space in which samples are compared. A classifier of digits, and an adapter for any other network.
 
 Distances between pixels say little about images; distances between the activations of a network trained to tell
-classes apart say more, which is why the Frechet distance, precision and recall and their kin are taken there. For
+classes apart say more, which is why the Fréchet distance, precision and recall and their kin are taken there. For
 8×8 digits the network is `DigitClassifier`, whose weights lie beside this file; for anything else `ModuleFeatures`
 reads any layer of any torch or torchvision module.
 

@@ -1,11 +1,11 @@
-r"""Frechet distance: two sets of features, summarised as two Gaussians, and how far the Gaussians are apart.
+r"""Fréchet distance: two sets of features, summarised as two Gaussians, and how far the Gaussians are apart.
 
 With means m and full covariances S (divided by N - 1), the squared 2-Wasserstein distance between N(m_a, S_a) and
 N(m_b, S_b) is
 
     d = |m_a - m_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^{1/2}).
 
-Features of an Inception network make it the "Frechet Inception distance"; features of a classifier of digits make it
+Features of an Inception network make it the "Fréchet Inception distance"; features of a classifier of digits make it
 ours.
 
 NOTE: the estimate is biased upwards by about C/N, with C depending on the model, so distances at different N cannot be

@@ -32,9 +32,9 @@ Score = Callable[[Tensor], Tensor]  # (N, D) to (N, D), each row depending on it
 
 
 def score_of(log_prob: Callable[[Tensor], Tensor]) -> Score:
-    """∇ log p by autograd, log p up to a constant: a function of x (*B, D), differentiable where gradients are on.
+    """∇ log p by autograd, log p up to a constant: a function of x (*B, *event), differentiable where gradients are on.
 
-    log_prob maps (*B, D) to (*B,) and treats examples apart.
+    log_prob maps (*B, *event) to (*B,) and treats examples apart.
     """
 
     def score(x: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from torch import Generator, Tensor
 
 from reference_models.foundations.fisher_divergence import score_of
 from reference_models.parts.distributions import standard_normal
+from reference_models.parts.shapes import expand_right, sum_event
 from reference_models.parts.validate import at_least, positive
 
 __all__ = [
@@ -74,22 +75,23 @@ def langevin(
 
 
 def _log_proposal(to: Tensor, start: Tensor, score: Tensor, step_size: float) -> Tensor:
-    """log r(to | start) but for a constant, shape (*B,): all arguments (*B, D)."""
-    return -((to - start - step_size / 2 * score) ** 2).sum(-1) / (2 * step_size)
+    """log r(to | start) but for a constant, elementwise, to be summed over the event."""
+    return -((to - start - step_size / 2 * score) ** 2) / (2 * step_size)
 
 
 def mala_log_acceptance(
     log_prob: Callable[[Tensor], Tensor], score: Score, x: Tensor, proposed: Tensor, step_size: float
 ) -> Tensor:
-    """log min(1, p(x') r(x | x') / p(x) r(x' | x)) for x and x' of shape (*B, D): shape (*B,), at most 0."""
+    """log min(1, p(x') r(x | x') / p(x) r(x' | x)) for x and x' of shape (*B, *event): shape (*B,), at most 0."""
     forward = _log_proposal(proposed, x, score(x), step_size)
     backward = _log_proposal(x, proposed, score(proposed), step_size)
-    return (log_prob(proposed) + backward - log_prob(x) - forward).clamp(max=0)
+    log_p = log_prob(x)
+    return (log_prob(proposed) - log_p + sum_event(backward - forward, x.ndim - log_p.ndim)).clamp(max=0)
 
 
 @dataclass(frozen=True)
 class MalaSamples:
-    """Where the chains are, shape (*B, D), and the part of proposals each has accepted, shape (*B,)."""
+    """Where the chains are, shape (*B, *event), and the part of proposals each has accepted, shape (*B,)."""
 
     x: Tensor
     acceptance: Tensor
@@ -104,21 +106,21 @@ def mala(
     score: Score | None = None,
     generator: Generator | None = None,
 ) -> MalaSamples:
-    """Metropolis-adjusted Langevin dynamics from x (*B, D), one chain a batch entry.
+    """Metropolis-adjusted Langevin dynamics from x (*B, *event), one chain a batch entry.
 
-    log_prob: (*B, D) to log p up to a constant, (*B,). score: its gradient, by autograd when None.
+    log_prob: (*B, *event) to log p up to a constant, (*B,). score: its gradient, by autograd when None.
     Raises ValueError for a step size that is not positive or fewer than 1 step.
     """
     positive("step_size", step_size)
     at_least("steps", steps, 1)
     score = score_of(log_prob) if score is None else score
-    accepted = torch.zeros(x.shape[:-1], dtype=x.dtype, device=x.device)
     with torch.no_grad():
+        accepted = torch.zeros_like(log_prob(x))
         for _ in range(steps):
             proposed = langevin_step(x, score(x), step_size, standard_normal(x.shape, x, generator))
             u = torch.rand(accepted.shape, generator=generator, dtype=x.dtype, device=x.device)
             keep = u.log() < mala_log_acceptance(log_prob, score, x, proposed, step_size)
-            x = torch.where(keep[..., None], proposed, x)
+            x = torch.where(expand_right(keep, x), proposed, x)
             accepted = accepted + keep.to(x.dtype)
     return MalaSamples(x, accepted / steps)
 

@@ -7,7 +7,7 @@ Exact values in four cases:
 - on the line the monotone coupling is optimal: W_p^p = ∫₀¹ |F⁻¹(u) − G⁻¹(u)|^p du;
 - between two samples of equal size some one-to-one matching is optimal: a linear assignment;
 - between weighted points the primal is a linear programme, and its dual gives the two potentials;
-- between Gaussians W_2² has a closed form, the Frechet distance of the evaluation folder.
+- between Gaussians W_2² has a closed form, the Fréchet distance of the evaluation folder.
 
 A dual potential g on the points of Q's sample extends to a critic of the whole space: f(x) = min_j |x − y_j| − g_j.
 
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment, linprog
-from scipy.sparse import eye_array, kron, vstack
+from scipy.sparse import identity, kron, vstack
 from torch import Tensor, nn
 
 from reference_models.parts.validate import at_least
@@ -133,8 +133,8 @@ def transport(cost: Tensor, weights_x: Tensor | None = None, weights_y: Tensor |
     n, m = cost.shape
     a, b = _law("weights_x", weights_x, cost[:, 0]).double(), _law("weights_y", weights_y, cost[0]).double()
     c = cost.detach().double().cpu().numpy()
-    rows = kron(eye_array(n), np.ones((1, m)))  # sums of the plan's rows, the plan flattened row by row
-    columns = kron(np.ones((1, n)), eye_array(m))
+    rows = kron(identity(n), np.ones((1, m)))  # sums of the plan's rows, the plan flattened row by row
+    columns = kron(np.ones((1, n)), identity(m))
     marginals = np.concatenate([(a / a.sum()).cpu().numpy(), (b / b.sum()).cpu().numpy()])
     solved = linprog(c.ravel(), A_eq=vstack([rows, columns]), b_eq=marginals, method="highs")
     if not solved.success:

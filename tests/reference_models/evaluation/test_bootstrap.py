@@ -86,9 +86,9 @@ def test_sets_are_resampled_independently(generator):
 
 
 def test_intervals_hold_the_true_mean_as_often_as_they_say(generator):
-    """100 sets of 30 normal numbers at level 0.8: between 60 and 96 hold it; chance of failure under 1e-6.
+    """100 sets of 30 normal numbers at level 0.8: between 56 and 96 hold it.
 
-    The bootstrap of 30 numbers covers about 0.78; the binomial tail beyond 60 and 96 of 100 is below 1e-6 and 1e-6.
+    The bootstrap of 30 numbers covers about 0.78; the binomial tails beyond are 1e-7 and 1e-7.
     """
     held = 0
     for _ in range(100):

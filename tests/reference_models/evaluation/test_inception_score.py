@@ -55,8 +55,7 @@ def test_a_great_logit_gives_no_nan():
 def test_the_interval_turns_the_bias_round_and_stays_within_one_and_k(generator):
     """Certain predictions, each of 5 classes with chance 1/5: the truth is 5, every estimate of 60 samples is less.
 
-    A percentile interval never reaches 5; of 12 basic ones 11 do with this seed, 7 or more but for a chance of 1e-4
-    at coverage 0.9.
+    A percentile interval never reaches 5; of 12 basic ones 4 or more do, but for a chance of 2e-7 at coverage 0.9.
     """
     held = 0
     for _ in range(12):
@@ -66,14 +65,14 @@ def test_the_interval_turns_the_bias_round_and_stays_within_one_and_k(generator)
         assert interval.bias < 0
         assert interval.low <= interval.high <= 5
         held += interval.high == 5
-    assert held >= 7
+    assert held >= 4
     assert inception_score_interval(0.3 * torch.randn(60, 5), resamples=50, generator=generator).low >= 1
 
 
 def test_the_interval_holds_the_score_of_a_known_law(generator):
-    """Predictions drawn from 3 known rows with known chances: the exact score is within at least 9 of 12 intervals.
+    """Predictions drawn from 3 known rows with known chances: the exact score is within at least 4 of 12 intervals.
 
-    At coverage 0.9 the chance of fewer than 7 is 5e-5; with this seed none fails.
+    At coverage 0.9 fewer are with chance 2e-7.
     """
     chances, rows = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]])
     marginal = numpy(chances @ rows)
@@ -83,7 +82,7 @@ def test_the_interval_holds_the_score_of_a_known_law(generator):
         drawn = torch.multinomial(chances, 150, replacement=True, generator=generator)
         interval = inception_score_interval(rows.log()[drawn], resamples=100, generator=generator)
         held += interval.low <= exact <= interval.high
-    assert held >= 7
+    assert held >= 4
 
 
 def test_float32_agrees():

@@ -93,8 +93,7 @@ def test_the_interval_leaves_out_copies_of_one_example(generator):
 
 
 def test_the_interval_holds_the_truth(generator):
-    """N(0, 1) against N(1, 1), h = 1, of 60 each: at least 13 of 20 intervals at 0.95; chance of failure below 1e-6
-    at coverage 0.9.
+    """N(0, 1) against N(1, 1), h = 1, of 60 each: at least 10 of 20 intervals hold it; fewer with chance 7e-7 at 0.9.
     """
     exact = 2 * (1 / 3) ** 0.5 * (1 - math.exp(-1 / 6))
     held = 0
@@ -102,7 +101,7 @@ def test_the_interval_holds_the_truth(generator):
         a, b = (torch.randn(60, 1, generator=generator, device=generator.device) + shift for shift in (0, 1))
         interval = mmd_interval(a, b, gaussian_kernel(1.0), resamples=100, generator=generator)
         held += interval.low <= exact <= interval.high
-    assert held >= 13
+    assert held >= 10
 
 
 def test_gradients_reach_the_samples():

@@ -108,7 +108,7 @@ def test_integration_by_parts_gives_the_divergence_without_the_score_of_p(genera
         return torch.tensor([[x]])
 
     def expectation(h):
-        return quad(lambda x: float(p.log_prob(at(x)).exp()) * float(h(at(x))), -9, 9, limit=100)[0]
+        return quad(lambda x: float(p.log_prob(at(x)).exp()) * float(h(at(x)).detach()), -9, 9, limit=100)[0]
 
     fisher = expectation(lambda x: fisher_divergence(x, p.score, q.score))
     terms = expectation(lambda x: score_matching_terms(x, q.score))

@@ -91,6 +91,21 @@ def test_acceptance_is_the_ratio_of_joint_densities(batch):
     assert close(found, ratio.clamp(max=0), 1e-10)
 
 
+def test_images_are_accepted_as_the_vectors_they_flatten_to():
+    target = DiagonalNormal(torch.randn(6), torch.randn(6))
+    x, proposed = torch.randn(2, 5, 1, 2, 3)
+
+    def of_images(f):
+        return lambda image: f(image.flatten(-3))
+
+    as_vectors = mala_log_acceptance(target.log_prob, target.score, x.flatten(-3), proposed.flatten(-3), 0.7)
+    as_images = mala_log_acceptance(
+        of_images(target.log_prob), lambda image: target.score(image.flatten(-3)).reshape(image.shape), x, proposed, 0.7
+    )
+    assert close(as_images, as_vectors, 1e-12)
+    assert mala(of_images(target.log_prob), x, step_size=0.1, steps=2).x.shape == x.shape
+
+
 def test_detailed_balance_holds():
     """p(x) r(x'|x) a(x, x') is symmetric in x and x'."""
     target, eta = mixture(), 0.8
