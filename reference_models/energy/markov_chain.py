@@ -11,9 +11,9 @@ step is the true posterior, it is the law of the data.
 
 With few binary units T is a matrix, and π solves a linear system: `stationary` is the oracle of the rest.
 
-"Generalized Denoising Auto-Encoders as Generative Models" (Bengio, Yao, Alain, Vincent, 2013), theorem 1, algorithm 1,
+"Generalized Denoising Auto-Encoders as Generative Models" (Bengio, Yao, Alain, Vincent, 2013), theorem 1, walkback,
 https://arxiv.org/abs/1305.6663
-"Bounding the Test Log-Likelihood of Generative Models" (Bengio, Yao, Cho, 2013), eq. 2-3 (CSL),
+"Bounding the Test Log-Likelihood of Generative Models" (Bengio, Yao, Cho, 2013) for CSL,
 https://arxiv.org/abs/1311.6184
 """
 

@@ -12,7 +12,7 @@ Contrastive divergence takes the negative phase after k Gibbs swaps from the dat
 outlive the update. With one small layer Z is a sum over that layer alone; for larger machines annealed importance
 sampling estimates it.
 
-"Training Products of Experts by Minimizing Contrastive Divergence" (Hinton, 2002), eq. 4-7,
+"Training Products of Experts by Minimizing Contrastive Divergence" (Hinton, 2002),
 https://www.cs.toronto.edu/~hinton/absps/nccd.pdf
 "Training Restricted Boltzmann Machines using Approximations to the Likelihood Gradient" (Tieleman, 2008),
 https://www.cs.toronto.edu/~tijmen/pcd/pcd.pdf

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from reference_models.data import DataSet
 from reference_models.energy import boltzmann, ebm, rbm
 from reference_models.energy.gsn import GSN
-from reference_models.energy.markov_chain import BitFlip, DenoisingChain
+from reference_models.energy.markov_chain import BernoulliReconstruction, BitFlip, DenoisingChain
 from reference_models.energy.persistent import PersistentChains
 from reference_models.recipes import Figure, Goal, Images, Learner, Minimise, Points, Recipe, cosine
 
@@ -71,10 +71,10 @@ class ContrastiveEBM(Learner):
 class PCD(Learner):
     """A restricted machine with persistent Gibbs chains."""
 
-    def __init__(self, data: DataSet, hidden: int = 32, lr: float = 5e-3, chains: int = 500, k: int = 5) -> None:
+    def __init__(self, data: DataSet, hidden: int = 16, lr: float = 2e-2, chains: int = 500, k: int = 5) -> None:
         super().__init__()
         self.shape, self.lr, self.k = data.event_shape, lr, k
-        self.model = rbm.RBM(data.train[0].numel(), hidden)
+        self.model = rbm.RBM(data.train[0].numel(), hidden, init_std=0.1)
         self.chains = PersistentChains(self._coins, capacity=chains, restart=0.0)
         self.optimiser = torch.optim.Adam(self.model.parameters(), lr=lr)
 
@@ -161,9 +161,10 @@ def _images(model: DenoisingChain | GSN, data: DataSet, generator: Generator) ->
 
 
 def _denoising(data: DataSet) -> Learner:
+    dim = data.train[0].numel()
     return Minimise(
-        DenoisingChain(data.train[0].numel(), corruption=BitFlip(0.25)),
-        loss=lambda model, x, y, generator: model.loss(x.flatten(1), walkback=3, generator=generator),
+        DenoisingChain(dim, BernoulliReconstruction(dim, (128, 128)), BitFlip(0.05)),
+        loss=lambda model, x, y, generator: model.loss(x.flatten(1), walkback=2, generator=generator),
         metrics=_csl,
         figure=_images,
         lr=3e-3,
@@ -173,7 +174,7 @@ def _denoising(data: DataSet) -> Learner:
 
 def _gsn(data: DataSet) -> Learner:
     return Minimise(
-        GSN(data.train[0].numel(), (64, 64), flip=0.2, noise_std=0.5),
+        GSN(data.train[0].numel(), (64, 64), flip=0.05, noise_std=0.2),
         loss=lambda model, x, y, generator: model.loss(x.flatten(1), steps=4, generator=generator),
         metrics=_csl,
         figure=_images,
@@ -193,21 +194,21 @@ RECIPES: dict[str, Recipe] = {
     "rbm": Recipe(
         build=PCD,
         data=("bars", "digits-binary"),
-        goals=(Goal("excess_nats", at_most=0.3),),
+        goals=(Goal("excess_nats", at_most=0.4),),
         minutes=0.5,
         batch_size=256,
     ),
     "boltzmann-machine": Recipe(
         build=Clamping,
         data=("bars",),
-        goals=(Goal("excess_nats", at_most=1.5),),
+        goals=(Goal("excess_nats", at_most=0.6),),
         minutes=0.5,
         batch_size=256,
     ),
     "markov-chain-density": Recipe(
         build=_denoising,
         data=("bars", "digits-binary"),
-        goals=(Goal("csl_excess_nats", at_most=1.5),),
+        goals=(Goal("csl_excess_nats", at_most=0.8),),
         minutes=0.5,
     ),
     "gsn": Recipe(

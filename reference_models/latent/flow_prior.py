@@ -12,7 +12,7 @@ the flow of the prior does not see x.
 
 "Learnable Explicit Density for Continuous Latent Space and Variational Inference" (Huang et al., 2017),
 https://arxiv.org/abs/1710.02248
-"Variational Lossy Autoencoder" (Chen et al., 2017), section 3.2, eq. 8-12, https://arxiv.org/abs/1611.02731
+"Variational Lossy Autoencoder" (Chen et al., 2017), section 3.2, https://arxiv.org/abs/1611.02731
 """
 
 from collections.abc import Sequence
@@ -86,7 +86,7 @@ class PulledDecoder(nn.Module):
 
 
 def as_flow_posterior(vae: VAE) -> VAE:
-    """The same model with the flow moved from the prior into posterior and decoder (eq. 8-12 of the second paper).
+    """The same model with the flow moved from the prior into posterior and decoder (section 3.2 of the second paper).
 
     Shares all parameters with `vae`, which must have a FlowPrior over a standard normal; bounds and samples agree.
     Raises ValueError for other priors.

@@ -116,7 +116,7 @@ class PixelVAE(VAE):
     def mnist(cls, layers: int = 5) -> "PixelVAE":
         """Binary MNIST: convolutions on both sides of 64 latent variables, a 7×7 gated layer, then 5×5 ones of 32 maps.
 
-        layers: of the PixelCNN, the first included; the paper's figure 4 varies their number.
+        layers: of the PixelCNN, the first included; the paper varies their number.
         """
         model = cls.__new__(cls)
         net = GatedPixelCNN((1, 28, 28), 2, features=32, layers=layers, first_kernel=7, kernel=5, condition_features=32)

@@ -13,7 +13,7 @@ from scipy.stats import norm
 from torch import Tensor, nn
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from reference_models.latent.vae import VAE, GaussianEncoder
+from reference_models.latent.vae import VAE, GaussianEncoder, GaussianPosterior
 from reference_models.latent.vampprior import GatedLinear, VampPrior, VampVAE
 from tests.reference_models.helpers import close, numpy, perturb, standard_errors
 
@@ -74,9 +74,7 @@ def test_every_component_is_drawn_as_often_as_any_other(generator: torch.Generat
     """Four narrow components far apart: each takes a quarter of 20 000 draws, 5 standard errors."""
 
     class Far(nn.Module):
-        def forward(self, u: Tensor):  # type: ignore[no-untyped-def]
-            from reference_models.latent.vae import GaussianPosterior
-
+        def forward(self, u: Tensor) -> GaussianPosterior:
             return GaussianPosterior(100 * u.flatten(1), torch.zeros(len(u), 1) - 1)
 
     p = VampPrior(Far(), torch.arange(4.0)[:, None], bounds=None)
