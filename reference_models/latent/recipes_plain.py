@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 from reference_models.data import DataSet
 from reference_models.evaluation.features import digit_features
-from reference_models.evaluation.frechet import frechet_distance
+from reference_models.evaluation.frechet import frechet_interval
 from reference_models.evaluation.mode_coverage import mode_coverage
 from reference_models.latent.beta_vae import BetaVAE, linear_capacity
 from reference_models.latent.dip_vae import DIPVAE, dip_penalty
@@ -53,6 +53,15 @@ def _posterior(vae: VAE, x: Tensor) -> GaussianPosterior:
     return cast(GaussianPosterior, vae.posterior(x))
 
 
+def frechet(model: Any, data: DataSet, generator: Generator) -> dict[str, float]:
+    """frechet_digits of 1000 samples to the held-out digits with its 95 % interval; nothing for other data."""
+    if data.name != "digits":
+        return {}
+    fake, real = digit_features(model.sample(1000, generator=generator)), digit_features(data.held_out)
+    found = frechet_interval(fake, real, generator=generator)
+    return {"frechet_digits": found.value, "frechet_digits_low": found.low, "frechet_digits_high": found.high}
+
+
 def bound_metrics(model: Any, data: DataSet, generator: Generator, samples: int = 200) -> dict[str, float]:
     """nelbo_nats, rate_nats, iw_nll_nats and, where the entropy is known, excess_nats, on at most 1000 examples."""
     x = data.held_out[:1000]
@@ -67,7 +76,7 @@ def bound_metrics(model: Any, data: DataSet, generator: Generator, samples: int 
     }
     if data.entropy is not None:
         found["excess_nats"] = found["iw_nll_nats"] - data.entropy
-    return found
+    return found | frechet(model, data, generator)
 
 
 # --- the Gaussian mixture and pPCA
@@ -301,10 +310,7 @@ class TwoStages(Learner):
             "distortion_nats": -bound.reconstruction.mean().item(),
             "perplexity": min(perplexity(q.nearest(z), q.K).item() for q, z in self._quantised(x)),
         }
-        if data.name == "digits":
-            samples = self.model.sample(1000, generator=generator)
-            found["frechet_digits"] = frechet_distance(digit_features(samples), digit_features(data.train)).item()
-        return found
+        return found | frechet(self.model, data, generator)
 
     def figure(self, data: DataSet, *, generator: Generator) -> Figure:
         return _images(self.model, data, generator)
@@ -337,26 +343,44 @@ PLAIN: dict[str, Recipe] = {
     "vae": Recipe(
         lambda data: _minimise(_vae(data), _negative_bound),
         data=PICTURES,
-        goals=(Goal("excess_nats", at_most=0.5, at_least=-0.1),),
+        goals=(Goal("excess_nats", at_most=0.8, at_least=-0.1),),
     ),
     "elbo-surgery": Recipe(
         lambda data: _minimise(_vae(data), _negative_bound, _surgery_metrics),
         data=DIGITS,
-        goals=(Goal("information_nats", at_most=math.log(500) + 0.01), Goal("amortisation_gap_nats", at_least=0.0)),
+        goals=(
+            Goal("nelbo_nats", at_most=19),
+            Goal("information_nats", at_most=math.log(500) + 0.01),
+            Goal("amortisation_gap_nats", at_least=0.0),
+        ),
     ),
     "iwae": Recipe(
         lambda data: _minimise(IWAE(_vae(data), 8), _own_loss),
         data=PICTURES,
         goals=(Goal("excess_nats", at_most=0.5, at_least=-0.1),),
     ),
-    "beta-vae": Recipe(Annealed, data=DIGITS, goals=(Goal("rate_nats", at_least=11, at_most=13),)),
-    "dip-vae": Recipe(_dip(), data=DIGITS, goals=(Goal("off_diagonal", at_most=0.2),)),
+    "beta-vae": Recipe(
+        Annealed, data=DIGITS, goals=(Goal("rate_nats", at_least=11, at_most=13), Goal("nelbo_nats", at_most=23))
+    ),
+    "dip-vae": Recipe(_dip(), data=DIGITS, goals=(Goal("off_diagonal", at_most=0.1), Goal("nelbo_nats", at_most=19))),
     "posterior-collapse": Recipe(
         Guarded,
         data=("bars", "digits-binary"),
-        goals=(Goal("excess_nats", at_most=0.8, at_least=-0.1), Goal("rate_nats", at_least=3.0)),
+        goals=(
+            Goal("excess_nats", at_most=0.8, at_least=-0.1),
+            Goal("rate_nats", at_least=3.0),
+            Goal("unguarded_rate_nats", at_most=1.0),
+        ),
     ),
     "hierarchical-vae": Recipe(_hierarchy, data=("bars", *DIGITS), goals=(Goal("excess_nats", at_most=0.8),)),
-    "vq-vae": Recipe(_vqvae, data=("digits", "digits-binary", "mnist"), goals=(Goal("perplexity", at_least=20),)),
-    "vq-vae-2": Recipe(_vqvae2, data=("digits", "digits-binary", "mnist"), goals=(Goal("perplexity", at_least=10),)),
+    "vq-vae": Recipe(
+        _vqvae,
+        data=("digits", "digits-binary", "mnist"),
+        goals=(Goal("frechet_digits", at_most=13), Goal("perplexity", at_least=20)),
+    ),
+    "vq-vae-2": Recipe(
+        _vqvae2,
+        data=("digits", "digits-binary", "mnist"),
+        goals=(Goal("frechet_digits", at_most=13), Goal("perplexity", at_least=10)),
+    ),
 }
