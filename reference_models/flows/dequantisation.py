@@ -4,7 +4,7 @@ Levels x in {0, …, K-1}^D get noise u in [0, 1)^D; y = (x + u) / K lies in [0,
 without falling into the spikes of discrete data. The model of the levels is P(x) = K^{-D} ∫ p((x + u) / K) du, and by
 Jensen's inequality, for any q(u | x) on the unit cube,
 
-    log P(x) ≥ E_{u ~ q} [log p((x + u) / K) - D log K - log q(u | x)]                                    (eq. 11-12)
+    log P(x) ≥ E_{u ~ q} [log p((x + u) / K) - D log K - log q(u | x)],
 
 with q uniform here, log q = 0; variational_dequantisation.py learns q. The bound with S draws inside the logarithm,
 
@@ -13,7 +13,7 @@ with q uniform here, log q = 0; variational_dequantisation.py learns q. The boun
 rises to log P(x) with S. Bits per dimension are -log P(x) / (D log 2).
 
 "A Note on the Evaluation of Generative Models" (Theis, van den Oord, Bethge, 2016), section 3.1,
-https://arxiv.org/abs/1511.01844; equations of "Flow++" (Ho et al., 2019), section 3.1, https://arxiv.org/abs/1902.00275.
+https://arxiv.org/abs/1511.01844; any q: "Flow++" (Ho et al., 2019), section 3.1, https://arxiv.org/abs/1902.00275.
 """
 
 import math

@@ -3,7 +3,7 @@
 Hutchinson's estimator needs one vector-Jacobian product instead of D:
 
     tr A = E[εᵀ A ε]   for E ε = 0, Cov ε = I,
-    log p(x) = log p_0(z) + E_ε ∫_{1}^{0} εᵀ (∂f/∂x) ε dt                                                    (eq. 7-8)
+    log p(x) = log p_0(z) + E_ε ∫_{1}^{0} εᵀ (∂f/∂x) ε dt                                                (section 3.1)
 
 is unbiased for the log-density with ε drawn once and held through the solve, which also keeps the ODE deterministic.
 With S the symmetric part of A the variance is 2‖S‖_F² for Gaussian ε, and 2(‖S‖_F² - Σ s_ii²) for signs ±1.

@@ -5,7 +5,7 @@
 
 α keeps the ends 0 and 1 at a finite distance. The inverse, a sigmoid, can leave [0, 1] by α/(1 - 2α) on either side.
 
-"Masked Autoregressive Flow for Density Estimation" (Papamakarios, Pavlakou, Murray, 2017), section 4.3 and appendix E,
+"Masked Autoregressive Flow for Density Estimation" (Papamakarios, Pavlakou, Murray, 2017), experiments on images,
 https://arxiv.org/abs/1705.07057; after "Density Estimation Using Real NVP" (Dinh, Sohl-Dickstein, Bengio, 2017),
 section 4.1, https://arxiv.org/abs/1605.08803.
 

@@ -90,7 +90,7 @@ class MAF(FlowDensity):
         layers: K, how many autoregressive layers; the order is reversed from one to the next.
         hidden: widths of each layer's network.
         condition_dim: length of the condition, 0 for none.
-        batch_norm: an invertible batch normalisation after each layer, section 3.4 of the paper.
+        batch_norm: an invertible batch normalisation after each layer, as in the paper's experiments.
     """
 
     def __init__(

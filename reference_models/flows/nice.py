@@ -2,7 +2,7 @@
 
 The even and the odd places of x take turns: one half stays and tells a network how to shift the other,
 
-    z_I = x_I,    z_J = x_J + m(x_I),    det = 1                                        (section 3.2, eq. 5-8)
+    z_I = x_I,    z_J = x_J + m(x_I),    det = 1                                                  (section 3.2)
 
 and after the last coupling z ← exp(s) ⊙ z, log|det ∂z/∂x| = Σ_i s_i (section 3.3), so that the base, a product of
 standard logistics (section 3.4), need not have the data's scale.

@@ -6,7 +6,7 @@ w = x_{k+1} - x_k, h = y_{k+1} - y_k, s = h / w and ξ = (x - x_k) / w in the bi
     g(x)  = y_k + h (s ξ² + δ_k ξ(1-ξ)) / (s + (δ_{k+1} + δ_k - 2s) ξ(1-ξ))                               (eq. 4)
     g'(x) = s² (δ_{k+1} ξ² + 2s ξ(1-ξ) + δ_k (1-ξ)²) / (s + (δ_{k+1} + δ_k - 2s) ξ(1-ξ))²                 (eq. 5)
 
-and g⁻¹ is the root of a quadratic (eq. 6-8). Half of x stays and gives knots and slopes to the other half; a learned
+and g⁻¹ is the root of a quadratic (appendix A). Half of x stays and gives knots and slopes to the other half; a learned
 linear map mixes the halves between couplings.
 
 "Neural Spline Flows" (Durkan, Bekasov, Murray, Papamakarios, 2019), https://arxiv.org/abs/1906.04032.
@@ -84,7 +84,7 @@ def spline(x: Tensor, knots: Knots, bound: float) -> tuple[Tensor, Tensor]:
 
 
 def spline_inverse(y: Tensor, knots: Knots, bound: float) -> tuple[Tensor, Tensor]:
-    """g⁻¹(y) and log (g⁻¹)'(y), each of y's shape; eq. 6-8, in the form of the root without cancellation."""
+    """g⁻¹(y) and log (g⁻¹)'(y), each of y's shape: the quadratic's root in the form without cancellation."""
     inside = y.abs() < bound
     y_in = torch.where(inside, y, 0.0)
     x_k, y_k, w, h, delta_k, delta_next = _in_bin(knots, knots.y, y_in)
@@ -149,8 +149,8 @@ class NSF(FlowDensity):
         dim: D ≥ 2.
         couplings: their number.
         hidden: widths of each coupling's network.
-        bins: K; 8 in most of the paper's experiments (table 5).
-        bound: B; 3 in the paper's density estimation (table 5).
+        bins: K; 8 in most of the paper's experiments.
+        bound: B; 3 in the paper's density estimation.
     """
 
     def __init__(

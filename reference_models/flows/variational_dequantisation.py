@@ -8,7 +8,7 @@ whose gap is KL(q(u | x) ‖ p(u | x)), zero when q is the density's own law wit
 u = σ(g⁻¹(ε; x)), ε ~ N(0, I), of couplings that see the image: one pass gives u and log q(u | x) together.
 
 "Flow++: Improving Flow-Based Generative Models with Variational Dequantization and Architecture Design"
-(Ho, Chen, Srinivas, Duan, Abbeel, 2019), section 3.1, eq. 10-13, https://arxiv.org/abs/1902.00275.
+(Ho, Chen, Srinivas, Duan, Abbeel, 2019), section 3.1, https://arxiv.org/abs/1902.00275.
 
 NOTE: the paper's q has couplings by mixtures of logistics with attention; affine couplings stand here.
 """
