@@ -12,6 +12,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # children fork: no thread pools; two of them share the machine
 os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
 
+import gc
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -112,7 +113,6 @@ def in_child(tests: Path, planted: Planted | None, answer: Path) -> None:
     log = os.open(answer.with_suffix(".log"), os.O_WRONLY | os.O_CREAT)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    sys.dont_write_bytecode = True
     if planted is not None:
         sys.meta_path.insert(0, Changed(planted.module, planted.source))
     witness = Witness()
@@ -273,6 +273,13 @@ def main(
     for name in HEAVY:
         importlib.import_module(name)
     assert not any(name.split(".")[0] == "reference_models" for name in sys.modules)
+    gc.freeze()  # children need not look at what the parent imported
+    with tempfile.TemporaryDirectory(prefix="planted-") as compiled:
+        sys.pycache_prefix = compiled  # children share what they compile, outside of the checkout
+        _run(entries, jobs=jobs, limit=limit, unchanged=unchanged)
+
+
+def _run(entries: list[Planted], *, jobs: int, limit: float, unchanged: bool) -> None:
     if unchanged:
         files = sorted({entry.test_file for entry in entries})
         sound = with_progress([Run(file) for file in files], "unchanged tests", jobs=jobs, limit=limit)
