@@ -8,8 +8,7 @@ log₂ K for the model that knows nothing. A density model of dequantised levels
 E_u log p(x + u) ≤ log ∫ p(x + u) du = log P(x). When the data were scaled, so that the K levels span an interval of
 width w, a level takes up w/K of it and p is per unit of the *scaled* data; each dimension then pays log₂(K / w) more:
 
-    bits per dimension = nll / (D ln 2) + log₂ K − log₂ w,     w = 1 for [0, 1], 2 for [−1, 1], K where nothing was
-    scaled.
+    bits per dimension = nll / (D ln 2) + log₂ K − log₂ w,     w = 1 for [0, 1], 2 for [−1, 1], K unscaled.
 
 Forgetting the correction understates an 8-bit model by 8 bits.
 
@@ -80,12 +79,11 @@ def dequantised_nll(
     draws: int = 1,
     generator: Generator | None = None,
 ) -> Tensor:
-    """A bound on −log P(x) + D log K in nats, shape (N,), from a density model of (x + u) / K in [0, 1]^D.
+    """A bound on −log P(x) − D log K in nats, shape (N,), from a density model of (x + u) / K in [0, 1]^D.
 
-    log_prob: densities of scaled data (N, *event) to (N,). x: levels 0..K−1, K = `levels`, shape (N, *event), any
-        dtype.
-    draws: S draws of u an example, joined as −log mean_s p((x + u_s) / K), whose mean falls to the exact value as S
-        grows.
+    log_prob: densities of scaled data (N, *event) to (N,).
+    x: levels 0..K−1, K = `levels`, shape (N, *event), any dtype.
+    draws: S draws of u an example, joined as −log mean_s p((x + u_s) / K), whose mean falls to the exact value in S.
     Give the result to `bits_per_dim(nll, D, levels=K, width=1)`. Raises ValueError for levels outside 0..K−1.
     """
     at_least("levels", levels, 2)

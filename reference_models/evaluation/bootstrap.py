@@ -1,15 +1,15 @@
 r"""The bootstrap: how far a metric would move if the samples behind it were drawn again.
 
 The n examples behind a metric are drawn anew from themselves, with replacement; the spread of the metric over such
-resamples stands in for its spread over fresh samples. A resample is written as a vector of counts c with sum c_i = n
+resamples stands in for its spread over fresh samples. A resample is written as a vector of counts c with Σ c_i = n
 (example i appears c_i times), so a metric that takes part is a function of counts, and all ones gives the metric
-itself. Two kinds of interval at level 1 - a:
+itself. Two kinds of interval at level 1 − a:
 
-    percentile   [q_{a/2}, q_{1-a/2}]                    of the resampled values theta*
-    basic        [2 theta - q_{1-a/2}, 2 theta - q_{a/2}]
+    percentile   [q_{a/2}, q_{1−a/2}]                    of the resampled values θ*
+    basic        [2θ − q_{1−a/2}, 2θ − q_{a/2}]
 
 Which metric takes which. An estimate with a bias of order 1/n (the Fréchet distance errs upwards, the Inception score
-downwards) is biased once more by resampling: theta* lies as far from theta as theta from the truth, on the same side.
+downwards) is biased once more by resampling: θ* lies as far from θ as θ from the truth, on the same side.
 Percentile intervals then miss the truth twice over; the basic interval turns the shift round, and so need not contain
 the estimate. Unbiased metrics (means, the kernel MMD without its diagonal) and those confined to [0, 1] take the
 percentile interval. Metrics built on nearest neighbours keep the neighbourhoods fixed and resample who is counted: a

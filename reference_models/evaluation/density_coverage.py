@@ -9,15 +9,14 @@ N real and M fake points,
 
 When both sets have one continuous law, whatever it is, E density = 1 and
 
-    E coverage = 1 − Π_{s=1}^{k} (N − s) / (N + M − s)                  (appendix C of the paper, read for M ≠ N as
-    well)
+    E coverage = 1 − Π_{s=1}^{k} (N − s) / (N + M − s)                  (the paper's appendix has M = N)
 
 so k is chosen to make the second near 0.95: `expected_coverage`. NOTE: the authors' code has open balls, of no
 consequence for continuous laws; here they are closed, as in precision and recall.
 
 Intervals hold the balls fixed and resample the fake points (density) or the real ones (coverage).
 
-Reliable Fidelity and Diversity Metrics for Generative Models (Naeem et al., 2020), eqs. 3 and 4,
+Reliable Fidelity and Diversity Metrics for Generative Models (Naeem et al., 2020), sec. 3,
 https://arxiv.org/abs/2002.09797
 """
 

@@ -1,9 +1,9 @@
 r"""Fréchet distance: two sets of features, summarised as two Gaussians, and how far the Gaussians are apart.
 
-With means m and full covariances S (divided by N - 1), the squared 2-Wasserstein distance between N(m_a, S_a) and
+With means m and full covariances S (divided by N − 1), the squared 2-Wasserstein distance between N(m_a, S_a) and
 N(m_b, S_b) is
 
-    d = |m_a - m_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^{1/2}).
+    d = |m_a − m_b|² + tr(S_a + S_b − 2 (S_a S_b)^{1/2}).
 
 Features of an Inception network make it the "Fréchet Inception distance"; features of a classifier of digits make it
 ours.
@@ -65,8 +65,7 @@ def frechet_interval(
     """The distance with its basic bootstrap interval; both sets are resampled.
 
     The ends are cut at 0, the least a distance can be. Raises ValueError as `frechet_distance`, and when a set holds
-    no more examples
-    than there are features: its covariance is singular, and a resample's would be more so.
+    no more examples than there are features: its covariance is singular, and a resample's would be more so.
     """
     require_two_sets(features_a, features_b)
     fewest = min(len(features_a), len(features_b))

@@ -2,9 +2,8 @@ r"""Inception score: samples that a classifier is sure of, spread over all its c
 
     IS = exp( E_x KL(p(y | x) ‖ p(y)) ),   p(y) = E_x p(y | x),
 
-the exponential of the mutual information between sample and predicted class: 1 when all predictions agree, K when
-    each of K
-classes is predicted with certainty and equally often. It never looks at data: one perfect image a class scores K.
+the exponential of the mutual information between sample and predicted class: 1 when all predictions agree, K when each
+of K classes is predicted with certainty and equally often. It never looks at data: one perfect image a class scores K.
 
 NOTE: the paper splits the samples into ten parts and averages their scores; `splits` does, and is 1 unless said
 otherwise. p(y) estimated from N samples has too little entropy, which biases the score *downwards*, by a factor of

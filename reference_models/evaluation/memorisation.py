@@ -36,9 +36,9 @@ __all__ = ["Memorisation", "copying_interval", "memorisation", "nearest_distance
 class Memorisation:
     """copying: in [0, 1], ½ for an honest model, near 1 for one that recites; the part of pairs, all cells together.
 
-    z: how many standard deviations above ½ it lies, averaged over cells. p_value: the chance of so large a z in one
-        cell of an honest
-    model, from the normal law. exact_copies: the part of samples at distance zero from a training example.
+    z: how many standard deviations above ½ it lies, averaged over cells.
+    p_value: the chance of so large a z for an honest model and one cell, from the normal law.
+    exact_copies: the part of samples at distance zero from a training example.
     """
 
     copying: float
@@ -78,8 +78,8 @@ def memorisation(
 ) -> Memorisation:
     """Tests samples (n, F) against held-out (m, F) and training examples (N, F), as features or flattened.
 
-    centres: shape (C, F), one a cell; everything is one cell when None. fewest: cells with fewer samples or held-out
-        examples are left out.
+    centres: shape (C, F), one a cell; everything is one cell when None.
+    fewest: cells with fewer samples or held-out examples are left out.
     Raises ValueError for sets that cannot be compared and when no cell is left.
     """
     require_two_sets(samples, train, minimum=1, names=("samples", "train"))

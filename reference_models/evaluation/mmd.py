@@ -3,13 +3,13 @@ r"""Kernel maximum mean discrepancy, and KID: how far apart two laws are in the 
     MMD²(P, Q) = E k(x, x') + E k(y, y') − 2 E k(x, y),   x, x' ~ P,  y, y' ~ Q independent,
 
 0 exactly when P = Q for a characteristic kernel such as the Gaussian one. Leaving i = j out of the first two
-averages makes the estimate unbiased, so it may be negative; leaving i = j in ("biased") adds 1/n E[k(x, x) − k(x,
-x')], which is what makes small samples look bad. KID is the unbiased estimate on features with the kernel (x·y/F +
-1)³, which compares the first three moments.
+averages makes the estimate unbiased, so it may be negative; leaving it in ("biased") adds E[k(x, x) − k(x, x')]/n,
+which is what makes small samples look bad. KID is the unbiased estimate on features with the kernel
+(x·y/F + 1)³, which compares the first three moments.
 
 The interval resamples both sets and, within a resample, leaves out every pair of one example with itself, in
 whichever copies it comes: with counts c the average of k(x_i, x_j) is Σ_{i≠j} c_i c_j k_ij / Σ_{i≠j} c_i c_j. Copies
-    counted as pairs would bring the bias back.
+counted as pairs would bring the bias back.
 NOTE: near P = Q the estimate is degenerate, its law no longer about normal, and the interval errs on the wide side.
 
 A Kernel Two-Sample Test (Gretton et al., 2012), eqs. 3 and 5, https://jmlr.org/papers/v13/gretton12a.html

@@ -2,16 +2,16 @@ r"""Mode coverage: do samples fall on the modes of a known mixture, and on all o
 
 Every sample belongs to the component that is nearest in units of that component's spread,
 
-    k(x) = argmin_k d_k(x),   d_k(x)^2 = (x - mu_k)' Sigma_k^{-1} (x - mu_k),
+    k(x) = argmin_k d_k(x),   d_k(x)² = (x − μ_k)' Σ_k⁻¹ (x − μ_k),
 
-and lies on it when d_k(x) <= 4. A component's share is the part of all samples that lie on it. It is covered when
-its share reaches a
-tenth of its weight: a model that drops a mode leaves strays there, which a rule of "at least one sample" would count.
+and lies on it when d_k(x) ≤ 4. A component's share is the part of all samples that lie on it. It is covered when its
+share reaches a tenth of its weight: a model that drops a mode leaves strays there, which a rule of "at least one
+sample" would count.
 
 NOTE: the literature counts with 3 standard deviations and 1 sample; both are arguments here. In D dimensions the
-target itself has within_4_sigma = P(chi^2_D <= 16) for modes far apart: 0.99966 for D = 2.
+target itself has within_4_sigma = P(χ²_D ≤ 16) for modes far apart: 0.99966 for D = 2.
 
-VEEGAN: Reducing Mode Collapse in GANs using Implicit Variational Learning (Srivastava et al., 2017), sec. 4.1,
+VEEGAN: Reducing Mode Collapse in GANs using Implicit Variational Learning (Srivastava et al., 2017), sec. 4,
 https://arxiv.org/abs/1705.07761
 """
 

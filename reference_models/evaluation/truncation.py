@@ -4,8 +4,8 @@ Two forms. BigGAN draws the latent of a trained generator from a normal law cut 
 
     z_i ~ N(0, 1) given |z_i| ≤ τ,       Var z_i = 1 − 2τ φ(τ) / (2Φ(τ) − 1),
 
-one law a coordinate, here by inversion of the distribution function: the law that redrawing until |z_i| ≤ τ has, in
-    one pass.
+one law a coordinate, here by inversion of the distribution function: the law that redrawing until |z_i| ≤ τ has, in one
+pass.
 StyleGAN pulls the mapped latent towards its mean, w' = w̄ + ψ (w − w̄): ψ = 1 changes nothing, ψ = 0 gives one image,
 and the variance shrinks by ψ². Either way precision rises and recall falls; `truncation_curve` draws the trade.
 

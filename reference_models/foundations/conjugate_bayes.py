@@ -7,10 +7,9 @@ A parameter θ with prior p(θ) and data X can be used in three ways to predict 
     averaging            p(x | X) = ∫ p(x | θ) p(θ | X) dθ,      with evidence p(X) = ∫ p(X | θ) p(θ) dθ.
 
 Two conjugate examples. A coin: θ ~ Beta(a, b), and after h heads and t tails the posterior is Beta(a + h, b + t). A
-line: weights w ~ N(0, α⁻¹ I), y = Φ w + noise of precision β; the posterior is N(m, S) with S⁻¹ = αI + βΦ'Φ and m =
-    βSΦ'y, MAP is ridge regression with
-penalty α/β, and the averaged prediction has variance 1/β + φ' S φ, wider than any single line's where there was no
-data.
+line: weights w ~ N(0, α⁻¹ I), y = Φ w + noise of precision β; the posterior is N(m, S) with S⁻¹ = αI + βΦ'Φ and
+m = βSΦ'y, MAP is ridge regression with penalty α/β, and the averaged prediction has variance 1/β + φ' S φ, wider than
+any single line's, most of all where there was no data.
 
 Averaging obeys p(X) = Π_n p(x_n | x_1..x_{n−1}): the evidence is what predictions, made in turn, multiply to.
 

@@ -8,8 +8,8 @@ With the law p̂ of the data (each of N examples having mass 1/N) the mean negat
 
 and H(p̂) does not depend on q: maximum likelihood minimises the *forward* KL(p̂ ‖ q). It punishes q for missing data
 and so covers every mode; on a family of Gaussians it matches mean and covariance. The *reverse* KL(q ‖ p), which
-needs p's density but no data, punishes q
-for stepping where p is small, and settles in one mode: `GaussianFit` has both.
+needs p's density but no data, punishes q for stepping where p is small, and settles in one mode: `GaussianFit` has
+both.
 
 Pattern Recognition and Machine Learning (Bishop, 2006), secs. 1.6.1 and 10.1.2,
 https://www.microsoft.com/en-us/research/publication/pattern-recognition-machine-learning/

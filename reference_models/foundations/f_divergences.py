@@ -5,17 +5,16 @@ For a convex f with f(1) = 0 and its conjugate f*(t) = sup_u {t u − f(u)},
     D_f(p ‖ q) = E_q f(p/q)                                                                     (eq. 2)
                ≥ E_p T(x) − E_q f*(T(x))        for every T with values in dom f*,               (eq. 4)
 
-with equality at T(x) = f'(p(x)/q(x)) (eq. 5). A critic V with any real output becomes a T by an activation g_f: T =
-g_f(V), table 2. A row of numbers is a divergence: `F_DIVERGENCES` holds the paper's, plus two.
+with equality at T(x) = f'(p(x)/q(x)) (eq. 5). A critic V with any real output becomes a T by an activation g_f,
+T = g_f(V), table 2. A row of numbers is a divergence: `F_DIVERGENCES` holds the paper's, plus two.
 
 NOTE: with the generator of the paper's table 1, "js" is *twice* the Jensen–Shannon divergence; "gan" is twice it less
 log 4, so that f(1) = −log 4, and not 0 as for the others. "tv" is the total variation ½ Σ|p − q|. Activations all
-increase here: a larger V speaks for p. The conjugates are those of table 6; for "pearson" and t < −2 the supremum
-    over u ≥ 0
-is −1, which t²/4 + t exceeds: still a bound.
+increase here: a larger V speaks for p. For "pearson" and t < −2 the supremum over u ≥ 0 is −1, which
+t²/4 + t exceeds: still a bound.
 
 f-GAN: Training Generative Neural Samplers using Variational Divergence Minimization (Nowozin, Cseke and Tomioka, 2016),
-eqs. 2–5 and tables 1, 2 and 6, https://arxiv.org/abs/1606.00709
+eqs. 2–5, tables 1 and 2 and those of the appendix, https://arxiv.org/abs/1606.00709
 """
 
 from __future__ import annotations

@@ -6,14 +6,15 @@ r"""Fisher divergence: how far apart two laws are in their scores, which needs n
 
 - Gaussians: F = tr P⁻¹ − 2 tr Q⁻¹ + tr Q⁻¹ P Q⁻¹ + |Q⁻¹(m_p − m_q)|²;
 - integration by parts: F = E_p [|s_q|² + 2 ∇·s_q] + E_p |s_p|², so it can be minimised over q without knowing s_p
-(score matching);
+  (score matching);
 - de Bruijn: d/dt KL(p ∗ N(0, tI) ‖ q ∗ N(0, tI)) = −½ F(p_t ‖ q_t): KL is what Fisher divergences along a path of
-noise add up to.
+  noise add up to.
 
 NOTE: it hardly sees the weights of modes far apart: between them, where weights show in the score, p has no mass.
 
-Estimation of Non-Normalized Statistical Models by Score Matching (Hyvärinen, 2005), eqs. 2–4,
-https://jmlr.org/papers/v6/hyvarinen05a.html Interpretation and Generalization of Score Matching (Lyu, 2009), thm. 1,
+Estimation of Non-Normalized Statistical Models by Score Matching (Hyvärinen, 2005), sec. 2,
+https://jmlr.org/papers/v6/hyvarinen05a.html
+Interpretation and Generalization of Score Matching (Lyu, 2009), thm. 1,
 https://arxiv.org/abs/1205.2629
 """
 

@@ -11,9 +11,9 @@ All from log-weights, shape (N,) with N in front, so that nothing overflows. q m
 that never saw a mode of p does not know it. Standard errors: of the plain estimate std(w h)/√N; of the
 self-normalised one, by the delta method, √(Σ w̄_n² (h_n − estimate)²) with w̄ = w/Σw.
 
-Monte Carlo Theory, Methods and Examples (Owen, 2013), ch. 9, eqs. 9.3, 9.6, 9.8 and 9.13,
-https://artowen.su.domains/mc/ A Note on Importance Sampling Using Standardized Weights (Kong, 1992), for the
-effective size
+Monte Carlo Theory, Methods and Examples (Owen, 2013), secs. 9.1–9.3, https://artowen.su.domains/mc/
+The effective size: A Note on Importance Sampling Using Standardized Weights (Kong, 1992), technical report 348,
+University of Chicago
 """
 
 from __future__ import annotations

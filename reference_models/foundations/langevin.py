@@ -11,8 +11,8 @@ follows them as it falls.
 
 NOTE: η is the variance of the noise, as in NCSN; the other habit, x + η∇log p + √(2η) ε, is this one with 2η for η.
 
-Exponential Convergence of Langevin Distributions and Their Discrete Approximations (Roberts and Tweedie, 1996), sec.
-1.4, https://doi.org/10.2307/3318418
+Exponential Convergence of Langevin Distributions and Their Discrete Approximations (Roberts and Tweedie, 1996),
+https://doi.org/10.2307/3318418
 Generative Modeling by Estimating Gradients of the Data Distribution (Song and Ermon, 2019), algorithm 1,
 https://arxiv.org/abs/1907.05600
 """
@@ -146,8 +146,8 @@ def annealed_langevin(
 ) -> Tensor:
     """Annealed Langevin dynamics from x (*B, *event): `steps` steps at each noise level, from the largest down.
 
-    score: (x, sigma) to the score of the data noised with standard deviation sigma, a scalar tensor. smallest_step:
-        ε, the step size at σ_L.
+    score: (x, sigma) to the score of the data noised with standard deviation sigma, a scalar tensor.
+    smallest_step: ε, the step size at σ_L.
     denoise: leave the noise out of the very last step. Raises ValueError for levels that do not fall strictly.
     """
     at_least("steps", steps, 1)

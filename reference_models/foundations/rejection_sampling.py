@@ -5,13 +5,11 @@ When p̃(x) ≤ M q(x) everywhere, draw x ~ q and u ~ U[0, 1], and keep x if
     u < p̃(x) / (M q(x)).
 
 What is kept has law p = p̃/Z exactly, each proposal is kept with chance Z/M, and the number of proposals a draw is
-geometric with mean M/Z. M
-must bound the ratio: where p̃ > M q the kept points would be too few, silently, so a ratio above 1 is refused. In D
-    dimensions M grows as
-c^D, which is why nobody rejects images.
+geometric with mean M/Z. M must bound the ratio: where p̃ > M q the kept points would be too few, silently, so a ratio
+above 1 is refused. In D dimensions M grows as c^D, which is why nobody rejects images.
 
-Various Techniques Used in Connection with Random Digits (von Neumann, 1951); Pattern Recognition and Machine
-Learning (Bishop, 2006), sec. 11.1.2,
+Various Techniques Used in Connection with Random Digits (von Neumann, 1951)
+Pattern Recognition and Machine Learning (Bishop, 2006), sec. 11.1.2,
 https://www.microsoft.com/en-us/research/publication/pattern-recognition-machine-learning/
 """
 
@@ -71,9 +69,8 @@ def rejection_sample(
     """n exact draws of the law proportional to exp(log_target).
 
     log_target: (N, *event) to log p̃, shape (N,), nats. log_m: log M with p̃ ≤ M q. batch: proposals at a time.
-        most: the number of
-    proposals after which to give up with a RuntimeError that says the rate. Raises ValueError where M turns out to
-    be no bound.
+    most: the number of proposals after which to give up with a RuntimeError that says the rate.
+    Raises ValueError where M turns out to be no bound.
     """
     at_least("n", n, 1)
     at_least("batch", batch, 1)

@@ -11,7 +11,7 @@ Exact values in four cases:
 
 A dual potential g on the points of Q's sample extends to a critic of the whole space: f(x) = min_j |x − y_j| − g_j.
 
-Optimal Transport: Old and New (Villani, 2009), thms. 5.10 and 2.18, https://doi.org/10.1007/978-3-540-71050-9
+Optimal Transport: Old and New (Villani, 2009), thm. 5.10 and case 5.16, https://doi.org/10.1007/978-3-540-71050-9
 Computational Optimal Transport (Peyré and Cuturi, 2019), secs. 2.3–2.6 and eq. 2.41, https://arxiv.org/abs/1803.00567
 """
 
