@@ -16,6 +16,12 @@ from sklearn.datasets import load_digits
 from reference_models.data import load, names, waves_chain
 from tests.reference_models.helpers import binary_states, close, numpy, standard_errors
 
+@pytest.fixture(autouse=True)
+def _on_the_cpu():
+    """Sets are made there, so that their numbers are the same everywhere."""
+    torch.set_default_device(None)
+
+
 DRAWN = ["bars", "mixture", "eight-gaussians", "moons", "checkerboard", "waves"]
 
 
@@ -39,6 +45,12 @@ def test_the_seed_decides_what_is_drawn(name):
     assert not torch.equal(load(name, seed=3, size=50).train, load(name, seed=4, size=50).train)
     data = load(name, size=50)
     assert not torch.equal(data.train, data.held_out[:50])
+
+
+def test_a_set_is_put_where_it_is_wanted(device):
+    data = load("mixture", size=10, device=device, dtype=torch.float64)
+    assert {data.train.device.type, data.held_out_labels.device.type, data.target.means.device.type} == {device.type}
+    assert torch.equal(data.train.cpu(), load("mixture", size=10, dtype=torch.float64).train)
 
 
 def test_digits_are_those_of_scikit_learn_split_once():
