@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 from reference_models.data import load, names, waves_chain
 from tests.reference_models.helpers import binary_states, close, numpy, standard_errors
 
+
 @pytest.fixture(autouse=True)
 def _on_the_cpu():
     """Sets are made there, so that their numbers are the same everywhere."""
