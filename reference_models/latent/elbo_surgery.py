@@ -65,11 +65,16 @@ def surgery(
     have an information of at most log of its own size.
     """
     draw = q.draw(samples, generator=generator)  # z: (S, N, d)
-    log_pairs = normal_log_prob(draw.z.unsqueeze(2), q.mean, q.log_std).sum(dim=-1)  # (S, N, N): log q(z_sn | x_m)
-    log_aggregate = torch.logsumexp(log_pairs, dim=2) - math.log(len(q.mean))  # (S, N)
+    log_aggregate = torch.stack([_log_aggregate(z, q) for z in draw.z])  # (S, N)
     information = (draw.log_prob - log_aggregate).mean()
     marginal = (log_aggregate - prior.log_prob(draw.z)).mean()
     return Surgery(information + marginal, information, marginal)
+
+
+def _log_aggregate(z: Tensor, q: GaussianPosterior) -> Tensor:
+    """log 1/N Σ_m q(z_n | x_m): (N, d) to (N,), nats."""
+    log_pairs = normal_log_prob(z.unsqueeze(1), q.mean, q.log_std).sum(dim=-1)  # (N, N): z_n under q(z | x_m)
+    return torch.logsumexp(log_pairs, dim=1) - math.log(len(q.mean))
 
 
 @dataclass(frozen=True)

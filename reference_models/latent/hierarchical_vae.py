@@ -13,8 +13,8 @@ of Ladder Variational Autoencoders (Sønderby et al., 2016), https://arxiv.org/a
 and cells are those of NVAE: A Deep Hierarchical Variational Autoencoder (Vahdat, Kautz, 2020), section 3,
 https://arxiv.org/abs/2007.03898
 
-NOTE: Δμ is in units of x's latent, as in eq. 2; where it is given in units of σ_p the first term is Δμ² alone. Spectral
-regularisation of the weights and the optional flows of the paper are left out.
+NOTE: Δμ is in z's own units, as in eq. 2; where it is given in units of σ_p the first term is Δμ² alone. Left out are
+the paper's spectral regularisation, its optional flows, and the extra cells before the first and after the last group.
 """
 
 from __future__ import annotations
