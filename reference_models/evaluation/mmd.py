@@ -51,6 +51,12 @@ def median_bandwidth(features_a: Tensor, features_b: Tensor) -> float:
     return float(torch.pdist(torch.cat([features_a, features_b])).median())
 
 
+def _matrices(kernel: Kernel, features_a: Tensor, features_b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Kernel matrices (N, N), (M, M), (N, M) in float64."""
+    a, b = features_a.double(), features_b.double()
+    return kernel(a, a), kernel(b, b), kernel(a, b)
+
+
 def _estimate(k_aa: Tensor, k_bb: Tensor, k_ab: Tensor, a: Tensor, b: Tensor, unbiased: bool) -> Tensor:
     """MMD² from kernel matrices (N, N), (M, M), (N, M), where the examples stand a (N,) and b (M,) times."""
 
@@ -64,11 +70,14 @@ def _estimate(k_aa: Tensor, k_bb: Tensor, k_ab: Tensor, a: Tensor, b: Tensor, un
 
 
 def mmd_squared(features_a: Tensor, features_b: Tensor, kernel: Kernel, *, unbiased: bool = True) -> Tensor:
-    """MMD² between features (N, F) and (M, F), a differentiable scalar. ValueError for sets that cannot be compared."""
+    """MMD² between features (N, F) and (M, F), a differentiable scalar in the dtype of features_a.
+
+    Computed in float64: it is a small difference of large numbers. Raises ValueError for sets that cannot be compared.
+    """
     require_two_sets(features_a, features_b)
-    a, b = features_a.new_ones(len(features_a)), features_b.new_ones(len(features_b))
-    kernels = kernel(features_a, features_a), kernel(features_b, features_b), kernel(features_a, features_b)
-    return _estimate(*kernels, a, b, unbiased)
+    kernels = _matrices(kernel, features_a, features_b)
+    a, b = kernels[2].new_ones(len(features_a)), kernels[2].new_ones(len(features_b))
+    return _estimate(*kernels, a, b, unbiased).to(features_a.dtype)
 
 
 def kid(features_a: Tensor, features_b: Tensor) -> Tensor:
@@ -91,8 +100,7 @@ def mmd_interval(
 ) -> Interval:
     """Unbiased MMD² with its percentile interval; KID's where no kernel is given."""
     require_two_sets(features_a, features_b)
-    kernel = polynomial_kernel() if kernel is None else kernel
-    k_aa, k_bb, k_ab = kernel(features_a, features_a), kernel(features_b, features_b), kernel(features_a, features_b)
+    k_aa, k_bb, k_ab = _matrices(polynomial_kernel() if kernel is None else kernel, features_a, features_b)
     return bootstrap(
         lambda a, b: _estimate(k_aa, k_bb, k_ab, a, b, unbiased=True),
         (len(features_a), len(features_b)), like=k_ab, resamples=resamples, level=level, generator=generator,

@@ -1,17 +1,17 @@
 """What of the foundations can be trained or run, and the number each reaches.
 
-Metrics, all on the four Gaussians of "mixture", whose density is known:
+Metrics, all on mixtures whose density is known, four Gaussians in the plane unless said otherwise:
 
-    forward_error, reverse_within, reverse_modes    how far mean and covariance of the Gaussian fitted by forward KL
-    lie from
-        the target's, relative; the share of the reverse fit's samples on a mode, and on how many modes
-    kl_gap_nats, js_gap_nats, hellinger_gap         the exact f-divergence from the target to the Gaussian with its
-    moments,
-        less the bound that a critic reaches on held-out samples
-    fisher_share                                    the Fisher divergence left after score matching, as a part of E
-    |∇ log p|² dual_share                                      a trained critic's dual value over the exact W_1, on
-    the same held-out samples within_4_sigma, modes_covered, nll_gap_nats     of annealed Langevin chains; nll_gap:
-    their mean −log p less the entropy
+    forward_error    of the Gaussian fitted by forward KL: mean and covariance against the target's, relative, the worse
+    reverse_within   of the one fitted by reverse KL: the share of its samples within 4 σ of a mode
+    reverse_modes    and on how many modes they lie
+    kl_gap_nats, js_gap_nats, hellinger_gap
+                     the exact f-divergence from the target to the Gaussian of its moments, less the bound of a critic
+    fisher_share     the Fisher divergence left after score matching, as a part of E |∇ log p|²
+    dual_share       a trained critic's dual value over the exact W_1 of the same held-out samples
+    within_4_sigma, modes_covered
+                     of annealed Langevin chains
+    nll_gap_nats     their mean −log p less the entropy of the target: 0 for exact chains
 """
 
 from __future__ import annotations

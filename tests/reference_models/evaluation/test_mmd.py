@@ -111,8 +111,11 @@ def test_gradients_reach_the_samples():
 
 
 def test_float32_agrees():
-    a, b = torch.randn(30, 6), torch.randn(20, 6) + 0.3
-    assert float(kid(a.float(), b.float())) == pytest.approx(float(kid(a, b)), abs=1e-4)
+    """Also far from the origin, where the averages are near 10⁶ and their difference near 10³."""
+    for shift in (0, 10):
+        a, b = (torch.randn(30, 6) + shift).float(), (torch.randn(20, 6) + 0.3 + shift).float()
+        assert kid(a, b).dtype == torch.float32
+        assert float(kid(a, b)) == pytest.approx(float(kid(a.double(), b.double())), rel=1e-6)
 
 
 def test_nonsense_is_refused():
