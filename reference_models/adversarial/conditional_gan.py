@@ -9,6 +9,9 @@ of the samples are those of the batch, so both kinds of pairs have the same law 
 
 Labels are long tensors with values 0..K-1, or vectors of shape (N, K), such as one-hot codes.
 
+NOTE: the paper drops half of the units at random and does not say how weights start; here none are dropped, and weights
+have variance 2 / fan_in, without which G starts out deaf to the label.
+
 Conditional Generative Adversarial Nets (Mirza, Osindero, 2014), section 3 and 4.1, https://arxiv.org/abs/1411.1784
 """
 
@@ -101,6 +104,7 @@ class ConditionalGAN(GAN):
             event_shape=(features,),
             prior="unit",  # "uniform within the unit hypercube"
         )
+        self.apply(_initialise)
 
     @classmethod
     def paper(cls) -> Self:
@@ -113,3 +117,9 @@ class ConditionalGAN(GAN):
             got = "none" if condition is None else f"{len(condition)} conditions"
             raise ValueError(f"every sample needs a label: {len(z)} samples, got {got}")
         return super().forward(z, condition=condition, generator=generator)
+
+
+def _initialise(part: nn.Module) -> None:
+    if isinstance(part, nn.Linear):
+        nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
+        nn.init.zeros_(part.bias)

@@ -17,11 +17,12 @@ def test_the_optimal_discriminator_is_where_a_numerical_minimum_lies(codes: tupl
     p, q = laws()
     objective = LeastSquares(*codes)
 
-    def loss(d: np.ndarray) -> float:
-        scores = torch.as_tensor(d, device=p.device)
-        return float(objective.discriminator_loss(at_states(scores, COUNTS_P), at_states(scores, COUNTS_Q)))
+    def loss(d: np.ndarray) -> tuple[float, np.ndarray]:
+        scores = torch.as_tensor(d, device=p.device).requires_grad_()
+        value = objective.discriminator_loss(at_states(scores, COUNTS_P), at_states(scores, COUNTS_Q))
+        return value.item(), numpy(torch.autograd.grad(value, scores)[0])
 
-    found = minimize(loss, np.zeros(12), tol=1e-12).x
+    found = minimize(loss, np.zeros(12), jac=True, tol=1e-12).x
     np.testing.assert_allclose(numpy(objective.optimal_discriminator(p, q)), found, atol=1e-5)
 
 

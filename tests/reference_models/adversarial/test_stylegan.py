@@ -167,11 +167,11 @@ def test_r1_is_the_squared_slope_on_data() -> None:
 
 @pytest.mark.parametrize("images", [0, 15, 10**9])
 def test_the_loss_is_cross_entropy_and_half_gamma_r1(images: int, generator: torch.Generator) -> None:
-    gan, x = grown(images, gamma=3.0).eval(), torch.randn(6, 1, 16, 16)
+    gan, x = grown(images, gamma=3.0).eval(), torch.randn(3, 1, 16, 16)
     state = generator.get_state()
     loss = gan.discriminator_loss(x, generator=generator)
     generator.set_state(state)
-    fake = gan(gan.noise(6, generator=generator), generator=generator).detach()
+    fake = gan(gan.noise(3, generator=generator), generator=generator).detach()
     real = real_at(x, gan.stage, 3)
     expected = F.softplus(gan.score(fake)).mean() + F.softplus(-gan.score(real)).mean()
     assert close(loss, expected + 1.5 * r1_penalty(gan.score, real), 1e-9)
@@ -179,7 +179,7 @@ def test_the_loss_is_cross_entropy_and_half_gamma_r1(images: int, generator: tor
     assert gradients(gan.discriminator)
     assert not gradients(gan.generator)
     gan.zero_grad()
-    gan.generator_loss(4, generator=generator).backward()
+    gan.generator_loss(2, generator=generator).backward()
     assert not gradients(gan.discriminator)
     assert len(gradients(gan.generator.mapping)) == len(list(gan.generator.mapping.parameters()))
 
@@ -190,7 +190,7 @@ def test_growth_begins_at_8_pixels() -> None:
 
 
 def test_the_paper_s_networks_have_the_parameters_of_figure_1() -> None:
-    """Generator 26.2 million, as the caption of figure 1 states; all layers by hand, with the pixel layers of all levels."""
+    """Generator 26.2 million, as figure 1's caption says; all layers by hand, with the pixel layers of all levels."""
     with torch.device("meta"):
         gan = StyleGAN.paper()
     assert round(count(gan.generator) / 1e6, 1) == 26.2

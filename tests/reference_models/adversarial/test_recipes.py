@@ -1,0 +1,90 @@
+"""The loops that train two players: who moves when, on what, and what samples come from."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from reference_models.adversarial.gan import GAN
+from reference_models.adversarial.recipes import RECIPES, Adversarial, Translation, invert, sharpen
+from reference_models.data import load
+from tests.reference_models.adversarial.games import snapshot, unchanged
+from tests.reference_models.helpers import close
+
+
+def plane(critic_steps: int = 1, average: float = 0.9) -> Adversarial:
+    data = load("mixture", size=64, dtype=torch.float64, device=torch.get_default_device())
+    return Adversarial(GAN.mlp(hidden=(4,)), data, lr=(1e-2, 1e-2), critic_steps=critic_steps, average=average)
+
+
+def test_the_critic_moves_at_every_step_and_the_generator_at_every_third(generator: torch.Generator) -> None:
+    learner, moved = plane(critic_steps=3), []
+    for _ in range(6):
+        g, d = snapshot(learner.gan.generator), snapshot(learner.gan.discriminator)
+        losses = learner.step(torch.randn(8, 2), None, generator=generator)
+        assert not unchanged(learner.gan.discriminator, d)
+        moved.append(not unchanged(learner.gan.generator, g))
+        assert set(losses) == ({"critic", "generator"} if moved[-1] else {"critic"})
+    assert moved == [False, False, True, False, False, True]
+
+
+def test_samples_come_from_an_average_of_the_weights(generator: torch.Generator) -> None:
+    learner = plane()
+    first = next(learner.gan.generator.parameters()).detach().clone()
+    learner.step(torch.randn(8, 2), None, generator=generator)
+    now = next(learner.gan.generator.parameters())
+    assert close(next(learner.average.average.generator.parameters()), 0.9 * first + 0.1 * now, 1e-12)
+
+
+class Watched(nn.Module):
+    """A translator that remembers its batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.judge, self.weight, self.seen = nn.Linear(1, 1), nn.Parameter(torch.tensor(0.5)), []
+
+    def forward(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        return -x
+
+    def discriminator_loss(self, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        self.seen.append((x, y))
+        return self.judge(x.mean().reshape(1)).sum()
+
+    def generator_loss(self, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None) -> "Watched":
+        self.total = self.weight * x.mean()
+        return self
+
+
+def test_unpaired_translation_sees_different_digits_in_each_domain_and_paired_the_same(
+    generator: torch.Generator,
+) -> None:
+    x = torch.rand(6, 1, 8, 8)
+    for paired in (False, True):
+        model = Watched()
+        Translation(model, [model.judge], invert, paired).step(x, None, generator=generator)
+        source, target = model.seen[0]
+        assert close(source, 2 * (x if paired else x[:3]) - 1, 1e-12)
+        assert close(target, 2 * (1 - (x if paired else x[3:])) - 1, 1e-12)
+
+
+def test_the_error_of_a_translation_is_measured_in_pixels_from_0_to_1(generator: torch.Generator) -> None:
+    """-x on [-1, 1] is 1 - x on [0, 1]: no error; as an answer to `sharpen` its error is known."""
+    data = load("digits", dtype=torch.float64, device=torch.get_default_device())
+    model = Watched()
+    found = Translation(model, [model.judge], invert, False).metrics(data, generator=generator)
+    assert abs(found["translation_l1"]) < 1e-12
+    source, target = sharpen(data.held_out)
+    found = Translation(model, [model.judge], sharpen, True).metrics(data, generator=generator)
+    assert abs(found["translation_l1"] - float((1 - source - target).abs().mean())) < 1e-12
+    assert abs(found["source_l1"] - float((source - target).abs().mean())) < 1e-12
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_takes_a_step(name: str, generator: torch.Generator) -> None:
+    recipe = RECIPES[name]
+    data = load(recipe.data[0], dtype=torch.float64, device=torch.get_default_device())
+    learner = recipe.build(data)
+    chosen = data.train[:4], None if data.train_labels is None else data.train_labels[:4]
+    for _ in range(getattr(learner, "critic_steps", 1)):
+        losses = learner.step(*chosen, generator=generator)
+    assert set(losses) == {"critic", "generator"}
+    assert all(loss == loss for loss in losses.values())
