@@ -178,7 +178,7 @@ def _uniform(flow: Callable[[tuple[int, ...]], FlowDensity]) -> Callable[[DataSe
 
 
 def _small_realnvp(shape: tuple[int, ...]) -> FlowDensity:
-    return RealNVP(shape, scales=2, width=24, blocks=1)
+    return RealNVP(shape, scales=2, width=16, blocks=1)
 
 
 def _small_glow(shape: tuple[int, ...]) -> FlowDensity:
