@@ -164,7 +164,7 @@ RECIPES: dict[str, Recipe] = {
     "pixelcnn-pp": Recipe(
         on_images(PixelCNNPlusPlus, features=24, resolutions=2),
         ("digits", "mnist", "cifar10"),
-        (Goal("bits_per_dim", at_most=2.5),),
+        (Goal("bits_per_dim", at_most=2.0),),
         minutes=1.0,
     ),
     "image-gpt": Recipe(image_gpt, IMAGES, (EXCESS,), minutes=1.0, batch_size=64),
