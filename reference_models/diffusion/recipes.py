@@ -471,8 +471,8 @@ RECIPES: dict[str, Recipe] = {
     ),
     "classifier-guidance": Recipe(
         build=lambda data: Guided(data, free=False),
-        data=("eight-gaussians", "mixture"),
-        goals=(Goal("right_class", at_least=0.97), Goal("within_4_sigma", at_least=0.9)),
+        data=PLANE,
+        goals=(Goal("right_class", at_least=0.97), Goal("within_4_sigma", at_least=0.95)),
         batch_size=256,
     ),
     "classifier-free-guidance": Recipe(
