@@ -283,19 +283,21 @@ RECIPES: dict[str, Recipe] = {
         build=Reflow,
         data=PLANE,
         goals=(Goal("straightness", at_most=0.05), Goal("within_4_sigma_in_1_step", at_least=0.9)),
-        minutes=1.0,
+        minutes=0.6,
         batch_size=256,
     ),
     "fm-likelihood": Recipe(
         build=lambda data: _minimise(FlowMatchingDensity(_plane_network(), (2,)), _likelihood),
         data=PLANE,
         goals=(Goal("excess_nats", at_most=0.1),),
+        minutes=0.3,
         batch_size=256,
     ),
     "guided-flow": Recipe(
         build=_classes,
         data=("eight-gaussians", "mixture"),
         goals=(Goal("within_4_sigma", at_least=0.95), Goal("right_class", at_least=0.97)),
+        minutes=0.3,
         batch_size=256,
     ),
     "latent-flow-matching": Recipe(
