@@ -146,20 +146,20 @@ def on_images(family: Callable[..., nn.Module], **sizes: int) -> Callable[[DataS
 EXCESS = Goal("excess_nats", at_least=-0.1, at_most=0.5)
 
 RECIPES: dict[str, Recipe] = {
-    "nade": Recipe(lambda data: flat(NADE(math.prod(data.event_shape), 128), lr=1e-2), BINARY, (EXCESS,)),
-    "made": Recipe(lambda data: flat(MADE(math.prod(data.event_shape), (256, 256))), BINARY, (EXCESS,)),
+    "nade": Recipe(lambda data: flat(NADE(math.prod(data.event_shape), 128), lr=1e-2), BINARY, (EXCESS,), minutes=0.1),
+    "made": Recipe(lambda data: flat(MADE(math.prod(data.event_shape), (256, 256))), BINARY, (EXCESS,), minutes=0.1),
     "wavenet": Recipe(
-        waves, ("waves",), (Goal("excess_nats", at_least=-0.5, at_most=1.5),), minutes=1.0, batch_size=64
+        waves, ("waves",), (Goal("excess_nats", at_least=-0.5, at_most=1.0),), minutes=0.25, batch_size=64
     ),
-    "row-lstm": Recipe(on_images(RowLSTM, first_kernel=5), IMAGES, (EXCESS,), minutes=1.0, batch_size=64),
-    "diagonal-bilstm": Recipe(on_images(DiagonalBiLSTM, first_kernel=5), IMAGES, (EXCESS,), minutes=1.0),
-    "pixelcnn": Recipe(on_images(PixelCNN, features=24), IMAGES, (EXCESS,)),
-    "gated-pixelcnn": Recipe(on_images(GatedPixelCNN, first_kernel=5), IMAGES, (EXCESS,)),
+    "row-lstm": Recipe(on_images(RowLSTM, first_kernel=5), IMAGES, (EXCESS,), minutes=0.15, batch_size=64),
+    "diagonal-bilstm": Recipe(on_images(DiagonalBiLSTM, first_kernel=5), IMAGES, (EXCESS,), minutes=0.25),
+    "pixelcnn": Recipe(on_images(PixelCNN, features=24), IMAGES, (EXCESS,), minutes=0.15),
+    "gated-pixelcnn": Recipe(on_images(GatedPixelCNN, first_kernel=5), IMAGES, (EXCESS,), minutes=0.2),
     "conditional-pixelcnn": Recipe(
         lambda data: by_class(ConditionalPixelCNN(data.event_shape, LEVELS[data.name], 10)),
         ("digits-binary", "digits", "mnist", "cifar10"),
         (Goal("class_accuracy", at_least=0.9),),
-        minutes=1.0,
+        minutes=0.5,
     ),
     "pixelcnn-pp": Recipe(
         on_images(PixelCNNPlusPlus, features=24, resolutions=2),
@@ -167,5 +167,5 @@ RECIPES: dict[str, Recipe] = {
         (Goal("bits_per_dim", at_most=2.0),),
         minutes=1.0,
     ),
-    "image-gpt": Recipe(image_gpt, IMAGES, (EXCESS,), minutes=1.0, batch_size=64),
+    "image-gpt": Recipe(image_gpt, IMAGES, (EXCESS,), minutes=0.25, batch_size=64),
 }
