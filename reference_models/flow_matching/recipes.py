@@ -113,13 +113,14 @@ def _frechet(images: Tensor, data: DataSet) -> float:
 def _minimise(
     model: FlowMatching,
     metrics: Callable[[Any, DataSet, Generator], dict[str, float]] = _plane_metrics,
+    figure: Callable[[Any, DataSet, Generator], Figure] = _plane_figure,
     labels: bool = False,
 ) -> Learner:
     return Minimise(
         model,
         loss=lambda model, x, y, generator: model.loss(x, y if labels else None, generator=generator),
         metrics=metrics,
-        figure=_plane_figure,
+        figure=figure,
         lr=2e-3,
         decay=True,
     )
@@ -158,10 +159,16 @@ def _guided(model: GuidedFlowMatching, data: DataSet, generator: Generator) -> d
     return {**found, "right_class": float(right.to(x.dtype).mean())}
 
 
+def _guided_figure(model: GuidedFlowMatching, data: DataSet, generator: Generator) -> Figure:
+    y = torch.arange(2000, device=data.train.device) % model.num_classes
+    return Points(model.sample_guided(2000, condition=y, weight=2.0, generator=generator), data.held_out[:2000])
+
+
 def _classes(data: DataSet) -> Learner:
     assert data.train_labels is not None
     classes = int(data.train_labels.max()) + 1
-    return _minimise(GuidedFlowMatching(_plane_network(classes), (2,), classes), _guided, labels=True)
+    model = GuidedFlowMatching(_plane_network(classes), (2,), classes)
+    return _minimise(model, _guided, _guided_figure, labels=True)
 
 
 class Reflow(Learner):
