@@ -109,14 +109,17 @@ class CUT(nn.Module):
         self.patches, self.weight_x, self.weight_y, self.temperature = patches, weight_x, weight_y, temperature
 
     @classmethod
-    def images(cls, channels: int = 1, width: int = 16, blocks: int = 2, weight_y: float = 1.0) -> Self:
+    def images(
+        cls, channels: int = 1, width: int = 16, blocks: int = 2, weight_x: float = 1.0, weight_y: float = 1.0
+    ) -> Self:
         """Small networks for 8×8 images: features are the pixels, the first layer, the halved one and one block."""
         translator = TranslationNetwork(channels, channels, width, blocks, halvings=1, kernel=3)
         judge = PatchDiscriminator(channels, (width, 2 * width))
         translator.apply(initialise)
         judge.apply(initialise)
         layers = (channels, width, 2 * width, 2 * width)
-        return cls(translator, judge, (0, 1, 2, 3), layers, head=32, patches=16, weight_y=weight_y)
+        weights = {"weight_x": weight_x, "weight_y": weight_y}
+        return cls(translator, judge, (0, 1, 2, 3), layers, head=32, patches=16, **weights)
 
     @classmethod
     def paper(cls) -> Self:

@@ -300,12 +300,12 @@ def _biggan(data: DataSet) -> Learner:
 
 
 def _progressive_gan(data: DataSet) -> Learner:
-    gan = ProgressiveGAN.images(data.event_shape, widths=Widths(128, 48), images_per_phase=20_000)
+    gan = ProgressiveGAN.images(data.event_shape, widths=Widths(128, 32), images_per_phase=10_000)
     return Adversarial(gan, data, lr=(2e-3, 2e-3), optimiser=adam(0.0, 0.99), images="signed")
 
 
 def _stylegan(data: DataSet) -> Learner:
-    gan = StyleGAN.images(data.event_shape, widths=Widths(128, 48), style_dim=32, gamma=1.0)
+    gan = StyleGAN.images(data.event_shape, widths=Widths(128, 32), style_dim=32, gamma=1.0)
     return Adversarial(gan, data, lr=(2e-3, 2e-3), optimiser=adam(0.0, 0.99), images="signed")
 
 
@@ -323,8 +323,9 @@ def _cyclegan(data: DataSet) -> Learner:
 
 
 def _cut(data: DataSet) -> Learner:
-    # the identity term asks G to tell the domains apart, which the paper's faster variant leaves out as well
-    model = CUT.images(data.event_shape[0], width=12, blocks=1, weight_y=0.0)
+    # the paper's faster variant leaves out the identity term as well; black on white is far from white on black, so the
+    # contrast must not outweigh the game
+    model = CUT.images(data.event_shape[0], width=12, blocks=1, weight_x=0.1, weight_y=0.0)
     return Translation(model, [model.judge], invert, paired=False)
 
 

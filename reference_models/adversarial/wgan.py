@@ -27,7 +27,6 @@ from reference_models.parts.validate import positive
 
 CLIP = 0.01  # algorithm 1
 CRITIC_STEPS = 5  # algorithm 1
-LEARNING_RATE = 5e-5  # algorithm 1
 
 
 @dataclass(frozen=True)
