@@ -11,7 +11,7 @@ Reference: "Conditional Image Generation with PixelCNN Decoders" (van den Oord e
 https://arxiv.org/abs/1606.05328.
 
 NOTE: the paper shifts the vertical features down by one row on their way to the horizontal stack; here the image is
-shifted once, at the entry of the vertical stack, which is the same network.
+shifted once, at the entry of the vertical stack: the same network, but for constants above the first row.
 """
 
 from __future__ import annotations

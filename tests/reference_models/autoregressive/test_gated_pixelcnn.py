@@ -66,7 +66,7 @@ def test_the_first_layer_is_that_of_figure_2() -> None:
     v, h = layer(shift_down(x), x, None)
     full = torch.zeros(6, 1, 3, 3)
     full[:, :, :2] = layer.vertical.weight
-    above = shift_down(F.pad(F.conv2d(x, full, padding=1), (0, 0, 0, 0)))
+    above = shift_down(F.conv2d(x, full, padding=1))
     above = above + layer.vertical.bias[:, None, None]
     row = torch.zeros(6, 1, 1, 3)
     row[..., 0] = layer.horizontal.weight[..., 0]  # the centre is hidden, the right does not exist
