@@ -310,7 +310,7 @@ RECIPES: dict[str, Recipe] = {
     "latent-flow-matching": Recipe(
         build=Latent,
         data=("digits",),
-        goals=(Goal("frechet_digits", at_most=10.0),),
+        goals=(Goal("frechet_digits", at_most=6.0),),
         minutes=1.0,
         batch_size=64,
     ),
