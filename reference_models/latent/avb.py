@@ -15,6 +15,9 @@ on codes normalised by them, and only the remainder is learned:
 
 The bound is as good as T: away from its optimum `elbo` is an estimate that may lie above log p(x).
 
+NOTE: the paper's encoder has moments in closed form; here they are estimated from draws, an error T knows nothing of
+and that falls like 1/moment_samples.
+
 "Adversarial Variational Bayes: Unifying Variational Autoencoders and Generative Adversarial Networks" (Mescheder,
 Nowozin, Geiger, 2017), https://arxiv.org/abs/1701.04722
 """
