@@ -24,7 +24,7 @@ class TokenTransformer(nn.Module):
     ) -> None:
         super().__init__()
         self.symbols = nn.Embedding(states, dim)
-        self.positions = nn.Parameter(0.02 * torch.randn(math.prod(event_shape), dim))
+        self.positions = nn.Parameter(torch.randn(math.prod(event_shape), dim))  # as large as the symbols
         self.time = nn.Sequential(nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.blocks = nn.ModuleList(TransformerBlock(dim, heads, causal=False) for _ in range(depth))
         self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, classes))
