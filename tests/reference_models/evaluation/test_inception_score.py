@@ -38,6 +38,7 @@ def test_splits_average_the_scores_of_consecutive_parts():
     assert float(inception_score(logits, splits=2)) == pytest.approx(sum(parts) / 2, abs=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:Metric `InceptionScore` will save", "ignore:std")  # theirs
 def test_torchmetrics_agrees():
     from torchmetrics.image.inception import InceptionScore
 
