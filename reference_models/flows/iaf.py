@@ -16,6 +16,7 @@ by KL(p_x ‖ ·) in the base's space (MAF, section 3.3).
 "Masked Autoregressive Flow for Density Estimation" (Papamakarios, Pavlakou, Murray, 2017), https://arxiv.org/abs/1705.07057.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -84,11 +85,12 @@ class InitialAffine(Transform):
     Args:
         dim: D.
         condition_dim: length of the context, 0 for none.
+        log_std: where log σ_0 starts.
     """
 
-    def __init__(self, dim: int, *, condition_dim: int = 0) -> None:
+    def __init__(self, dim: int, *, condition_dim: int = 0, log_std: float = 0.0) -> None:
         super().__init__((dim,), condition_shape=(condition_dim,) if condition_dim else ())
-        self.raw = nn.Parameter(torch.zeros(2 * dim))
+        self.raw = nn.Parameter(torch.cat([torch.zeros(dim), torch.full((dim,), log_std)]))
         self.amortise = nn.Linear(condition_dim, 2 * dim, bias=False) if condition_dim else None
 
     def mean_log_std(self, condition: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -111,6 +113,8 @@ class InitialAffine(Transform):
 class IAF(FlowDensity):
     """Algorithm 1 over a standard normal: one pass a step to sample, D passes to score foreign points.
 
+    σ_0 starts where it undoes the contraction of all gates, so that the flow starts near the scale of its base.
+
     Args:
         dim: D.
         layers: K, how many steps; the order is reversed from one to the next.
@@ -124,7 +128,8 @@ class IAF(FlowDensity):
             GatedAutoregressive(dim, hidden, order=layer_order(dim, k), condition_dim=condition_dim)
             for k in range(layers)
         ]
-        super().__init__(Composed([*steps, InitialAffine(dim, condition_dim=condition_dim)]))
+        contraction = layers * math.log1p(math.exp(-FORGET_BIAS))  # -log of the product of the gates at the start
+        super().__init__(Composed([*steps, InitialAffine(dim, condition_dim=condition_dim, log_std=contraction)]))
 
     @classmethod
     def paper(cls) -> "IAF":

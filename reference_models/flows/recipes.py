@@ -280,9 +280,9 @@ RECIPES: dict[str, Recipe] = {
     ),
     "glow": images(_uniform(_small_glow), 2.5),
     "maf": plane(lambda: MAF(2, 6, (64, 64)), 0.3, 0.88),
-    "iaf": plane(lambda: IAF(2, 6, (64, 64)), 0.3, 0.88),
-    "uniform-dequantisation": images(_uniform(_small_realnvp), 2.6),
-    "variational-dequantisation": images(_with_learned_noise, 2.55),
+    "iaf": plane(lambda: IAF(2, 6, (64, 64)), 0.6, 0.8),
+    "uniform-dequantisation": images(_uniform(_small_realnvp), 2.4),
+    "variational-dequantisation": images(_with_learned_noise, 2.3),
     "neural-spline": plane(lambda: NSF(2, 4, (64, 64)), 0.1, 0.95),
     "neural-ode": continuous(
         lambda: CNF(TimeMLP(2, (48, 48), 2, embedding=16, time_scale=6.0), (2,), steps=4),

@@ -75,6 +75,17 @@ def test_the_noise_is_first_scaled_and_shifted() -> None:
         assert close(FlowDensity(first).log_prob(z, condition=h), expected, 1e-10)
 
 
+def test_the_flow_starts_at_the_scale_of_its_base() -> None:
+    """With the last layers at zero, six gates of sigmoid(1.5) after σ_0 = sigmoid(1.5)^-6 are the identity."""
+    iaf = IAF(3, 6, (8,))
+    with torch.no_grad():
+        for part in iaf.transform.transforms[:-1]:
+            for p in part.net.net[-1].parameters():
+                p.zero_()
+    z = torch.randn(5, 3)
+    assert close(iaf.inverse(z)[0], z, 1e-12)
+
+
 def test_the_layers_alternate_so_that_every_noise_reaches_every_dimension() -> None:
     iaf = perturb(IAF(4, 2, (32,)), 0.4)
     assert bool((jacobian(lambda one: iaf.inverse(one)[0], torch.randn(4)).abs() > 1e-9).all())
