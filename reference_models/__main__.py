@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 talk = Console(stderr=True)
 HERE = Path(__file__).parent
+MARKERS = ("<!-- models -->", "<!-- /models -->")
 HEADINGS = ("name", "family", "paper", "module", "named by", "homework", "verified against", "reached here")
 
 
@@ -39,22 +40,37 @@ def root(
 ) -> None:
     """Without a command, prints the catalogue."""
     if context.invoked_subcommand is None:
-        catalogue(markdown)
+        catalogue(markdown, None)
 
 
 @app.command("list")
-def catalogue(markdown: bool = typer.Option(False, "--markdown", help="As the README's table.")) -> None:
+def catalogue(
+    markdown: bool = typer.Option(False, "--markdown", help="As the README's table."),
+    into: Annotated[Path | None, typer.Option(help="Write that table into this file, between its markers.")] = None,
+) -> None:
     """Print the catalogue: one row a family."""
-    if markdown:
+    if into is not None:
+        _put_table(into)
+    elif markdown:
         typer.echo(markdown_table())
-        return
-    out = Console()
-    out = out if out.is_terminal else Console(width=200)
-    table = Table(*HEADINGS)
-    for family in families():
-        paper = f"{family.paper.authors} {family.paper.year} {family.paper.url}"
-        table.add_row(*(cell.replace("[", r"\[") for cell in _cells(family, paper)))
-    out.print(table)
+    else:
+        out = Console()
+        out = out if out.is_terminal else Console(width=200)
+        table = Table(*HEADINGS)
+        for family in families():
+            paper = f"{family.paper.authors} {family.paper.year} {family.paper.url}"
+            table.add_row(*(cell.replace("[", r"\[") for cell in _cells(family, paper)))
+        out.print(table)
+
+
+def _put_table(file: Path) -> None:
+    """Replaces what stands between the two markers of a Markdown file."""
+    text = file.read_text() if file.is_file() else ""
+    before, found, rest = text.partition(MARKERS[0] + "\n")
+    _, closed, after = rest.partition(MARKERS[1])
+    if not (found and closed):
+        raise _refuse(f"{file} does not hold the markers {MARKERS[0]} and {MARKERS[1]}")
+    file.write_text(f"{before}{found}{markdown_table()}\n{closed}{after}")
 
 
 def markdown_table() -> str:

@@ -61,12 +61,23 @@ def test_without_a_command_it_prints_every_family():
 
 
 def test_the_readme_shows_the_generated_table():
-    text = README.read_text()
-    shown = re.search(r"<!-- models -->\n(.*?)\n<!-- /models -->", text, re.DOTALL)
+    shown = re.search(r"<!-- models -->\n(.*?)<!-- /models -->", README.read_text(), re.DOTALL)
     assert shown is not None
-    generated = invoke("--markdown").stdout.strip()
-    assert shown[1].strip() == generated, "paste the output of: python -m reference_models --markdown"
+    generated = invoke("--markdown").stdout
+    assert shown[1] == generated, "run: python -m reference_models list --into README.md"
     assert len(generated.splitlines()) == len(families()) + 2
+
+
+def test_the_table_is_written_between_its_markers(tmp_path):
+    file = tmp_path / "README.md"
+    file.write_text("before\n<!-- models -->\nold\n<!-- /models -->\nafter\n")
+    for _ in range(2):
+        assert invoke("list", "--into", file).exit_code == 0
+        table = invoke("--markdown").stdout
+        assert file.read_text() == f"before\n<!-- models -->\n{table}<!-- /models -->\nafter\n"
+    file.write_text("no table")
+    assert invoke("list", "--into", file).exit_code == 2
+    assert file.read_text() == "no table"
 
 
 # --- training
