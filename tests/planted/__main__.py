@@ -229,10 +229,10 @@ def spread(entries: list[Planted], n: int, seed: int) -> list[Planted]:
 def chosen(only: str | None, family: str | None, sample: int | None, seed: int) -> list[Planted]:
     """The entries asked for; ends with code 2 and a sentence when there are none."""
     try:
-        entries = [entry for file in every_file(only or "") for entry in load(file)]
+        entries = [entry for file in every_file(only) for entry in load(file)]
     except UnusableError as error:
         raise _refuse(str(error)) from None
-    entries = [entry for entry in entries if only in (None, entry.folder) and family in (None, entry.family)]
+    entries = [entry for entry in entries if family in (None, entry.family)]
     if not entries:
         raise _refuse("there is no planted error of that folder and family")
     return entries if sample is None else spread(entries, sample, seed)

@@ -96,6 +96,7 @@ def load(file: Path) -> Iterator[Planted]:
             raise UnusableError(f"{file.name}, entry {number}: {reasons}") from None
 
 
-def every_file(folder: str = "") -> list[Path]:
+def every_file(folder: str | None = None) -> list[Path]:
     """The files of all folders, or those of one: named after it, with a suffix where it has several."""
-    return sorted(PLANTED.glob(f"{folder}*.yaml"))
+    patterns = ("*.yaml",) if folder is None else (f"{folder}.yaml", f"{folder}_*.yaml")
+    return sorted(file for pattern in patterns for file in PLANTED.glob(pattern))
