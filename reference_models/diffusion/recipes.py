@@ -325,30 +325,34 @@ class SuperResolution(Learner):
 
 
 class Latent(Learner):
-    """The first stage for the first 40 % of the time, the second for the rest."""
+    """The first stage for a third of the time, the second for the rest.
+
+    It predicts v: codes have no bounds to clip to, and a guess of ε says nothing of x_0 where ᾱ is nearly 0.
+    """
 
     def __init__(self, data: DataSet, lr: float = 2e-3) -> None:
         super().__init__()
         autoencoder = KLAutoencoder(1, 4, base=16, multipliers=(1, 2))
-        network = UNet(4, 4, base=32, multipliers=(1, 2), blocks=1)
-        diffusion = DDPM(network, Schedule.cosine(200), (4, data.event_shape[1] // 2, data.event_shape[2] // 2))
+        network = UNet(4, 4, base=24, multipliers=(1, 2), attention_at=())
+        shape = (4, data.event_shape[1] // 2, data.event_shape[2] // 2)
+        diffusion = DDPM(network, Schedule.cosine(200), shape, parametrisation="v")
         self.model = LatentDiffusion(autoencoder, diffusion)
-        self.average = EMA(self.model.diffusion, 0.995)
+        self.average = EMA(self.model.diffusion, 0.99)
         self.lr = lr
         self.first = torch.optim.Adam(autoencoder.parameters(), lr=lr)
         self.second = torch.optim.Adam(diffusion.parameters(), lr=lr)
         self.scaled = False
 
     def step(self, x: Tensor, y: Tensor | None, *, generator: Generator) -> dict[str, float]:
-        if self.progress < 0.4:
+        if self.progress < 1 / 3:
             loss = self.model.autoencoder.loss(2 * x - 1, weight=1e-2, generator=generator)
-            _descend(self.first, loss, self.lr * cosine(self.progress / 0.4))
+            _descend(self.first, loss, self.lr * cosine(3 * self.progress))
             return {"autoencoder": loss.item()}
         if not self.scaled:
             self.model.fit_scale(2 * x - 1)
             self.scaled = True
         loss = self.model.loss(2 * x - 1, generator=generator)
-        _descend(self.second, loss, self.lr * cosine((self.progress - 0.4) / 0.6))
+        _descend(self.second, loss, self.lr * cosine(1.5 * self.progress - 0.5))
         self.average.update(self.model.diffusion)
         return {"diffusion": loss.item()}
 
