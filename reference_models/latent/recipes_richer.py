@@ -96,12 +96,16 @@ def _cluster_metrics(model: VaDE, data: DataSet, generator: Generator) -> dict[s
 
 
 class Annealing(Minimise):
-    """A Gumbel-softmax VAE by the relaxed codes' bound, the temperature falling from 1 to 1/2."""
+    """A straight-through Gumbel-softmax VAE, the temperature falling from 1 to 1/2.
+
+    Decoding the relaxed codes themselves lets the decoder read more from them than one-hot codes can tell: the longer
+    it trains, the worse the discrete model it leaves.
+    """
 
     def __init__(self, data: DataSet, variables: int = 4, classes: int = 8) -> None:
         def loss(model: GumbelVAE, x: Tensor, y: Tensor | None, generator: Generator) -> Tensor:
             temperature = annealed_temperature(int(1000 * self.progress), rate=1e-3)
-            return -model.elbo(x, temperature=temperature, generator=generator).value.mean()
+            return -model.elbo(x, temperature=temperature, hard=True, generator=generator).value.mean()
 
         model = GumbelVAE(data.event_shape, variables, classes, HIDDEN, likelihood=_pixels(data))
         super().__init__(model, loss=loss, metrics=_discrete_metrics, figure=_images, lr=2e-3, decay=True)
@@ -187,6 +191,6 @@ RICHER: dict[str, Recipe] = {
     ),
     "flow-posterior": Recipe(_iaf, data=PICTURES, goals=(Goal("excess_nats", at_most=0.8, at_least=-0.1),)),
     "mixture-prior": Recipe(_vade, data=PICTURES, goals=(Goal("excess_nats", at_most=0.5, at_least=-0.1),)),
-    "gumbel-vae": Recipe(Annealing, data=PICTURES, goals=(Goal("excess_nats", at_most=1.0, at_least=-0.1),)),
+    "gumbel-vae": Recipe(Annealing, data=PICTURES, goals=(Goal("excess_nats", at_most=0.4, at_least=-0.1),)),
     "avb": Recipe(Adversaries, data=("bars", "digits-binary"), goals=(Goal("excess_nats", at_most=2.4),)),
 }
