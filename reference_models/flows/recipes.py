@@ -280,7 +280,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "glow": images(_uniform(_small_glow), 2.5),
     "maf": plane(lambda: MAF(2, 6, (64, 64)), 0.3, 0.88),
-    "iaf": plane(lambda: IAF(2, 6, (64, 64)), 0.6, 0.8),
+    "iaf": plane(lambda: IAF(2, 6, (64, 64)), 0.6, 0.8, lr=3e-3),
     "uniform-dequantisation": images(_uniform(_small_realnvp), 2.4),
     "variational-dequantisation": images(_with_learned_noise, 2.3),
     "neural-spline": plane(lambda: NSF(2, 4, (64, 64)), 0.1, 0.95),

@@ -60,7 +60,7 @@ def test_the_map_is_the_paper_s() -> None:
 
 def test_the_inverse_solves_the_equation_that_scipy_solves() -> None:
     planar = layer(1, 3.0)
-    u, w, b = (float(part) for part in planar.u_hat_w_b(None))
+    u, w, b = (float(part.detach()) for part in planar.u_hat_w_b(None))
     z = torch.tensor([0.8])
     root = scipy.optimize.brentq(lambda x: x + u * math.tanh(w * x + b) - 0.8, -50, 50, xtol=1e-14)
     assert close(planar.inverse(z)[0].cpu(), torch.tensor([root], device="cpu"), 1e-11)
