@@ -55,8 +55,10 @@ def catalogue(
         typer.echo(markdown_table())
     else:
         out = Console()
-        out = out if out.is_terminal else Console(width=200)
-        table = Table(*HEADINGS)
+        out = out if out.is_terminal else Console(width=240)
+        table = Table()
+        for heading in HEADINGS:
+            table.add_column(heading, overflow="fold", no_wrap=heading == "name")
         for family in families():
             paper = f"{family.paper.authors} {family.paper.year} {family.paper.url}"
             table.add_row(*(cell.replace("[", r"\[") for cell in _cells(family, paper)))
