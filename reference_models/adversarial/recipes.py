@@ -7,8 +7,8 @@ Samples come from an average of the generator's weights.
 
 Recorded runs count steps; their minutes are processor time. Goals on digits were set after one run of each recipe,
 with slack for other machines: they catch a recipe that breaks, they are no claim of quality. At half a minute DCGAN and
-SAGAN come near real digits, the growing and the perceptron models do not. The conditional perceptron stops early because
-it gets worse: after 4000 steps instead of 1500, 31 instead of 24 from the digits. CUT fades digits instead of inverting
+SAGAN come near real digits, the growing and the perceptron models do not. The conditional perceptron stops early:
+it gets worse, after 4000 steps instead of 1500, 31 instead of 24 from the digits. CUT fades digits instead of inverting
 them: at this size its contrast holds on to brightness (translation error 0.31 to 0.35 where CycleGAN reaches 0.04).
 
 Metrics beside those of `reference_models.recipes`: `min_share` (of samples on the rarest mode), `right_class` (share of
