@@ -130,13 +130,12 @@ def test_the_worker_runs_from_a_copy_of_its_folder_alone(tmp_path):
 def wheel(tmp_path_factory) -> zipfile.ZipFile:
     """Built from a copy, so that building leaves nothing in the project."""
     folder = tmp_path_factory.mktemp("wheel")
-    wanted = (*(f"{package}/" for package in PACKAGES), "pyproject.toml", "README.md")
+    wanted = (*(f"{package}/" for package in PACKAGES), "pyproject.toml")
     for path in project_files():
         if named(path).startswith(wanted):
             target = folder / "project" / named(path)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
-    (folder / "project" / "README.md").touch()
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", str(folder)]
     subprocess.run([*command, str(folder / "project")], check=True, cwd=folder, capture_output=True)
     built, = folder.glob("*.whl")
