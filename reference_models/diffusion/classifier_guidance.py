@@ -2,14 +2,15 @@
 
 By Bayes' rule ∇ log p(x_t | y) = ∇ log p(x_t) + ∇ log p(y | x_t); a scale above one sharpens the classifier:
 
-    ε̂ = ε_θ(x_t) − √(1−ᾱ_t) · scale · ∇ log p_φ(y | x_t)               any sampler              (eq. 14, algorithm 2)
-    x_s ~ N(μ + scale · Σ ∇ log p_φ(y | x_t), Σ)                        the ancestral one        (eq. 10, algorithm 1)
+    ε̂ = ε_θ(x_t) − √(1−ᾱ_t) · scale · ∇ log p_φ(y | x_t)               any sampler              (algorithm 2, eq. 14)
+    x_s ~ N(μ + scale · Σ ∇ log p_φ(y | x_t), Σ)                        the ancestral one        (algorithm 1, eq. 10)
 
-The second is the first to leading order in β_t. The classifier is trained on x_t at every t.
+The equations have scale one. The second is the first to leading order in β_t. The classifier is trained on x_t at every
+t. With an exact one, `scale` is the weight w of classifier-free guidance: both follow p(x) p(y|x)^scale at each t.
 
 "Diffusion Models Beat GANs on Image Synthesis" (Dhariwal, Nichol, 2021), section 4, https://arxiv.org/abs/2105.05233
 
-NOTE: algorithm 1 takes the gradient at μ in the derivation and at x_t in the paper's code; here it is taken at x_t.
+NOTE: the derivation of eq. 10 takes the gradient at μ, algorithm 1 and the paper's code at x_t, as here.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def classifier_loss(
 class ClassifierGuided(DDPM):
     """A DDPM whose predictions are bent towards a class (eq. 14); works with every sampler.
 
-    model: trained without labels (or with: give its class as `condition` too)
+    model: trained without labels, or asked without one: the label goes to the classifier alone
     classifier: logits (N, K) from (x_t, t); condition and scale are keywords of `predict` and so of `sample`
     """
 

@@ -5,7 +5,7 @@ Rows of Q_t are laws: q(x_t = j | x_{t−1} = i) = [Q_t]_ij. With Q̄_t = Q_1 �
     q(x_t | x_0)          = x_0 Q̄_t                                                            (eq. 3)
     q(x_{t−1} | x_t, x_0) ∝ (x_t Q_tᵀ) ⊙ (x_0 Q̄_{t−1})                                         (eq. 3)
     p(x_{t−1} | x_t)      ∝ (x_t Q_tᵀ) ⊙ (p̃(x_0 | x_t) Q̄_{t−1}),  p̃ the network's guess       (eq. 4)
-    L = L_vb + λ E[−log p̃(x_0 | x_t)]                                                          (eq. 5)
+    L = L_vb + λ E[−log p̃(x_0 | x_t)],  t uniform in the second                                (eq. 5)
 
 uniform     Q = (1−β) I + β 1 1ᵀ/K: a symbol is redrawn with probability β                     (appendix A.2.1)
 absorbing   Q = (1−β) I + β 1 e_mᵀ: a symbol is masked; β_t = 1/(T−t+1) masks evenly in t       (appendix A.2.2)
@@ -15,7 +15,9 @@ https://arxiv.org/abs/2107.03006; uniform: "Argmax Flows and Multinomial Diffusi
 https://arxiv.org/abs/2102.05379
 
 Indices: t = 0..T−1 mean x_1..x_T.
-NOTE: the first step decodes by p(x_0 | x_1) = p̃(x_0 | x_1), as the paper's code does.
+NOTE: the first step decodes by p(x_0 | x_1) = p̃(x_0 | x_1), as the paper's code does; it is drawn from, where the code
+for images takes the likeliest symbol. That code adds λ times the cross-entropy to a single term of L_vb, which is a sum
+of T: the paper's λ (0.01 for text, 0.001 for images) are T times as much in terms of the λ here.
 """
 
 from __future__ import annotations
@@ -110,7 +112,7 @@ class D3PM(nn.Module):
 
     network: (x_t long (N, *event) of S states, t long (N,)) -> logits of x_0, (N, *event, K)
     event_shape: shape of one example; classes: K, the symbols of data being 0..K−1
-    auxiliary: the paper's λ, the weight of the cross-entropy in the loss  # 0.01 on text and 0.001 on images there
+    auxiliary: λ, the weight of the cross-entropy in the loss
     """
 
     def __init__(

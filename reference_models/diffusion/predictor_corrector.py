@@ -6,13 +6,14 @@ Reverse diffusion, the predictor made from the forward transition q(x_t | x_s) =
 
 Langevin corrector with the step size set by a signal-to-noise ratio ρ                          (algorithms 4, 5)
 
-    δ = 2 (ρ |z|/|s(x, t)|)²,     x ← x + δ s(x, t) + √(2δ) z,     ρ = 0.16
+    δ = 2 (ρ |z|/|s(x, t)|)²,     x ← x + δ s(x, t) + √(2δ) z,     z ~ N(0, I)
 
 "Score-Based Generative Modeling through Stochastic Differential Equations" (Song et al., 2021), appendices E and G,
 https://arxiv.org/abs/2011.13456
 
 NOTE: |z|/|s| is taken of each sample, as the algorithms read; the paper's code averages the norms over the batch.
 Algorithm 5 (VP) multiplies δ by 1 − β_i of the step, which tends to 1 as steps get small; here it is 1 for all SDEs.
+As δ is finite and depends on z, the chain settles near p_t, not in it.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class ReverseDiffusion:
 class LangevinCorrector:
     """Langevin steps at fixed t; `ratio` is the paper's r, here ρ, and `steps` its M."""
 
-    ratio: float = 0.16  # Song et al., what their experiments on CIFAR-10 use
+    ratio: float = 0.16  # the setting of the code of Song et al. for CIFAR-10
     steps: int = 1
 
     def __post_init__(self) -> None:

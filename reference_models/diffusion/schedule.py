@@ -5,7 +5,7 @@ One step keeps √(1−β_t) of the signal and adds variance β_t, so t steps ke
     ᾱ_t = Π_{i≤t} (1 − β_i),      ᾱ_t/ᾱ_s and 1 − ᾱ_t/ᾱ_s for the steps s+1..t together.
 
 linear   β from 1e-4 to 0.02 in a thousand steps                (Ho et al., section 4)
-cosine   ᾱ(u) = cos²((u + s)/(1 + s) · π/2) / ᾱ(0), u = t/T     (Nichol and Dhariwal, eq. 17)
+cosine   ᾱ = c(t/T)/c(0),  c(u) = cos²((u + s)/(1 + s) · π/2)   (Nichol and Dhariwal, eq. 17)
 
 "Denoising Diffusion Probabilistic Models" (Ho, Jain, Abbeel, 2020), https://arxiv.org/abs/2006.11239
 "Improved Denoising Diffusion Probabilistic Models" (Nichol, Dhariwal, 2021), https://arxiv.org/abs/2102.09672
@@ -57,7 +57,7 @@ class Schedule(nn.Module):
 
     @classmethod
     def cosine(cls, steps: int = 1000, offset: float = 0.008, largest: float = 0.999) -> Schedule:
-        """Nichol and Dhariwal, eq. 17; β is capped by `largest`, as below it."""
+        """Nichol and Dhariwal, eq. 17; no β above `largest`, as they ask in the text after it."""
         at_least("steps", steps, 1)
         u = torch.arange(steps + 1, dtype=torch.float64) / steps
         alpha_bars = torch.cos((u + offset) / (1.0 + offset) * math.pi / 2.0) ** 2

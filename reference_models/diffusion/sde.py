@@ -3,7 +3,7 @@
     dx = f(t) x dt + g(t) dw,   t from 0 (data) to 1,      q(x_t | x_0) = N(a(t) x_0, σ(t)² I)
 
     VP       f = −½ β(t),  g² = β(t)                          a = e^{−½B(t)},  σ² = 1 − e^{−B(t)}        (eq. 11, 29)
-    sub-VP   f = −½ β(t),  g² = β(t) (1 − e^{−2B(t)})         a = e^{−½B(t)},  σ² = (1 − e^{−B(t)})²     (eq. 28, 29)
+    sub-VP   f = −½ β(t),  g² = β(t) (1 − e^{−2B(t)})         a = e^{−½B(t)},  σ² = (1 − e^{−B(t)})²     (eq. 12, 29)
     VE       f = 0,        g² = dν²/dt,  ν = ν_0 (ν_1/ν_0)^t   a = 1,           σ² = ν(t)² − ν_0²         (eq. 9, 29)
 
 with β(t) = β_0 + t (β_1 − β_0) and B(t) = ∫_0^t β. Time runs back by (eq. 6, Anderson 1982)
@@ -17,7 +17,8 @@ and, with the same marginals p_t, by the ordinary differential equation (eq. 13)
 "Score-Based Generative Modeling through Stochastic Differential Equations" (Song, Sohl-Dickstein, Kingma, Kumar, Ermon,
 Poole, 2021), https://arxiv.org/abs/2011.13456
 
-NOTE: the paper's code of VE leaves ν_0² out of σ², so that p_0 is already noised; here p_0 is the data.
+NOTE: appendix C of the paper and its code leave ν_0² in VE's σ², as if noise ν_0 were there from the start, and draw
+x_1 from N(0, ν_1² I); here p_0 is the data, and x_1 has the variance that the equation gives it.
 """
 
 from __future__ import annotations

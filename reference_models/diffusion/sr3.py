@@ -9,7 +9,8 @@ noise level γ itself in place of a step, so that sampling may use another sched
 "Image Super-Resolution via Iterative Refinement" (Saharia, Ho, Chan, Salimans, Fleet, Norouzi, 2021),
 https://arxiv.org/abs/2104.07636
 
-NOTE: α_t of the paper is 1 − β_t, its γ_t is our ᾱ_t; eq. 11 is the ancestral step with σ² = β ("large").
+NOTE: α_t of the paper is 1 − β_t, its γ_t is our ᾱ_t; eq. 11 is the ancestral step with σ² = β ("large"). Sampling with
+another schedule takes another `SR3` of the same network. Low images are means of squares, the paper's are bicubic.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ class SR3(DDPM):
     def faces_16_to_128(cls) -> SR3:
         """The paper's model of faces, 16×16 to 128×128: widths 128·(1, 2, 4, 8, 8), three blocks a level, 550 million.
 
-        NOTE: the paper's residual blocks are those of BigGAN, of about the same size; attention is at 16×16 and 8×8.
+        NOTE: the paper's residual blocks are those of BigGAN, of about the same size. Attention at 16×16 and
+        8×8, and β from 1e-6 to 1e-2, are chosen here.
         """
         return cls(cls.faces_network(), Schedule.linear(2000, 1e-6, 1e-2), (3, 128, 128), 8, clip=1.0)
 

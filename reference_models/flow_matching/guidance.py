@@ -11,7 +11,7 @@ label is dropped in a part of the training examples.
 
 "Guided Flows for Generative Modeling and Decision Making" (Zheng et al., 2023), section 3,
 https://arxiv.org/abs/2311.13443
-"Classifier-Free Diffusion Guidance" (Ho, Salimans, 2021), https://arxiv.org/abs/2207.12598
+"Classifier-Free Diffusion Guidance" (Ho, Salimans, 2022), https://arxiv.org/abs/2207.12598
 
 NOTE: the form (1 + w) v(y) − w v(∅), equally common, calls w what is w + 1 here.
 """
@@ -36,7 +36,7 @@ ClassLogProb = Callable[[Tensor, Tensor], Tensor]
 class GuidedFlowMatching(FlowMatching):
     """Flow matching with labels 0..num_classes−1 and classifier-free guidance; the label num_classes means none.
 
-    drop: the share of labels replaced by "none" in training; 0.1 and 0.2 work alike (Ho and Salimans, table 1).
+    drop: the share of labels replaced by "none" in training; 0.1 and 0.2 work alike (Ho and Salimans, section 4.2).
     """
 
     def __init__(
@@ -126,7 +126,7 @@ def classifier_guided(
             raise ValueError(f"classifier guidance needs every t above 0, got {float(t.min()):g}")
         with torch.enable_grad():
             x_in = x.detach().requires_grad_()
-            gradient, = torch.autograd.grad(class_log_prob(x_in, t).sum(), x_in)
+            (gradient,) = torch.autograd.grad(class_log_prob(x_in, t).sum(), x_in)
         half_g_squared = 0.5 * path.sde(t.to(x.dtype)).diffusion
         return velocity(x, t) + weight * expand_right(half_g_squared, x) * gradient
 

@@ -7,7 +7,7 @@ on latents brought to unit scale, as the noise it starts from has,
 
 so that a sample is D(s · flow(noise) + m). Solving the ODE costs what a latent costs; the decoder runs once.
 
-"Flow Matching in Latent Space" (Dao, Phung, Nguyen, Tran, 2023), section 3.2, https://arxiv.org/abs/2307.08698
+"Flow Matching in Latent Space" (Dao, Phung, Nguyen, Tran, 2023), section 3, https://arxiv.org/abs/2307.08698
 "High-Resolution Image Synthesis with Latent Diffusion Models" (Rombach et al., 2022), appendix G (the scale),
 https://arxiv.org/abs/2112.10752
 

@@ -8,7 +8,7 @@ dx/dt = v(x, t) the log-density changes by minus the divergence (continuity equa
 with x(t) solved from t = 1 back to 0 together with the integral. The divergence is exact, at the cost of D gradients,
 or Hutchinson's estimate εᵀ (∂v/∂x) ε with one ε held for the whole path, unbiased for log p.
 
-"Flow Matching for Generative Modeling" (Lipman, Chen, Ben-Hamu, Nickel, Le, 2023), appendix C, eq. 27–33,
+"Flow Matching for Generative Modeling" (Lipman, Chen, Ben-Hamu, Nickel, Le, 2023), appendix C,
 https://arxiv.org/abs/2210.02747
 
 NOTE: this is the density of the solver's samples only as far as the solver is exact; take enough steps.

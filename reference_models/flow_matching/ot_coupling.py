@@ -10,11 +10,13 @@ to the optimal transport between noise and data. Sinkhorn's algorithm gives the 
 are drawn: softer with larger ε, the independent coupling as ε → ∞.
 
 "Improving and Generalizing Flow-Based Generative Models with Minibatch Optimal Transport" (Tong et al., 2024), section
-3.2 and algorithm 3, https://arxiv.org/abs/2302.00482
+3.2, https://arxiv.org/abs/2302.00482
 "Sinkhorn Distances: Lightspeed Computation of Optimal Transport" (Cuturi, 2013), https://arxiv.org/abs/1306.0895
 
 NOTE: the paper draws pairs from the plan, with replacement; the exact coupling here is the permutation itself, so that
-no point of a batch is lost or doubled. Data keep their order, so labels stay with their data.
+no point of a batch is lost or doubled. Entropic partners are drawn, one for each data point. Data keep their order, so
+labels stay with their data. The paper widens each line by noise of a constant σ; here it is as wide as the path says,
+which is not at all by default.
 """
 
 from __future__ import annotations

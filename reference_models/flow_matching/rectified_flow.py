@@ -45,9 +45,7 @@ class Pairs:
 class RectifiedFlow(FlowMatching):
     """Flow matching on lines, with reflow. `loss(pairs.x_1, x_0=pairs.x_0)` trains on a given coupling."""
 
-    def pairs(
-        self, n: int, *, steps: int = 50, method: Method = "euler", generator: Generator | None = None
-    ) -> Pairs:
+    def pairs(self, n: int, *, steps: int = 50, method: Method = "euler", generator: Generator | None = None) -> Pairs:
         """n fresh noise points and where this flow takes them: the coupling the next flow is trained on."""
         x_0 = standard_normal((n, *self.event_shape), self, generator)
         return Pairs(x_0, self.trajectory(x_0, steps=steps, method=method)[-1])

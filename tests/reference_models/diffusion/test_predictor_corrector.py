@@ -101,7 +101,7 @@ def test_each_sample_is_corrected_by_itself(device):
 
 
 def test_corrections_repair_coarse_prediction(generator):
-    """Ten steps of prediction alone spread the data too little or too much; ten corrections after each mend half of it.
+    """Ten steps of prediction alone spread the data too little or too much; corrections after each bring them nearer.
 
     Deviations of 20000 samples; the error without is 0.056, and the standard error 0.004.
     """

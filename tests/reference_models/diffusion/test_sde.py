@@ -53,7 +53,7 @@ def test_at_time_zero_there_is_no_noise(sde):
 
 
 def test_coefficients_are_those_of_the_paper():
-    """Eq. 9, 11 and 28, written out at t = 0.3; VE's g² is the derivative of ν²."""
+    """Eq. 9, 11 and 12, written out at t = 0.3; VE's g² is the derivative of ν²."""
     t = torch.tensor(0.3)
     beta = 0.3 + 0.3 * 8.7
     integral, _ = quad(lambda u: 0.3 + u * 8.7, 0.0, 0.3)
