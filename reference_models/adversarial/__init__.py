@@ -2,9 +2,9 @@
 
 `gan` holds the game and what every family shares: an objective (what each player minimises) and the class `GAN`, two
 networks under an objective. Families change one thing each: the objective (lsgan, f_gan, wgan), what the critic pays
-(wgan_gp), how its layers are bounded (spectral_norm), the networks (dcgan, sagan, biggan, progressive_gan, stylegan),
-what both are told (conditional_gan), what samples must obey (constrained_gan). Three translate images: from pairs
-(pix2pix), and without, both ways (cyclegan) or one (cut).
+(wgan_gp), how its layers are bounded (spectral_norm), the networks (dcgan, sagan, biggan, and, growing as growing_gan
+says, progressive_gan and stylegan), what both are told (conditional_gan), what samples must obey (constrained_gan).
+Three translate images: from pairs (pix2pix), and without, both ways (cyclegan) or one (cut).
 
 Conventions: discriminators return scores before any sigmoid, (*B, *event) to (*B,); losses are means over the batch, to
 be minimised; images lie in [-1, 1]; the discriminator's loss carries no gradient to the generator, the generator's none

@@ -200,9 +200,7 @@ class BigGAN(GAN):
             x: Tensor = self(z, condition=condition)
         return x
 
-    def generator_loss(
-        self, n: int, *, condition: Tensor | None = None, generator: Generator | None = None
-    ) -> Tensor:
+    def generator_loss(self, n: int, *, condition: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         """The hinge loss plus the orthogonal regularisation."""
         loss = super().generator_loss(n, condition=condition, generator=generator)
         return loss + orthogonal_regularisation(self.generator, self.beta)

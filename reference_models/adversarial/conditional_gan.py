@@ -31,12 +31,14 @@ def one_hot(condition: Tensor, num_classes: int, like: Tensor) -> Tensor:
     """Labels (N,) as rows of an identity matrix, (N, K), typed as `like`; vectors pass unchanged.
 
     Raises:
-        ValueError: a label outside 0..K-1, vectors that do not have K numbers.
+        ValueError: a label outside 0..K-1, labels that are no list, vectors that do not have K numbers.
     """
     if condition.is_floating_point():
         if condition.shape[-1] != num_classes:
             raise ValueError(f"a condition must have {num_classes} numbers, got shape {tuple(condition.shape)}")
         return condition.to(like)
+    if condition.ndim != 1:
+        raise ValueError(f"labels must have shape (N,), got {tuple(condition.shape)}")
     if condition.numel() and not 0 <= int(condition.min()) <= int(condition.max()) < num_classes:
         low, high = int(condition.min()), int(condition.max())
         raise ValueError(f"every label must lie in 0..{num_classes - 1}, got values in [{low}, {high}]")

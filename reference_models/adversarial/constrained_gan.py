@@ -5,18 +5,18 @@ the generator's loss, the game otherwise unchanged:
 
     min_G max_D  V(D, G) + λ d(G)
 
-    statistical    d = ‖ Σ(p_data) - Σ(p_g) ‖_F, the covariances over a batch                  (Wu et al., section 2)
-    deterministic  d = E_z ‖ h(G(z)) ‖², h(x) = 0 being a law such as a conservation           (Zeng et al., section 2)
+    statistical    d = ‖ Σ(p_data) - Σ(p_g) ‖_F, the covariances over a batch                            (Wu et al.)
+    deterministic  d = E_z ‖ h(G(z)) ‖², h(x) = 0 being a law such as a conservation                     (Zeng et al.)
 
 The data obey the constraint, so the penalty is zero at the old equilibrium and moves nothing but the way there.
 
 Among the papers on constraints we follow the best known of those written for science: Enforcing Statistical Constraints
 in Generative Adversarial Networks for Modeling Chaotic Dynamical Systems (Wu et al., 2020),
-https://arxiv.org/abs/1905.06841; its sister for laws is Enforcing Deterministic Constraints on Generative Adversarial
+https://arxiv.org/abs/1905.06841; its sister for laws is Enforcing Imprecise Constraints on Generative Adversarial
 Networks for Emulating Physical Systems (Zeng, Wu, Xiao, 2021), https://arxiv.org/abs/1911.06671
 
 NOTE: Σ(p_data) is computed once from all training data, Σ(p_g) anew from each batch. With few samples its noise
-keeps d above zero, about sqrt(((tr Σ)² + tr Sigma²) / n) for n Gaussian samples: batches should be large.
+keeps d above zero, about sqrt(((tr Σ)² + tr(Σ²)) / n) for n Gaussian samples: batches should be large.
 """
 
 from __future__ import annotations
@@ -74,8 +74,14 @@ class CovarianceConstraint(nn.Module):
         return cls(covariance(data))
 
     def penalty(self, samples: Tensor) -> Tensor:
-        """The Frobenius norm of the difference of covariances, in squared units of x."""
+        """The Frobenius norm of the difference of covariances, in squared units of x.
+
+        Raises:
+            ValueError: fewer than 2 samples, samples of another size than the data.
+        """
         at_least("the number of samples", len(samples), 2)
+        if samples[0].numel() != len(self.target):
+            raise ValueError(f"samples must have {len(self.target)} numbers each, got {samples[0].numel()}")
         distance: Tensor = torch.linalg.matrix_norm(covariance(samples) - self.target, ord="fro")
         return distance
 
@@ -125,9 +131,7 @@ class ConstrainedGAN(GAN):
         at_least("weight", weight, 0)
         self.constraint, self.weight = constraint, weight
 
-    def generator_loss(
-        self, n: int, *, condition: Tensor | None = None, generator: Generator | None = None
-    ) -> Tensor:
+    def generator_loss(self, n: int, *, condition: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         """The game's loss plus weight times the penalty, both on the same n samples."""
         fake = self(self.noise(n, generator=generator), condition=condition, generator=generator)
         with freeze(self.discriminator):

@@ -8,8 +8,8 @@ the input (key v+), among other places of the same image (keys v-):
     L_PatchNCE(X) = E_x sum_l sum_s l(z_hat_l^s, z_l^s, z_l^{S \\ s})                                      (eq. 3)
     L = L_GAN + λ_X L_PatchNCE(X) + λ_Y L_PatchNCE(Y),   λ_X = λ_Y = 1                                    (eq. 5)
 
-where the last term, for y in the target domain, asks G to leave y alone. With S places, log S - l bounds the mutual
-information of query and key from below.
+where the last term, for y in the target domain, asks G to leave y alone. Were the S places independent, log S - E l
+would bound the mutual information of query and key from below.
 
 Why CUT among one-sided methods: DistanceGAN keeps distances between images and GcGAN keeps a symmetry, both strong
 assumptions about the map; CUT assumes only locality, is the method of reference since, and its loss is a plain
@@ -37,7 +37,7 @@ from reference_models.parts.training import freeze
 from reference_models.parts.validate import at_least, positive
 
 TEMPERATURE = 0.07  # section 3
-PATCHES = 256  # section 4, appendix C.1
+PATCHES = 256  # section 4
 HEAD = 256  # section 4: two layers of 256 units
 
 

@@ -11,9 +11,9 @@ also return the image:
 The discriminators see a history of 50 samples instead of only the newest (section 4), and their objective is halved.
 Everything is symmetric under exchange of (X, G, D_X) and (Y, F, D_Y).
 
-NOTE: L_identity is the paper's for photographs from paintings and off by default there; 0 here as well. L1 distances
-are means over pixels, as in the authors' code, where eq. 2 sums; adversarial terms are means of squares without the
-1/2 of LSGAN, the discriminators' halved.
+NOTE: the paper adds L_identity only where colours should stay, as from paintings to photographs; its weight is 0 here
+unless asked for. L1 distances are means over pixels, as in the authors' code, where eq. 2 sums; adversarial terms are
+means of squares without the 1/2 of LSGAN, the discriminators' halved.
 
 Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks (Zhu et al., 2017),
 https://arxiv.org/abs/1703.10593
@@ -31,7 +31,7 @@ from torch import Generator, Tensor, nn
 from reference_models.adversarial.dcgan import INIT_STD
 from reference_models.adversarial.pix2pix import PatchDiscriminator
 from reference_models.parts.training import freeze
-from reference_models.parts.validate import at_least, has_event_shape
+from reference_models.parts.validate import at_least
 
 CYCLE_WEIGHT = 10.0  # section 4, λ
 HISTORY = 50  # section 4
@@ -224,6 +224,7 @@ def _unit(*layers: nn.Module, channels: int) -> nn.Sequential:
 
 
 def _same_batch(x: Tensor, y: Tensor) -> None:
-    has_event_shape("x", x, x.shape[-3:])
-    if x.ndim != y.ndim or len(x) != len(y):
-        raise ValueError(f"x and y must be batches of one size, got {tuple(x.shape)} and {tuple(y.shape)}")
+    if not x.ndim == y.ndim == 4 or len(x) != len(y):
+        raise ValueError(
+            f"x and y must be batches of one size, (N, C, H, W), got {tuple(x.shape)} and {tuple(y.shape)}"
+        )

@@ -7,8 +7,8 @@ N(0, 0.02²); Adam runs at 2e-4 with beta_1 = 0.5.
 
 Images lie in [-1, 1], the range of tanh. The game is that of `gan`, played without saturation.
 
-Unsupervised Representation Learning with Deep Convolutional GANs (Radford, Metz, Chintala, 2016), section 3 and
-figure 1, https://arxiv.org/abs/1511.06434
+Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks (Radford, Metz, Chintala,
+2016), sections 3 and 4, figure 1, https://arxiv.org/abs/1511.06434
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ def doublings(image_shape: Sequence[int], start: int) -> int:
     """How often `start` doubles to reach the image's side.
 
     Raises:
-        ValueError: the image is not square, or its side is not start * 2^k with k ≥ 1.
+        ValueError: start is below 1, the image is not square, or its side is not start * 2^k with k ≥ 1.
     """
+    at_least("start", start, 1)
     _, height, width = image_shape
     levels = max(height // start, 1).bit_length() - 1
     if height != width or levels < 1 or height != start << levels:

@@ -1,7 +1,7 @@
 """f-GAN: a discriminator estimates, and a generator minimises, any f-divergence.
 
-The bound of `foundations.f_divergences` becomes a game (eq. 6). P is the data, Q the generator, V the discriminator's
-plain output and g_f the activation that keeps T = g_f(V) inside the domain of the conjugate f*:
+The bound of `foundations.f_divergences` becomes a game (section 2.3). P is the data, Q the generator, V the plain
+output of the discriminator and g_f the activation that keeps T = g_f(V) inside the domain of the conjugate f*:
 
     F = E_P g_f(V(x)) - E_Q f*(g_f(V(x)))  ≤  D_f(P ‖ Q)
 
@@ -9,10 +9,11 @@ The discriminator climbs F, the generator descends it, through its second term a
 generator's step by climbing E_Q g_f(V), which does not saturate; `saturating=False` does so.
 
 f* of g_f is written out in one formula for each divergence: at the edge of the domain, where g_f rounds, f* would not
-be finite. V > 0 speaks for data under every activation.
+be finite. All activations increase, and g_f(V) > f'(1) says that x is likelier as data than as a sample: V > 1 under
+"kl", V > 0 under all others (`threshold`).
 
 f-GAN: Training Generative Neural Samplers using Variational Divergence Minimization (Nowozin, Cseke, Tomioka, 2016),
-sections 2 and 3, tables 2 and 6, https://arxiv.org/abs/1606.00709
+sections 2 and 3, table 2 and its like in the appendix, https://arxiv.org/abs/1606.00709
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ CONJUGATE_OF_ACTIVATION: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class Variational:
-    """The game of eq. 6 for one divergence; the scores it reads are V.
+    """The game for one divergence; the scores it reads are V.
 
     divergence: a key of `F_DIVERGENCES`, D(data ‖ generator).
     saturating: whether the generator descends F, or climbs E_Q g_f(V).
@@ -66,6 +67,11 @@ class Variational:
     def conjugate(self, v: Tensor) -> Tensor:
         """f*(g_f(v)), elementwise."""
         return CONJUGATE_OF_ACTIVATION[self.divergence](v)
+
+    @property
+    def threshold(self) -> float:
+        """The output V where data and samples are equally likely: g_f(V) = f'(1), the last column of table 2."""
+        return 1.0 if self.divergence == "kl" else 0.0
 
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """-F, means over the batch: minus a lower bound of the divergence (nats where that has them), a scalar."""

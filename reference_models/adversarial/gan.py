@@ -134,11 +134,12 @@ class GAN(nn.Module):
     def paper(cls) -> Self:
         """The networks for MNIST, images as vectors of 784 numbers in [0, 1]: rectifiers against maxout (section 5).
 
-        NOTE: the paper states no sizes; these are the ones of the authors' published configuration.
+        NOTE: the paper states neither sizes nor the law of z; these are those of the authors' published configuration,
+        without its dropout.
         """
         generator = nn.Sequential(MLP(100, (1200, 1200), 784, activation=nn.ReLU), nn.Sigmoid())
         discriminator = nn.Sequential(Maxout(784, 240, 5), Maxout(240, 240, 5), nn.Linear(240, 1), nn.Flatten(0))
-        return cls(generator, discriminator, latent_dim=100, event_shape=(784,), prior="uniform")
+        return cls(generator, discriminator, latent_dim=100, event_shape=(784,))
 
     def noise(self, n: int, *, generator: Generator | None = None) -> Tensor:
         """z ~ p_z, shape (n, latent_dim)."""
@@ -173,9 +174,7 @@ class GAN(nn.Module):
         real_score, fake_score = self.score(x, condition=condition), self.score(fake, condition=condition)
         return self.objective.discriminator_loss(real_score, fake_score)
 
-    def generator_loss(
-        self, n: int, *, condition: Tensor | None = None, generator: Generator | None = None
-    ) -> Tensor:
+    def generator_loss(self, n: int, *, condition: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         """The generator's loss on n samples; the discriminator's parameters get no gradient."""
         fake = self(self.noise(n, generator=generator), condition=condition, generator=generator)
         with freeze(self.discriminator):
@@ -189,7 +188,7 @@ class GAN(nn.Module):
 class Maxout(nn.Module):
     """max over k of W_k x + b_k: (*B, in_features) to (*B, out_features).
 
-    Maxout Networks (Goodfellow et al., 2013), section 2, https://arxiv.org/abs/1302.4389
+    Maxout Networks (Goodfellow et al., 2013), section 3, https://arxiv.org/abs/1302.4389
     """
 
     def __init__(self, in_features: int, out_features: int, pieces: int) -> None:

@@ -29,7 +29,7 @@ from torch import Generator, Tensor, nn
 from reference_models.adversarial.dcgan import INIT_STD
 from reference_models.adversarial.gan import NonSaturating
 from reference_models.parts.training import freeze
-from reference_models.parts.validate import at_least, has_event_shape
+from reference_models.parts.validate import at_least, has_event_shape, one_of
 
 L1_WEIGHT = 100.0  # section 4
 DROPOUT = 0.5  # section 6.1.1
@@ -78,7 +78,7 @@ class UNetGenerator(nn.Module):
         self.multiple = 1 << len(widths)
 
     def forward(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """(N, in_channels, H, W) to (N, out_channels, H, W) in [-1, 1]; H and W multiples of 2^layers."""
+        """(*B, in_channels, H, W) to (*B, out_channels, H, W) in [-1, 1]; H and W multiples of 2^layers."""
         if any(side % self.multiple for side in x.shape[-2:]):
             raise ValueError(f"sides must be multiples of {self.multiple}, got {tuple(x.shape[-2:])}")
         skips: list[Tensor] = []
@@ -89,12 +89,12 @@ class UNetGenerator(nn.Module):
         for up, drop in zip(self.up, self.drop, strict=True):
             h = drop(up(h), generator)
             if skips:
-                h = torch.cat([h, skips.pop()], dim=1)
+                h = torch.cat([h, skips.pop()], dim=-3)
         return h.tanh()
 
 
 class PatchDiscriminator(nn.Module):
-    """One logit for each patch: (N, in_channels, H, W) to (N, h, w).
+    """One logit for each patch: (*B, in_channels, H, W) to (*B, h, w).
 
     widths: channels; the paper's 70×70 patches come from 64, 128, 256, 512. All layers but the last have stride 2.
     kernel: 4, or 1 for the 1×1 "PixelGAN", whose layers all have stride 1.
@@ -103,6 +103,7 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, in_channels: int, widths: Sequence[int] = (64, 128, 256, 512), kernel: int = 4) -> None:
         super().__init__()
         at_least("the number of layers", len(widths), 1)
+        one_of("kernel", kernel, (1, 4))
         padding = 1 if kernel == 4 else 0
         layers: list[nn.Module] = []
         for index, (narrow, wide) in enumerate(pairwise([in_channels, *widths])):
@@ -113,7 +114,7 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.net(x)
-        return logits.squeeze(1)
+        return logits.squeeze(-3)
 
 
 @dataclass(frozen=True)
@@ -162,15 +163,16 @@ class Pix2Pix(nn.Module):
         return cls((3, 256, 256), (3, 256, 256), widths, (64, 128, 256, 512), dropped=3)
 
     def forward(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """G(x, z), shape (N, *target_shape); `generator` draws the dropout."""
+        """G(x, z): (*B, *source_shape) to (*B, *target_shape); `generator` draws the dropout."""
         has_event_shape("x", x, self.source_shape)
         y: Tensor = self.generator(x, generator=generator)
         return y
 
     def score(self, x: Tensor, y: Tensor) -> Tensor:
-        """One logit for each patch of the pair, (N, h, w)."""
+        """One logit for each patch of the pair, (*B, h, w)."""
+        has_event_shape("x", x, self.source_shape)
         has_event_shape("y", y, self.target_shape)
-        logits: Tensor = self.discriminator(torch.cat([x, y], dim=1))
+        logits: Tensor = self.discriminator(torch.cat([x, y], dim=-3))
         return logits
 
     def discriminator_loss(self, x: Tensor, y: Tensor, *, generator: Generator | None = None) -> Tensor:

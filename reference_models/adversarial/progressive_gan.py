@@ -17,7 +17,8 @@ The game is that of WGAN-GP plus 0.001 E f(data)², which keeps the critic's sco
 
 NOTE: layers that end a network (to_rgb, the critic's score) are scaled with sqrt(1 / fan_in), the first layer of the
 generator with sqrt(2 / fan_in) / 4, as in the authors' code. Its minibatch deviation runs over groups of 4; ours, like
-the paper's text, over the batch.
+the paper's text, over the batch. Through it an example also moves the scores of the others: the slope that is penalised
+is that of all scores together, in the authors' code too.
 
 Progressive Growing of GANs for Improved Quality, Stability, and Variation (Karras et al., 2018),
 https://arxiv.org/abs/1710.10196
@@ -33,7 +34,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from reference_models.adversarial.gan import GAN, Objective, Prior
+from reference_models.adversarial.gan import Objective, Prior
+from reference_models.adversarial.growing_gan import GrowingGAN
 from reference_models.adversarial.wgan import Wasserstein
 from reference_models.adversarial.wgan_gp import PENALTY, gradient_penalty
 from reference_models.parts.equalised import (
@@ -44,16 +46,7 @@ from reference_models.parts.equalised import (
     minibatch_deviation,
     pixel_norm,
 )
-from reference_models.parts.growing import (
-    PAPER_WIDTHS,
-    Stage,
-    Widths,
-    blend_rgb,
-    halve,
-    levels_of,
-    real_at,
-    stage_after,
-)
+from reference_models.parts.growing import PAPER_WIDTHS, Stage, Widths, blend_rgb, halve, levels_of
 from reference_models.parts.residual_gan import double
 from reference_models.parts.validate import at_least
 
@@ -123,22 +116,17 @@ class ProgressiveDiscriminator(nn.Module):
         return score.squeeze(-1)
 
 
-class ProgressiveGAN(GAN):
-    """Growing networks; the stage follows from the number of real images the critic has seen, a buffer.
+class ProgressiveGAN(GrowingGAN):
+    """Growing networks under the game of WGAN-GP.
 
-    generator, discriminator: called as (z, stage) and (x, stage).
-    event_shape: (C, R, R), the full size. Data enter at full size; samples have the size of the present stage.
-    images_per_phase: length of a phase.
     penalty, drift: weights of the gradient penalty and of the drift term, at least 0.
-    Other arguments as those of `GAN`.
+    Other arguments as those of `GrowingGAN`.
 
     Raises:
-        ValueError: a resolution that is no power of two from 4 on, images that are not square, a negative weight.
+        ValueError: a negative weight.
     """
 
     default_objective: ClassVar[type[Objective]] = Wasserstein
-    images_seen: Tensor
-    first_level = 0
 
     def __init__(
         self,
@@ -154,18 +142,12 @@ class ProgressiveGAN(GAN):
         prior: Prior = "normal",
     ) -> None:
         super().__init__(
-            generator, discriminator,
-            latent_dim=latent_dim, event_shape=event_shape, objective=objective, prior=prior,
+            generator, discriminator, latent_dim=latent_dim, event_shape=event_shape,
+            images_per_phase=images_per_phase, objective=objective, prior=prior,
         )  # fmt: skip
-        _, height, width = event_shape
-        if height != width:
-            raise ValueError(f"images must be square, got {height} x {width}")
-        at_least("images_per_phase", images_per_phase, 1)
         at_least("penalty", penalty, 0)
         at_least("drift", drift, 0)
-        self.levels, self.images_per_phase = levels_of(height), images_per_phase
         self.penalty, self.drift = penalty, drift
-        self.register_buffer("images_seen", torch.zeros((), dtype=torch.long))
 
     @classmethod
     def images(
@@ -188,43 +170,12 @@ class ProgressiveGAN(GAN):
         """The networks of table 2, 1024×1024, 23.1 million parameters each."""
         return cls.images((3, 1024, 1024), 512, PAPER_WIDTHS)
 
-    @property
-    def stage(self) -> Stage:
-        """The present level and alpha."""
-        return stage_after(int(self.images_seen), self.images_per_phase, self.levels, self.first_level)
-
-    def forward(self, z: Tensor, *, condition: Tensor | None = None, generator: Generator | None = None) -> Tensor:
-        """G(z) at the present stage."""
-        x: Tensor = self.generator(z, self.stage)
-        return x
-
-    def score(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
-        """f(x) of images of the present stage's size, shape (N,).
-
-        Raises:
-            ValueError: images of another size.
-        """
-        side = 4 << self.stage.level
-        if x.ndim != 4 or x.shape[1:] != (self.event_shape[0], side, side):
-            raise ValueError(f"the stage takes (N, {self.event_shape[0]}, {side}, {side}), got {tuple(x.shape)}")
-        scores: Tensor = self.discriminator(x, self.stage)
-        return scores
-
-    def discriminator_loss(
-        self, x: Tensor, *, condition: Tensor | None = None, generator: Generator | None = None
+    def critic_pays(
+        self, real: Tensor, fake: Tensor, real_score: Tensor, *, generator: Generator | None = None
     ) -> Tensor:
-        """WGAN-GP's loss and the drift term, on full-size data brought to the present stage."""
-        real = real_at(x, self.stage, self.levels)
-        with torch.no_grad():
-            fake = self(self.noise(len(x), generator=generator), generator=generator)
-        real_score, fake_score = self.score(real), self.score(fake)
-        loss = self.objective.discriminator_loss(real_score, fake_score) + self.drift * real_score.square().mean()
-        return loss + self.penalty * gradient_penalty(self.score, real, fake, generator=generator)
-
-    @torch.no_grad()
-    def after_discriminator_step(self, batch_size: int) -> None:
-        """Counts the real images seen, on which the stage depends."""
-        self.images_seen += batch_size
+        """The gradient penalty of WGAN-GP and the drift term, each by its weight."""
+        penalty = gradient_penalty(self.score, real, fake, generator=generator)
+        return self.penalty * penalty + self.drift * real_score.square().mean()
 
 
 def _activate(h: Tensor) -> Tensor:

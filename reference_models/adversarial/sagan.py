@@ -36,7 +36,7 @@ class SelfAttention(nn.Module):
 
     channels: C, at least `reduction`.
     reduction, value_reduction: C over the channels of f and g, and over those of h.
-    pool: f and h read features averaged down to H/2 x W/2 by their maxima, as the authors' code and BigGAN do.
+    pool: the outputs of f and h are max-pooled to H/2 x W/2, as in the authors' code and in BigGAN.
     wrap: applied to the four 1×1 convolutions.
 
     Raises:

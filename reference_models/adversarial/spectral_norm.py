@@ -11,7 +11,7 @@ the gradient is
 
 which takes away the part of the step along the first singular direction.
 
-NOTE: σ of that matrix is not the norm of the convolution as a map of images, only bounds it up to kH kW.
+NOTE: σ of that matrix is not the norm of the convolution as a map of images, which lies between σ and sqrt(kH kW) σ.
 
 SNGAN is the paper's residual network under the hinge loss (eqs. 16, 17).
 
@@ -64,7 +64,7 @@ class SpectralNorm(nn.Module):
 
     @torch.no_grad()
     def iterate(self, matrix: Tensor) -> None:
-        """`steps` power iterations, in place."""
+        """Moves u and v by `steps` power iterations; new tensors, as graphs of earlier calls hold the old ones."""
         for _ in range(self.steps):
             self.v = F.normalize(matrix.mT @ self.u, dim=0)
             self.u = F.normalize(matrix @ self.v, dim=0)

@@ -119,5 +119,5 @@ class WGANGP(GAN):
             fake = self(self.noise(len(x), generator=generator), condition=condition, generator=generator)
         real_score, fake_score = self.score(x, condition=condition), self.score(fake, condition=condition)
         loss = self.objective.discriminator_loss(real_score, fake_score)
-        slope = gradient_penalty(lambda y: self.score(y, condition=condition), x, fake, generator=generator)
-        return loss + self.penalty * slope
+        penalty = gradient_penalty(lambda y: self.score(y, condition=condition), x, fake, generator=generator)
+        return loss + self.penalty * penalty

@@ -26,15 +26,12 @@ class EqualisedLinear(nn.Module):
     """A linear layer whose weight is drawn from N(0, 1) and scaled by gain / sqrt(fan_in) when used.
 
     lr_multiplier: slows the layer: the parameters are held divided, and used multiplied, by it.
-    bias: initial value of the bias.
     """
 
-    def __init__(
-        self, in_features: int, out_features: int, gain: float = GAIN, lr_multiplier: float = 1.0, bias: float = 0.0
-    ) -> None:
+    def __init__(self, in_features: int, out_features: int, gain: float = GAIN, lr_multiplier: float = 1.0) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
-        self.bias = nn.Parameter(torch.full((out_features,), bias / lr_multiplier))
+        self.bias = nn.Parameter(torch.zeros(out_features))
         self.scale, self.lr_multiplier = gain / math.sqrt(in_features) * lr_multiplier, lr_multiplier
 
     def forward(self, x: Tensor) -> Tensor:

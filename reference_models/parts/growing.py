@@ -1,7 +1,7 @@
 """How an adversarial pair grows: its levels, their widths, when a level is faded in, and what data look like meanwhile.
 
 Level l works at side 4 * 2^l. The stage of training is a level and the weight alpha of its newest layers: a new level
-counts for nothing at first, for everything at last.
+counts for nothing at first, for everything at last. `halve` and `blur` are how images and features lose resolution.
 
 Progressive Growing of GANs for Improved Quality, Stability, and Variation (Karras et al., 2018), figure 2, appendix
 A.1, https://arxiv.org/abs/1710.10196
@@ -22,6 +22,13 @@ from reference_models.parts.validate import at_least
 def halve(x: Tensor) -> Tensor:
     """Average of each 2×2 square: (N, C, H, W) to (N, C, H/2, W/2)."""
     return F.avg_pool2d(x, 2)
+
+
+def blur(x: Tensor) -> Tensor:
+    """Each map convolved with (1, 2, 1)' (1, 2, 1) / 16, zeros outside: (N, C, H, W), shaped the same."""
+    line = x.new_tensor([1.0, 2.0, 1.0]) / 4
+    kernel = (line[:, None] * line).expand(x.shape[1], 1, 3, 3)
+    return F.conv2d(x, kernel, padding=1, groups=x.shape[1])
 
 
 def levels_of(resolution: int) -> int:

@@ -9,7 +9,7 @@ with labels scores phi(x)'w + b + phi(x)'V y, "projection": the form of the log-
 conditionals are log-linear.
 
 Improved Training of Wasserstein GANs (Gulrajani et al., 2017), appendix, https://arxiv.org/abs/1704.00028
-cGANs with Projection Discriminator (Miyato, Koyama, 2018), eq. 3, figure 14, https://arxiv.org/abs/1802.05637
+cGANs with Projection Discriminator (Miyato, Koyama, 2018), section 2, figure 1 (d), https://arxiv.org/abs/1802.05637
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class ResNetGenerator(nn.Module):
     attention: layers inserted where the side has the given length, built from the number of channels there.
 
     Raises:
-        ValueError: the side does not follow from `start` and the number of blocks.
+        ValueError: the side does not follow from `start` and the number of blocks, attention at a side no block makes.
     """
 
     def __init__(
@@ -129,18 +129,20 @@ class ResNetGenerator(nn.Module):
         attention: Mapping[int, Callable[[int], nn.Module]] | None = None,
     ) -> None:
         super().__init__()
-        channels, *sides = image_shape
+        channels, *given = image_shape
         side = start << (len(widths) - 1)
-        if start < 1 or any(given != side for given in sides):
-            raise ValueError(f"{len(widths) - 1} blocks make {start} x {start} into {side} x {side}, not {sides}")
+        if start < 1 or any(length != side for length in given):
+            raise ValueError(f"{len(widths) - 1} blocks make {start} x {start} into {side} x {side}, not {given}")
         self.start = start
         self.project = wrap(nn.Linear(latent_dim, widths[0] * start * start))
         self.blocks = nn.ModuleList(UpBlock(*pair, norm, wrap) for pair in pairwise(widths))
+        sides = [start << index for index in range(1, len(widths))]
+        attention = _reachable(attention, sides)
         self.attention = nn.ModuleDict(
             {
-                str(index): attention[start << (index + 1)](widths[index + 1])
-                for index in range(len(widths) - 1)
-                if attention and start << (index + 1) in attention
+                str(index): attention[side](width)
+                for index, (side, width) in enumerate(zip(sides, widths[1:], strict=True))
+                if side in attention
             }
         )
         self.last_norm = nn.BatchNorm2d(widths[-1])
@@ -173,7 +175,8 @@ class ResNetCritic(nn.Module):
     wrap, attention: as in the generator; the label table is wrapped too.
 
     Raises:
-        ValueError: widths and downsample differ in length, unknown pooling, a side that cannot be halved so often.
+        ValueError: widths and downsample differ in length, unknown pooling, a side that cannot be halved so often,
+            attention at a side no halving makes, labels missing or given to a critic without.
     """
 
     def __init__(
@@ -194,12 +197,13 @@ class ResNetCritic(nn.Module):
         channels, *sides = image_shape
         if any(side % (1 << sum(downsample)) for side in sides):
             raise ValueError(f"{sum(downsample)} halvings do not fit images of {sides[0]} x {sides[1]}")
+        attention = _reachable(attention, [sides[0] >> count for count in range(1, sum(downsample) + 1)])
         self.pool, self.layers, side = pool, nn.Sequential(), sides[0]
         for index, ((narrow, wide), halve) in enumerate(zip(pairwise([channels, *widths]), downsample, strict=True)):
             self.layers.append(DownBlock(narrow, wide, halve, first=index == 0, wrap=wrap))
             if halve:
                 side //= 2
-                if attention and side in attention:
+                if side in attention:
                     self.layers.append(attention[side](wide))
         self.linear = wrap(nn.Linear(widths[-1], 1))
         self.project = wrap(nn.Embedding(num_classes, widths[-1])) if num_classes else None
@@ -215,9 +219,23 @@ class ResNetCritic(nn.Module):
         phi = self.features(x)
         score: Tensor = self.linear(phi)
         if self.project is None:
+            if condition is not None:
+                raise ValueError(f"a critic without classes was given labels, shape {tuple(condition.shape)}")
             return score.squeeze(-1)
+        if condition is None or condition.shape != x.shape[:1]:
+            labels = "none" if condition is None else f"shape {tuple(condition.shape)}"
+            raise ValueError(f"{len(x)} images need {len(x)} labels, got {labels}")
         classes: Tensor = self.project(condition)
         return score.squeeze(-1) + (classes * phi).sum(dim=-1)
+
+
+def _reachable(
+    attention: Mapping[int, Callable[[int], nn.Module]] | None, sides: Sequence[int]
+) -> Mapping[int, Callable[[int], nn.Module]]:
+    missed = sorted(set(attention or {}) - set(sides))
+    if missed:
+        raise ValueError(f"attention at sides {missed}, but features have sides {list(sides)}")
+    return attention or {}
 
 
 def double(x: Tensor) -> Tensor:

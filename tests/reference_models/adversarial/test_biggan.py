@@ -37,6 +37,7 @@ def test_the_paper_s_generator_makes_128_pixel_images_with_attention_at_64() -> 
         assert x.shape == (2, 3, 128, 128)
         assert gan.discriminator(x, y).shape == (2,)
         assert list(gan.generator.attention) == ["3"]  # after the fourth block: 4 * 2^4
+    assert gan.beta == 1e-4
 
 
 class Shown(nn.Module):
@@ -100,7 +101,7 @@ def test_every_weight_starts_orthogonal() -> None:
 
 
 def test_each_block_is_told_the_label_and_its_own_chunk_of_the_noise() -> None:
-    g = perturb(BigGANGenerator(9, (8, 8, 8), (1, 8, 8), 5, shared=4, attention_at=64))
+    g = perturb(BigGANGenerator(9, (8, 8, 8), (1, 8, 8), 5, shared=4, attention_at=4))
     z, y = torch.randn(2, 9), torch.tensor([1, 4])
     first, conditions = g.inputs(z, y)
     assert close(first, z[:, :3], 0)
@@ -111,12 +112,12 @@ def test_each_block_is_told_the_label_and_its_own_chunk_of_the_noise() -> None:
 
 
 def test_without_skips_every_block_is_told_the_label_alone() -> None:
-    g = BigGANGenerator(9, (8, 8, 8), (1, 8, 8), 5, shared=4, skip_z=False, attention_at=64)
+    g = BigGANGenerator(9, (8, 8, 8), (1, 8, 8), 5, shared=4, skip_z=False, attention_at=4)
     z, y = torch.randn(2, 9), torch.tensor([1, 4])
     first, conditions = g.inputs(z, y)
     assert close(first, z, 0)
     assert all(close(condition, g.embed.weight[y], 0) for condition in conditions)
-    table = BigGANGenerator(9, (8, 8, 8), (1, 8, 8), 5, shared=0, skip_z=False, attention_at=64)
+    table = BigGANGenerator(9, (8, 8, 8), (1, 8, 8), 5, shared=0, skip_z=False, attention_at=4)
     assert table.inputs(z, y)[1] == [y, y]
 
 

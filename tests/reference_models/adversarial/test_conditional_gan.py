@@ -149,5 +149,7 @@ def test_missing_or_impossible_labels_are_refused() -> None:
         gan.sample(2, condition=torch.tensor([0, 3]))
     with pytest.raises(ValueError, match=r"must have 3 numbers, got shape \(2, 4\)"):
         gan.sample(2, condition=torch.zeros(2, 4))
+    with pytest.raises(ValueError, match=r"shape \(N,\), got \(2, 3\)"):
+        gan.sample(2, condition=torch.eye(3)[:2].long())
     with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
         ConditionalGAN(num_classes=1)

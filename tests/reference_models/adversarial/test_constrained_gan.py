@@ -133,5 +133,7 @@ def test_what_is_no_covariance_is_refused() -> None:
         CovarianceConstraint.of(torch.zeros(1, 2))
     with pytest.raises(ValueError, match="number of samples must be at least 2, got 1"):
         CovarianceConstraint(torch.eye(2)).penalty(torch.zeros(1, 2))
+    with pytest.raises(ValueError, match="must have 1 numbers each, got 3"):
+        CovarianceConstraint(torch.eye(1)).penalty(torch.zeros(2, 3))
     with pytest.raises(ValueError, match="weight must be at least 0, got -1"):
         pair(-1.0)

@@ -33,6 +33,7 @@ def test_equal_places_cannot_be_told_apart_and_right_angles_can() -> None:
     assert close(patch_nce(same, same), math.log(6), 1e-12)
     apart = torch.eye(6).expand(2, 6, 6)
     assert close(patch_nce(apart, apart, 0.5), math.log(1 + 5 * math.exp(-2)), 1e-12)
+    assert close(patch_nce(apart, apart), math.log1p(5 * math.exp(-1 / 0.07)), 1e-12)
 
 
 def test_keys_carry_no_gradient_and_queries_do() -> None:
@@ -76,7 +77,7 @@ class Recording(nn.Module):
 
 
 def test_queries_and_keys_come_from_the_same_places_of_output_and_input(generator: torch.Generator) -> None:
-    model = CUT(Known(), nn.Identity(), (0, 1), (3, 3), patches=5)
+    model = CUT(Known(), nn.Identity(), (0, 1), (3, 3), patches=5, temperature=0.3)
     model.heads = nn.ModuleList([Recording(), Recording()])
     x = torch.randn(2, 3, 4, 4)
     loss = model.contrast(x, x + 100, generator=generator)
@@ -89,7 +90,7 @@ def test_queries_and_keys_come_from_the_same_places_of_output_and_input(generato
         places = [tuple(p) for p in key[0].tolist()]
         assert set(places) <= pixels
         assert len(set(places)) == 5
-        expected.append(patch_nce(F.normalize(query, dim=-1), F.normalize(key, dim=-1)))
+        expected.append(patch_nce(F.normalize(query, dim=-1), F.normalize(key, dim=-1), 0.3))
     assert close(loss, (expected[0] + expected[1]) / 2, 1e-12)
 
 
@@ -125,6 +126,7 @@ def test_the_paper_s_features_come_from_the_layers_of_section_4() -> None:
     with torch.device("meta"):
         model = CUT.paper()
         features = model.translator.features(torch.zeros(1, 3, 256, 256), model.layers)
+    assert (model.patches, model.temperature, model.weight_x, model.weight_y) == (256, 0.07, 1, 1)
     shapes = [tuple(f.shape[1:]) for f in features]
     assert shapes == [(3, 256, 256), (128, 128, 128), (256, 64, 64), (256, 64, 64), (256, 64, 64)]
     assert count(model.heads) == sum((c + 1) * 256 + 257 * 256 for c in (3, 128, 256, 256, 256))

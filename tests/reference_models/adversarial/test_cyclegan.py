@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference_models.adversarial.cyclegan import CycleGAN, History, TranslationNetwork
+from reference_models.adversarial.cyclegan import CycleGAN, History, ResidualBlock, TranslationNetwork
 from tests.reference_models.adversarial.games import conv, count, gradients, snapshot, unchanged
 from tests.reference_models.helpers import close, perturb
 
@@ -117,9 +118,21 @@ def test_the_paper_s_translator_has_the_layers_of_appendix_7_2() -> None:
         x = torch.zeros(1, 3, 256, 256)
         assert model.to_y(x).shape == x.shape
         assert model.judge_x(x).shape == (1, 30, 30)
+    assert (model.cycle_weight, model.identity_share, model.history_x.size) == (10, 0, 50)
     down = conv(3, 64, 7) + conv(64, 128, 3) + conv(128, 256, 3)
     up = conv(256, 128, 3) + conv(128, 64, 3) + conv(64, 3, 7)
     assert count(model.to_x) == down + 9 * 2 * conv(256, 256, 3) + up
+
+
+def test_a_residual_block_adds_two_normalised_convolutions_over_reflected_borders() -> None:
+    block, x = perturb(ResidualBlock(3)), torch.randn(2, 3, 4, 4)
+
+    def conv(h: Tensor, layer: nn.Conv2d) -> Tensor:
+        h = F.conv2d(F.pad(h, (1, 1, 1, 1), mode="reflect"), layer.weight, layer.bias)
+        return F.instance_norm(h)
+
+    first, second = (part for part in block.net if isinstance(part, nn.Conv2d))
+    assert close(block(x), x + conv(conv(x, first).relu(), second), 1e-10)
 
 
 def test_features_are_what_passes_between_the_stages() -> None:
@@ -141,6 +154,8 @@ def test_batches_that_do_not_match_are_refused() -> None:
     model = CycleGAN.images()
     with pytest.raises(ValueError, match="batches of one size"):
         model.generator_loss(torch.zeros(2, 1, 8, 8), torch.zeros(3, 1, 8, 8))
+    with pytest.raises(ValueError, match=r"\(N, C, H, W\), got \(1, 8, 8\)"):
+        model.discriminator_loss(torch.zeros(1, 8, 8), torch.zeros(1, 8, 8))
     with pytest.raises(ValueError, match="cycle_weight must be at least 0, got -1"):
         known(Affine(1.0, 0.0), Affine(1.0, 0.0), cycle_weight=-1.0)
     with pytest.raises(ValueError, match="blocks must be at least 1, got 0"):

@@ -100,3 +100,5 @@ def test_sides_that_no_doubling_reaches_are_refused() -> None:
             DCGANDiscriminator(shape)
     with pytest.raises(ValueError, match="channels must be at least 1, got 0"):
         DCGANGenerator(8, (1, 8, 8), channels=0)
+    with pytest.raises(ValueError, match="start must be at least 1, got 0"):
+        DCGANDiscriminator((1, 8, 8), start=0)

@@ -93,6 +93,16 @@ def test_the_conjugate_of_the_activation_is_the_supremum_it_stands_for(name: str
         assert abs(-found.fun - claimed) < 1e-7
 
 
+@pytest.mark.parametrize("name", F_DIVERGENCES)
+def test_outputs_above_the_threshold_are_those_of_states_likelier_as_data(name: str) -> None:
+    """g_f(threshold) = f'(1), by a central difference, which is 0 at the kink of total variation."""
+    f = BY_HAND[name][0] if name in BY_HAND else lambda u: 0.5 * abs(u - 1)
+    slope = (f(1 + 1e-5) - f(1 - 1e-5)) / 2e-5
+    objective, (p, q) = Variational(name), laws()
+    assert close(objective.activation(torch.tensor(objective.threshold)), float(slope), 1e-8)
+    assert torch.equal(best_outputs(name) > objective.threshold, p > q)
+
+
 def test_total_variation_s_conjugate_is_the_identity_on_its_domain() -> None:
     v = torch.linspace(-3, 3, 7)
     objective = Variational("tv")

@@ -173,6 +173,7 @@ def test_the_paper_s_networks_have_the_sizes_of_its_configuration() -> None:
         gan = GAN.paper()
     assert count(gan.generator) == linear(100, 1200) + linear(1200, 1200) + linear(1200, 784)
     assert count(gan.discriminator) == linear(784, 5 * 240) + linear(240, 5 * 240) + linear(240, 1)
+    assert gan.prior == "normal"
 
 
 def test_single_precision_stays_single(generator: torch.Generator) -> None:

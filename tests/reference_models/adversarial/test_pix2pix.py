@@ -51,6 +51,7 @@ def test_the_paper_s_networks_have_the_layers_of_section_6_1() -> None:
     norms = 2 * (128 + 256 + 4 * 512) + 2 * (4 * 512 + 256 + 128 + 64)
     assert count(model.generator) == down + up + norms
     assert [drop.p for drop in model.generator.drop] == [0.5, 0.5, 0.5, 0, 0, 0, 0, 0]
+    assert model.l1_weight == 100
     judge = conv(6, 64, 4) + conv(64, 128, 4, False) + conv(128, 256, 4, False) + conv(256, 512, 4, False)
     assert count(model.discriminator) == judge + 2 * (128 + 256 + 512) + conv(512, 1, 4)
 
@@ -66,6 +67,23 @@ def test_skips_carry_every_encoder_layer_to_the_decoder_layer_of_its_size() -> N
     assert close(seen["up0"], seen["down2"], 0)
     assert close(seen["up1"][:, 6:], seen["down1"], 0)
     assert close(seen["up2"][:, 4:], seen["down0"], 0)
+
+
+def test_the_generator_computes_the_u_net_of_section_6_1_layer_by_layer() -> None:
+    net, x = perturb(UNetGenerator(1, 2, (4, 6, 8), dropped=0)), torch.randn(2, 1, 8, 8)
+
+    def norm(h: torch.Tensor, layer: nn.InstanceNorm2d) -> torch.Tensor:
+        mean, variance = h.mean((2, 3), keepdim=True), h.var((2, 3), unbiased=False, keepdim=True)
+        h = (h - mean) / (variance + 1e-5).sqrt()
+        return layer.weight[:, None, None] * h + layer.bias[:, None, None]
+
+    first = net.down[0][0](x)
+    second = norm(net.down[1][1](F.leaky_relu(first, 0.2)), net.down[1][2])
+    bottom = net.down[2][1](F.leaky_relu(second, 0.2))
+    h = norm(net.up[0][1](bottom.relu()), net.up[0][2])
+    h = norm(net.up[1][1](torch.cat([h, second], dim=1).relu()), net.up[1][2])
+    h = net.up[2][1](torch.cat([h, first], dim=1).relu())
+    assert close(net(x), h.tanh(), 1e-10)
 
 
 def test_dropout_is_the_only_noise_and_lives_in_evaluation_too(generator: torch.Generator) -> None:
@@ -127,6 +145,8 @@ def test_the_players_gradients_do_not_mix(generator: torch.Generator) -> None:
 def test_an_image_is_translated_the_same_alone_and_in_a_batch() -> None:
     model, x = perturb(Pix2Pix(dropped=0)).float(), torch.randn(4, 1, 8, 8).float()
     assert close(torch.cat([model(one[None]) for one in x]), model(x), 1e-5)
+    assert close(torch.stack([model(one) for one in x]), model(x), 1e-5)
+    assert close(torch.stack([model.score(one, -one) for one in x]), model.score(x, -x), 1e-4)
     assert model(x).dtype == torch.float32
 
 
@@ -139,5 +159,7 @@ def test_impossible_sizes_are_refused() -> None:
         Pix2Pix()(torch.zeros(2, 3, 8, 8))
     with pytest.raises(ValueError, match=r"must lie in \[0, 1\), got 1"):
         DrawnDropout(1.0)
+    with pytest.raises(ValueError, match="kernel must be one of 1, 4, got 3"):
+        PatchDiscriminator(1, (4,), kernel=3)
     with pytest.raises(ValueError, match="l1_weight must be at least 0, got -1"):
         Pix2Pix(l1_weight=-1.0)

@@ -1,6 +1,7 @@
 """Growing: fades at both ends and between, scaled layers, normalisation, the schedule, the counts of table 2."""
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +18,7 @@ from reference_models.parts.equalised import (
     minibatch_deviation,
     pixel_norm,
 )
-from reference_models.parts.growing import Stage, Widths, halve, levels_of, real_at, stage_after
+from reference_models.parts.growing import Stage, Widths, blur, halve, levels_of, real_at, stage_after
 from reference_models.parts.residual_gan import double
 from tests.reference_models.adversarial.games import conv, count, gradients, linear
 from tests.reference_models.helpers import close, numpy, perturb
@@ -50,6 +51,33 @@ def test_a_critic_s_new_level_fades_from_the_halved_image_s_score_to_its_own(lev
     for alpha in (0.0, 1.0, 0.3):
         d(x, Stage(level, alpha))
     assert close(features[2], 0.7 * features[0] + 0.3 * features[1], 1e-12)
+
+
+def test_the_generator_computes_table_2_layer_by_layer() -> None:
+    g, z = pair()[0], torch.randn(3, 6)
+
+    def norm(a: torch.Tensor) -> torch.Tensor:
+        return a / (a.square().mean(dim=1, keepdim=True) + 1e-8).sqrt()
+
+    h = norm(F.leaky_relu(g.first(norm(z)), 0.2))
+    h = norm(F.leaky_relu(g.stay[0](h), 0.2))
+    h = norm(F.leaky_relu(g.enter[0](F.interpolate(h, scale_factor=2)), 0.2))
+    h = norm(F.leaky_relu(g.stay[1](h), 0.2))
+    assert close(g(z, Stage(1)), g.to_rgb[1](h), 1e-12)
+
+
+@pytest.mark.parametrize("smooth", [None, blur])
+def test_the_critic_computes_table_2_layer_by_layer_and_smooths_what_it_halves(
+    smooth: Callable[[torch.Tensor], torch.Tensor] | None,
+) -> None:
+    d, x = perturb(ProgressiveDiscriminator(8, SMALL, 2, smooth=smooth)), torch.randn(3, 2, 8, 8)
+    h = F.leaky_relu(d.stay[0](F.leaky_relu(d.from_rgb[1](x), 0.2)), 0.2)
+    h = h if smooth is None else smooth(h)
+    h = F.avg_pool2d(F.leaky_relu(d.leave[0](h), 0.2), 2)
+    deviation = h.std(dim=0, unbiased=False).mean()
+    h = torch.cat([h, deviation.expand(3, 1, 4, 4)], dim=1)
+    h = F.leaky_relu(d.hidden(F.leaky_relu(d.last_conv(h), 0.2).flatten(1)), 0.2)
+    assert close(d(x, Stage(1)), d.score(h).squeeze(1), 1e-5)
 
 
 def test_data_fade_with_the_networks() -> None:
@@ -103,6 +131,8 @@ def test_weights_start_standard_normal_so_that_rectified_layers_keep_the_second_
     out = first(torch.randn(200, 300)).detach()
     assert abs(float(out.square().mean()) / (2 / 16) - 1) < 0.1  # gain sqrt(2) / 4, the authors' choice
     assert not lin.bias.any()
+    slow = EqualisedLinear(300, 300, lr_multiplier=0.01)  # held a hundred times larger, used as the others
+    assert abs(float((0.01 * slow.weight.detach()).square().mean()) - 1) < 5 * (2 / w.numel()) ** 0.5
 
 
 def test_the_first_layer_is_a_linear_map_with_one_bias_a_channel() -> None:
@@ -183,6 +213,7 @@ def test_the_paper_s_networks_have_the_23_1_million_parameters_of_table_2() -> N
     with torch.device("meta"):
         gan = ProgressiveGAN.paper()
         gan.images_seen += 10**9
+    assert (gan.penalty, gan.drift, gan.images_per_phase) == (10, 1e-3, 800_000)
     assert round(count(gan.generator) / 1e6, 1) == round(count(gan.discriminator) / 1e6, 1) == 23.1
     sizes = [512, 512, 512, 512, 256, 128, 64, 32, 16]
     pairs = list(pairwise(sizes))
@@ -216,3 +247,7 @@ def test_impossible_sizes_are_refused() -> None:
         ProgressiveGAN.images(images_per_phase=0)
     with pytest.raises(ValueError, match="square, got 8 x 16"):
         ProgressiveGAN.images((1, 8, 16))
+    with pytest.raises(ValueError, match=r"no labels, got a condition of shape \(2,\)"):
+        grown(0).sample(2, condition=torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match="drift must be at least 0, got -1"):
+        ProgressiveGAN(*pair(), latent_dim=6, event_shape=(2, 16, 16), drift=-1.0)

@@ -44,7 +44,7 @@ def test_the_output_is_that_of_eqs_1_to_3_position_by_position() -> None:
         s = np.array([(f @ columns[:, i]) @ (g @ columns[:, j]) for i in range(6)])
         beta = np.exp(s) / np.exp(s).sum()
         o = v @ sum(beta[i] * (h @ columns[:, i]) for i in range(6))
-        expected[:, j] = float(layer.gamma) * o + columns[:, j]
+        expected[:, j] = layer.gamma.item() * o + columns[:, j]
     assert close(layer(x), torch.as_tensor(expected).reshape(1, 8, 2, 3), 1e-12)
 
 
@@ -88,6 +88,12 @@ def test_the_paper_s_networks_have_the_81_5_million_parameters_of_biggan_s_table
     assert round(count(gan) / 1e6, 1) == 81.5
 
 
+def test_keys_and_values_have_an_eighth_of_the_channels() -> None:
+    layer = SelfAttention(64)
+    shapes = [tuple(getattr(layer, name).weight.shape[:2]) for name in "fghv"]
+    assert shapes == [(8, 64), (8, 64), (8, 64), (64, 8)]
+
+
 def test_attention_stands_where_the_image_is_32_pixels_wide() -> None:
     with torch.device("meta"):
         gan = SAGAN.paper()
@@ -127,5 +133,9 @@ def test_impossible_sizes_and_labels_are_refused() -> None:
         gan.sample(2, condition=torch.arange(3))
     with pytest.raises(ValueError, match=r"lie in 0..2, got values in \[0, 3\]"):
         gan.sample(2, condition=torch.tensor([0, 3]))
+    with pytest.raises(ValueError, match="2 images need 2 labels, got none"):
+        gan.score(torch.zeros(2, 1, 8, 8))
+    with pytest.raises(ValueError, match=r"attention at sides \[5\], but features have sides \[4, 8\]"):
+        SAGAN(attention_at=5)
     with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
         SAGAN(num_classes=1)

@@ -11,7 +11,7 @@ from torch import nn
 
 from reference_models.adversarial.spectral_norm import SNGAN, Hinge, SpectralNorm, spectral_norm
 from tests.reference_models.adversarial.games import conv, count, gradients, linear
-from tests.reference_models.helpers import close, perturb
+from tests.reference_models.helpers import close, jacobian, perturb
 
 
 def settled(layer: nn.Module, steps: int = 200) -> nn.Module:
@@ -57,6 +57,23 @@ def test_one_step_a_call_converges_over_calls_because_u_is_kept() -> None:
     assert abs(errors[-1]) < 1e-3 * float(exact)
     assert all(error > -1e-12 for error in errors)  # an estimate from below
     assert all(later <= earlier + 1e-12 for earlier, later in pairwise(errors))
+
+
+def test_a_step_moves_v_first_and_then_u() -> None:
+    weight = torch.randn(5, 4)
+    normalise = SpectralNorm(weight)
+    v = F.normalize(weight.mT @ normalise.u, dim=0)
+    u = F.normalize(weight @ v, dim=0)
+    assert close(normalise(weight), weight / (u @ weight @ v), 1e-12)
+    assert close(normalise.u, u, 1e-12)
+    assert close(normalise.v, v, 1e-12)
+
+
+def test_a_convolution_s_norm_as_a_map_of_images_exceeds_sigma_by_up_to_the_root_of_its_kernel() -> None:
+    layer = nn.Conv2d(2, 3, 3, padding=1, bias=False)
+    norm = torch.linalg.svdvals(jacobian(lambda x: layer(x[None]), torch.randn(2, 6, 6)))[0]
+    sigma = torch.linalg.svdvals(layer.weight.detach().flatten(1))[0]
+    assert 1.01 * sigma < norm <= 3 * sigma
 
 
 def test_more_steps_a_call_are_so_many_single_ones() -> None:

@@ -6,17 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from reference_models.adversarial.stylegan import (
-    Epilogue,
-    MappingNetwork,
-    StyleGAN,
-    adain,
-    blur,
-    mix,
-    r1_penalty,
-    truncate,
-)
-from reference_models.parts.growing import Stage, Widths, real_at
+from reference_models.adversarial.style_generator import Epilogue, MappingNetwork, adain
+from reference_models.adversarial.stylegan import StyleGAN, mix, r1_penalty, truncate
+from reference_models.parts.growing import Stage, Widths, blur, real_at
 from tests.reference_models.adversarial.games import conv, count, gradients, linear
 from tests.reference_models.helpers import close, perturb, standard_errors
 
@@ -87,6 +79,17 @@ def test_every_layer_s_style_and_noise_reach_the_image(images: int, layers: int)
         assert (gan.synthesise(moved, noises) - x).abs().max() > 1e-4
         jittered = [torch.randn_like(noise) if index == layer else noise for index, noise in enumerate(noises)]
         assert (gan.synthesise(w, jittered) - x).abs().max() > 1e-4
+
+
+def test_the_synthesis_network_computes_figure_1_layer_by_layer() -> None:
+    gan = grown(0)
+    g, w, noises = gan.generator.synthesis, torch.randn(2, 4, 5), gan.noises(2)
+    h = g.epilogues[0](g.constant.expand(2, -1, -1, -1), w[:, 0], noises[0])
+    h = g.epilogues[1](g.convs[0](h), w[:, 1], noises[1])
+    h = blur(g.convs[1](F.interpolate(h, scale_factor=2)))
+    h = g.epilogues[2](h, w[:, 2], noises[2])
+    h = g.epilogues[3](g.convs[2](h), w[:, 3], noises[3])
+    assert close(gan.synthesise(w, noises), g.to_rgb[1](h), 1e-12)
 
 
 def test_mixing_takes_the_second_style_from_the_crossover_on() -> None:
@@ -193,6 +196,8 @@ def test_the_paper_s_networks_have_the_parameters_of_figure_1() -> None:
     """Generator 26.2 million, as figure 1's caption says; all layers by hand, with the pixel layers of all levels."""
     with torch.device("meta"):
         gan = StyleGAN.paper()
+    assert (gan.gamma, gan.mixing, len(gan.generator.mapping.layers)) == (10, 0.9, 8)
+    assert gan.discriminator.smooth is blur
     assert round(count(gan.generator) / 1e6, 1) == 26.2
     sizes = [512, 512, 512, 512, 256, 128, 64, 32, 16]
     layers = [size for size in sizes for _ in range(2)]
@@ -210,11 +215,13 @@ def test_single_precision_stays_single(generator: torch.Generator) -> None:
 
 
 def test_impossible_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match="a side of at least 8, got 4"):
+    with pytest.raises(ValueError, match="side of an image must be at least 8, got 4"):
         StyleGAN.images((1, 4, 4))
     with pytest.raises(ValueError, match=r"mixing is a share of images, got 1\.5"):
         grown(mixing=1.5)
     with pytest.raises(ValueError, match="gamma must be at least 0, got -1"):
         grown(gamma=-1.0)
+    with pytest.raises(ValueError, match=r"no labels, got a condition of shape \(2,\)"):
+        grown().sample(2, condition=torch.tensor([0, 1]))
     with pytest.raises(ValueError, match="layers must be at least 1, got 0"):
         MappingNetwork(2, 2, 0)

@@ -7,14 +7,14 @@ import torch
 from scipy.stats import wasserstein_distance
 from torch import nn
 
-from reference_models.adversarial.wgan import WGAN, Wasserstein, clip_parameters
+from reference_models.adversarial.wgan import CRITIC_STEPS, WGAN, Wasserstein, clip_parameters
 from tests.reference_models.adversarial.games import gradients, snapshot, unchanged
 from tests.reference_models.helpers import close, numpy, perturb
 
 
-def linear_critic(dim: int, clip: float = 0.01) -> WGAN:
+def linear_critic(dim: int, **kwargs: float) -> WGAN:
     critic = nn.Sequential(nn.Linear(dim, 1), nn.Flatten(0))
-    return WGAN(nn.Linear(2, dim), critic, latent_dim=2, event_shape=(dim,), clip=clip)
+    return WGAN(nn.Linear(2, dim), critic, latent_dim=2, event_shape=(dim,), **kwargs)
 
 
 def test_every_1_lipschitz_critic_stays_below_the_distance_and_the_right_one_reaches_it() -> None:
@@ -96,6 +96,10 @@ def test_the_players_gradients_do_not_mix(generator: torch.Generator) -> None:
     gan.generator_loss(8, generator=generator).backward()
     assert gradients(gan.generator)
     assert not gradients(gan.discriminator)
+
+
+def test_the_bound_is_the_paper_s_unless_told() -> None:
+    assert (linear_critic(2).clip, CRITIC_STEPS) == (0.01, 5)
 
 
 def test_bounds_that_are_not_positive_are_refused() -> None:

@@ -92,6 +92,30 @@ def test_the_loss_is_eq_3_on_scores_and_penalty(generator: torch.Generator) -> N
     assert gradients(gan.generator)
 
 
+class Told(nn.Module):
+    """z + y for a generator; y |x|^2 / 2 for a critic, whose slope is y |x|."""
+
+    def __init__(self, critic: bool) -> None:
+        super().__init__()
+        self.critic, self.unused = critic, nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return 0.5 * y * x.square().sum(1) if self.critic else x + y[:, None]
+
+
+def test_the_slope_of_a_pair_is_taken_beside_its_label(generator: torch.Generator) -> None:
+    gan = WGANGP(Told(False), Told(True), latent_dim=2, event_shape=(2,), penalty=3.0)
+    x, y = torch.randn(4, 2), torch.tensor([0.5, 1.0, 2.0, 4.0])
+    state = generator.get_state()
+    loss = gan.discriminator_loss(x, condition=y, generator=generator)
+    generator.set_state(state)
+    fake = gan.noise(4, generator=generator) + y[:, None]
+    t = torch.rand(4, generator=generator, device=x.device)[:, None]
+    slopes = y * (t * x + (1 - t) * fake).norm(dim=1)
+    scores = [0.5 * y * points.square().sum(1) for points in (fake, x)]
+    assert close(loss, scores[0].mean() - scores[1].mean() + 3 * (slopes - 1).square().mean(), 1e-12)
+
+
 def test_training_a_critic_between_two_points_finds_the_kantorovich_slope(generator: torch.Generator) -> None:
     """Data at 0, samples at 2 on a line, f(x) = w x: eq. 3 is 2w + 10 (|w| - 1)^2, least for w < 0 at -1.1."""
     w = torch.tensor(-0.5, requires_grad=True)
@@ -117,6 +141,7 @@ def test_examples_are_judged_on_their_own(generator: torch.Generator) -> None:
 def test_the_paper_s_networks_have_the_sizes_of_its_appendix() -> None:
     with torch.device("meta"):
         gan = WGANGP.paper()
+    assert gan.penalty == 10
     block = 2 * conv(128, 128, 3)
     up = block + conv(128, 128, 1) + 2 * 2 * 128
     assert count(gan.generator) == linear(128, 128 * 16) + 3 * up + 2 * 128 + conv(128, 3, 3)

@@ -61,6 +61,13 @@ def test_a_critic_with_labels_adds_the_projection_on_the_class(pool: str) -> Non
     assert phi.shape == (5, 6)
 
 
+def test_a_generator_is_a_projection_its_blocks_and_a_last_layer_squashed_into_the_range_of_images() -> None:
+    g, z = perturb(ResNetGenerator(3, (8, 6, 4), (1, 8, 8), start=2)).eval(), torch.randn(5, 3)
+    h = (z @ g.project.weight.mT + g.project.bias).reshape(5, 8, 2, 2)
+    h = F.relu(g.last_norm(g.blocks[1](g.blocks[0](h))))
+    assert close(g(z), torch.tanh(F.conv2d(h, g.to_pixels.weight, g.to_pixels.bias, padding=1)), 1e-12)
+
+
 def test_extra_layers_stand_where_the_side_is_asked_for() -> None:
     class Marked(nn.Identity):
         def __init__(self, channels: int) -> None:
@@ -82,3 +89,9 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
         ResNetCritic((1, 12, 12), (4, 4, 4), downsample=(True, True, True))
     with pytest.raises(ValueError, match="pool must be one of 'sum', 'mean', got 'max'"):
         ResNetCritic((1, 8, 8), (4,), downsample=(True,), pool="max")
+    with pytest.raises(ValueError, match=r"attention at sides \[5\], but features have sides \[4\]"):
+        ResNetCritic((1, 8, 8), (4,), downsample=(True,), attention={5: nn.Identity})
+    with pytest.raises(ValueError, match=r"critic without classes was given labels, shape \(2,\)"):
+        ResNetCritic((1, 8, 8), (4,), downsample=(True,))(torch.zeros(2, 1, 8, 8), torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match=r"2 images need 2 labels, got shape \(1,\)"):
+        ResNetCritic((1, 8, 8), (4,), downsample=(True,), num_classes=3)(torch.zeros(2, 1, 8, 8), torch.tensor([0]))
