@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from reference_models.adversarial.gan import GAN
-from reference_models.adversarial.recipes import RECIPES, Adversarial, Translation, invert, sharpen
+from reference_models.adversarial.recipes import RECIPES
+from reference_models.adversarial.recipes_learners import Adversarial, Translation, invert, sharpen
 from reference_models.data import load
 from tests.reference_models.adversarial.games import snapshot, unchanged
 from tests.reference_models.helpers import close
@@ -33,6 +34,28 @@ def test_samples_come_from_an_average_of_the_weights(generator: torch.Generator)
     learner.step(torch.randn(8, 2), None, generator=generator)
     now = next(learner.gan.generator.parameters())
     assert close(next(learner.average.average.generator.parameters()), 0.9 * first + 0.1 * now, 1e-12)
+
+
+def test_r1_charges_half_its_weight_times_the_squared_slope_at_the_data() -> None:
+    """A linear critic has the slope w everywhere."""
+    data = load("mixture", size=64, dtype=torch.float64, device=torch.get_default_device())
+    w, losses = torch.tensor([[3.0, 4.0]]), []
+    for r1 in (0.0, 0.2):
+        critic = nn.Linear(2, 1)
+        critic.weight.data, critic.bias.data = w.clone(), torch.zeros(1)
+        gan = GAN(nn.Linear(2, 2), nn.Sequential(critic, nn.Flatten(0)), latent_dim=2, event_shape=(2,))
+        for p in gan.generator.parameters():
+            nn.init.zeros_(p)
+        draws = torch.Generator(w.device).manual_seed(0)
+        losses.append(Adversarial(gan, data, r1=r1).step(data.train[:8], None, generator=draws)["critic"])
+    assert abs(losses[1] - losses[0] - 0.5 * 0.2 * 25) < 1e-9
+
+
+@pytest.mark.parametrize("settings", [{"r1": -1.0}, {"critic_steps": 0}])
+def test_settings_that_mean_nothing_are_refused(settings: dict[str, float]) -> None:
+    data = load("mixture", size=64, dtype=torch.float64, device=torch.get_default_device())
+    with pytest.raises(ValueError, match="must be at least"):
+        Adversarial(GAN.mlp(hidden=(4,)), data, **settings)
 
 
 class Watched(nn.Module):
