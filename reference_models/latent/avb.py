@@ -3,9 +3,9 @@
 The encoder is a network of x and noise, z = g(x, ε): any posterior, but log q(z | x) is unknown. A discriminator told
 to separate pairs (x, z ~ q(z | x)) from (x, z ~ p(z)) finds what is missing:
 
-    max_T  E_p(x) [ E_q(z|x) log σ(T(x, z)) + E_p(z) log(1 - σ(T(x, z))) ]            (eq. 3.3)
+    V(T) = E_p(x) [ E_q(z|x) log σ(T(x, z)) + E_p(z) log(1 - σ(T(x, z))) ]            (section 3, maximised over T)
     T*(x, z) = log q(z | x) - log p(z)                                                (proposition 1)
-    L(x) = E_q [ log p(x | z) - T*(x, z) ]                                            (eq. 3.2)
+    L(x) = E_q [ log p(x | z) - T*(x, z) ]                                            (the bound)
 
 Because E_q ∇_φ T* = 0 (proposition 2) the encoder's gradient passes through z alone, T held fixed. With adaptive
 contrast the discriminator compares q not with the distant prior but with the Gaussian r of q's own mean and variance,
@@ -13,10 +13,11 @@ on codes normalised by them, and only the remainder is learned:
 
     L(x) = E_q [ log p(x, z) - log r(z | x) - T*(x, z̃) ],   z̃ = (z - μ_q(x)) / σ_q(x)        (section 4)
 
-The bound is as good as T: away from its optimum `elbo` is an estimate that may lie above log p(x).
+where T* = log q(z | x) - log r(z | x). The bound is as good as T: away from its optimum `elbo` is an estimate that may
+lie above log p(x).
 
-NOTE: the paper's encoder has moments in closed form; here they are estimated from draws, an error T knows nothing of
-and that falls like 1/moment_samples.
+NOTE: the paper builds its encoder so that its moments are cheap; here they are estimated from draws of any encoder, an
+error that T knows nothing of and that falls like 1/moment_samples.
 
 "Adversarial Variational Bayes: Unifying Variational Autoencoders and Generative Adversarial Networks" (Mescheder,
 Nowozin, Geiger, 2017), https://arxiv.org/abs/1701.04722
@@ -30,13 +31,13 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from reference_models.latent.bounds import as_elbo, examples
 from reference_models.latent.vae import StandardNormal
 from reference_models.parts.distributions import normal_log_prob, standard_normal
 from reference_models.parts.likelihoods import Binomial, Likelihood
 from reference_models.parts.networks import MLP
-from reference_models.parts.shapes import flatten_batch, restore_batch
-from reference_models.parts.training import freeze
-from reference_models.parts.validate import at_least, has_event_shape
+from reference_models.parts.training import evaluating, freeze
+from reference_models.parts.validate import at_least
 from reference_models.protocols import Elbo
 
 
@@ -137,9 +138,8 @@ class AVB(nn.Module):
         return Moments(z.mean(0), z.std(0).clamp(min=1e-6).log())
 
     def discriminator_loss(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
-        """Minus eq. 3.3, batch mean, nats: only the discriminator gets a gradient. x: (N, *event_shape)."""
-        has_event_shape("x", x, self.event_shape)
-        x, _ = flatten_batch(x, len(self.event_shape))
+        """Minus V(T), batch mean, nats: only the discriminator gets a gradient. x: (N, *event_shape)."""
+        x, _ = examples(x, self.event_shape)
         with torch.no_grad():
             z_q = self.encoder.draw(x, 1, generator=generator)[0]
             if self.adaptive_contrast:
@@ -155,13 +155,13 @@ class AVB(nn.Module):
         generator: Generator | None = None,
         noise: Tensor | None = None,
     ) -> Elbo:
-        """Eq. 3.2 by draws of the encoder, with its parts, each (*B,), nats; kl is what T says.
+        """L(x) by draws of the encoder, with its parts, each (*B,), nats; kl is the mean of T, or of T + log r - log p
+        with adaptive contrast.
 
         Gradients reach encoder, decoder and likelihood, never the discriminator. noise: (samples, N, noise_dim).
         """
         at_least("samples", samples, 1)
-        has_event_shape("x", x, self.event_shape)
-        flat, batch = flatten_batch(x, len(self.event_shape))
+        flat, batch = examples(x, self.event_shape)
         z = self.encoder.draw(flat, samples, generator=generator, noise=noise)  # (S, N, d)
         repeated = flat.expand(samples, *flat.shape).flatten(0, 1)  # (S·N, *event_shape)
         codes, offset = z, torch.zeros_like(z[..., 0])
@@ -174,19 +174,18 @@ class AVB(nn.Module):
         kl = (t.view(samples, -1) + offset).mean(0)
         h: Tensor = self.decoder(z.flatten(0, 1))
         reconstruction = self.likelihood.log_prob(repeated, h).view(samples, -1).mean(0)
-        value, reconstruction, kl = (restore_batch(v, batch) for v in (reconstruction - kl, reconstruction, kl))
-        return Elbo(value, reconstruction, kl)
+        return as_elbo(reconstruction, kl, batch)
 
     def loss(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
         """-L, batch mean, nats, for `model_parameters`."""
         return -self.elbo(x, generator=generator).value.mean()
 
-    @torch.no_grad()
     def sample(self, n: int, *, generator: Generator | None = None) -> Tensor:
         """n draws of p(x), (n, *event_shape)."""
         at_least("n", n, 1)
-        h: Tensor = self.decoder(self.prior.sample(n, generator=generator))
-        return self.likelihood.sample(h, generator=generator)
+        with evaluating(self):
+            h: Tensor = self.decoder(self.prior.sample(n, generator=generator))
+            return self.likelihood.sample(h, generator=generator)
 
 
 def contrast_loss(t_q: Tensor, t_p: Tensor) -> Tensor:

@@ -4,8 +4,8 @@ A draw from a categorical law is an argmax of perturbed logits; a softmax at tem
 differentiable, close to the draw for small τ, and exactly the draw in the limit:
 
     g_k = -log(-log u_k),  u_k ~ U(0, 1)
-    z = one-hot(argmax_k (a_k + g_k)) ~ Cat(softmax(a))                                   (eq. 1)
-    y = softmax((a + g) / τ)                                                              (eq. 2)
+    z = one-hot(argmax_k (a_k + g_k)) ~ Cat(softmax(a))                                   (Jang, eq. 1)
+    y = softmax((a + g) / τ)                                                              (Jang, eq. 2)
     log p(y) = log (K-1)! + (K-1) log τ + Σ_k (log π_k - (τ+1) log y_k) - K log Σ_k π_k y_k^-τ    (Jang, eq. 3)
 
 The straight-through form decodes z but differentiates y. The code has L independent variables of K classes with a
@@ -14,8 +14,8 @@ the bound of a model whose codes are relaxed themselves ("relaxed": both densiti
 one of the two that is a bound at τ > 0.
 
 "Categorical Reparameterization with Gumbel-Softmax" (Jang, Gu, Poole, 2017), https://arxiv.org/abs/1611.01144
-"The Concrete Distribution: A Continuous Relaxation of Discrete Random Variables" (Maddison, Mnih, Teh, 2017), eq. 10
-and appendix C.3, https://arxiv.org/abs/1611.00712
+"The Concrete Distribution: A Continuous Relaxation of Discrete Random Variables" (Maddison, Mnih, Teh, 2017), where
+log y has the ExpConcrete distribution, https://arxiv.org/abs/1611.00712
 """
 
 import math
@@ -26,10 +26,12 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from reference_models.latent.bounds import as_elbo, examples
 from reference_models.parts.likelihoods import Binomial, Likelihood
 from reference_models.parts.networks import MLP
-from reference_models.parts.shapes import flatten_batch, restore_batch
-from reference_models.parts.validate import at_least, has_event_shape, one_of, positive
+from reference_models.parts.shapes import restore_batch
+from reference_models.parts.training import evaluating
+from reference_models.parts.validate import at_least, one_of, positive
 from reference_models.protocols import Elbo
 
 MOST_CODES = 4096  # L variables of K classes are enumerated up to this many codes
@@ -65,7 +67,7 @@ def relaxed_log_prob(log_y: Tensor, logits: Tensor, temperature: float) -> Tenso
 
 
 def annealed_temperature(step: int, rate: float = 3e-5, lowest: float = 0.5) -> float:
-    """τ = max(0.5, exp(-r t)), the schedule of section 4.1."""
+    """τ = max(0.5, exp(-r t)) at step t, the schedule of Jang et al., section 4; r is that of their example."""
     return max(lowest, math.exp(-rate * step))
 
 
@@ -139,8 +141,11 @@ class GumbelVAE(nn.Module):
         """
         at_least("samples", samples, 1)
         one_of("form", form, ("categorical", "relaxed"))
-        has_event_shape("x", x, self.event_shape)
-        flat, batch = flatten_batch(x, len(self.event_shape))
+        if prior_temperature is None:
+            prior_temperature = temperature
+        else:
+            positive("prior_temperature", prior_temperature)
+        flat, batch = examples(x, self.event_shape)
         logits = self.logits(flat)
         if noise is None:
             noise = gumbel_noise((samples, *logits.shape), logits, generator)
@@ -153,10 +158,9 @@ class GumbelVAE(nn.Module):
             kl = self.categorical_kl(logits)
         else:
             log_q = relaxed_log_prob(log_y, logits, temperature)  # (S, N, L)
-            log_p = relaxed_log_prob(log_y, torch.zeros_like(logits), prior_temperature or temperature)
+            log_p = relaxed_log_prob(log_y, torch.zeros_like(logits), prior_temperature)
             kl = (log_q - log_p).sum(-1).mean(0)
-        value, reconstruction, kl = (restore_batch(v, batch) for v in (reconstruction - kl, reconstruction, kl))
-        return Elbo(value, reconstruction, kl)
+        return as_elbo(reconstruction, kl, batch)
 
     def categorical_kl(self, logits: Tensor) -> Tensor:
         """Σ_l KL(q(z_l | x) ‖ uniform) = Σ_l Σ_k q log(q K) in nats; (N, L, K) to (N,)."""
@@ -173,29 +177,28 @@ class GumbelVAE(nn.Module):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Exact log p(x) = log Σ_z K^-L p(x | z) in nats; (*B, *event_shape) to (*B,). Few codes only."""
-        return restore_batch(torch.logsumexp(self._log_joint(x), dim=0), x.shape[: x.ndim - len(self.event_shape)])
+        flat, batch = examples(x, self.event_shape)
+        return restore_batch(torch.logsumexp(self._log_joint(flat), dim=0), batch)
 
     def exact_elbo(self, x: Tensor) -> Tensor:
         """The discrete bound without sampling, Σ_z q(z|x) [log p(x, z) - log q(z|x)]: (*B, *event_shape) to (*B,)."""
-        flat, batch = flatten_batch(x, len(self.event_shape))
+        flat, batch = examples(x, self.event_shape)
         log_q = torch.log_softmax(self.logits(flat), dim=-1)  # (N, L, K)
         log_q_z = torch.einsum("slk,nlk->sn", self.codes(), log_q)
-        return restore_batch((log_q_z.exp() * (self._log_joint(x) - log_q_z)).sum(0), batch)
+        return restore_batch((log_q_z.exp() * (self._log_joint(flat) - log_q_z)).sum(0), batch)
 
     def _log_joint(self, x: Tensor) -> Tensor:
-        """log p(x, z) of every code, (K^L, N)."""
-        has_event_shape("x", x, self.event_shape)
-        flat, _ = flatten_batch(x, len(self.event_shape))
+        """log p(x, z) of every code: (N, *event_shape) to (K^L, N)."""
         h: Tensor = self.decoder(self.codes().flatten(1))  # every code once, then beside every example
-        h = h[:, None].expand(-1, len(flat), *h.shape[1:]).flatten(0, 1)
-        repeated = flat.expand(self.K**self.L, *flat.shape).flatten(0, 1)
-        return self.likelihood.log_prob(repeated, h).view(-1, len(flat)) - self.L * math.log(self.K)
+        h = h[:, None].expand(-1, len(x), *h.shape[1:]).flatten(0, 1)
+        repeated = x.expand(self.K**self.L, *x.shape).flatten(0, 1)
+        return self.likelihood.log_prob(repeated, h).view(-1, len(x)) - self.L * math.log(self.K)
 
-    @torch.no_grad()
     def sample(self, n: int, *, generator: Generator | None = None) -> Tensor:
         """n draws of p(x), (n, *event_shape): one-hot codes from the uniform prior, never relaxed ones."""
         at_least("n", n, 1)
         like = next(self.parameters())
         classes = torch.randint(self.K, (n, self.L), generator=generator, device=like.device)
-        h: Tensor = self.decoder(F.one_hot(classes, self.K).to(like.dtype).flatten(1))
-        return self.likelihood.sample(h, generator=generator)
+        with evaluating(self):
+            h: Tensor = self.decoder(F.one_hot(classes, self.K).to(like.dtype).flatten(1))
+            return self.likelihood.sample(h, generator=generator)

@@ -3,18 +3,17 @@
     p(z, x) = p(z_1) Π_l p(z_l | z_<l) p(x | z),    q(z | x) = Π_l q(z_l | z_<l, x)
 
 Both run down the same path: a state s carries z_<l; the prior of group l reads s, the posterior reads s and the
-bottom-up features of x at the same resolution. With p(z_l | z_<l) = N(μ_p, σ_p²), the residual normal is
+bottom-up features of x at the same resolution, and says how far it moves away from the prior (`residual_group.py`).
 
-    q(z_l | z_<l, x) = N(μ_p + Δμ, (σ_p Δσ)²)                                                NVAE section 3.2
-    KL = ½ (Δμ²/σ_p² + Δσ² − log Δσ² − 1)                                                    NVAE eq. 2
+    L(x) = E_q [ log p(x | z) − Σ_l KL(q(z_l | z_<l, x) ‖ p(z_l | z_<l)) ]                   NVAE eq. 1
 
-so that a posterior with nothing to add follows the prior as it moves, at no cost. Sharing the top-down path is the idea
-of Ladder Variational Autoencoders (Sønderby et al., 2016), https://arxiv.org/abs/1602.02282; groups, residual normals
-and cells are those of NVAE: A Deep Hierarchical Variational Autoencoder (Vahdat, Kautz, 2020), section 3,
+Each KL is in closed form given the groups above it, which are drawn. Sharing the top-down path is the idea of Ladder
+Variational Autoencoders (Sønderby et al., 2016), https://arxiv.org/abs/1602.02282; groups, residual normals and cells
+are those of NVAE: A Deep Hierarchical Variational Autoencoder (Vahdat, Kautz, 2020), section 3,
 https://arxiv.org/abs/2007.03898
 
-NOTE: Δμ is in z's own units, as in eq. 2; where it is given in units of σ_p the first term is Δμ² alone. Left out are
-the paper's spectral regularisation, its optional flows, and the extra cells before the first and after the last group.
+NOTE: left out are the paper's spectral regularisation, its optional flows, its balancing of the groups' KLs early in
+training, and the extra cells before the first and after the last group.
 """
 
 from __future__ import annotations
@@ -27,19 +26,16 @@ from itertools import pairwise
 import torch
 from torch import Generator, Tensor, nn
 
+from reference_models.latent.bounds import as_elbo, examples
+from reference_models.latent.residual_group import Group, residual_normal_kl
 from reference_models.parts.distributions import normal_log_prob, standard_normal
 from reference_models.parts.likelihoods import Binomial, DiscretisedLogisticMixture, Likelihood
 from reference_models.parts.networks import ResidualConvBlock
 from reference_models.parts.residual_cells import NVAEDecoderCell, NVAEEncoderCell
-from reference_models.parts.shapes import flatten_batch, restore_batch, sum_event
+from reference_models.parts.shapes import sum_event
 from reference_models.parts.training import evaluating
-from reference_models.parts.validate import at_least, has_event_shape, positive
+from reference_models.parts.validate import at_least, positive
 from reference_models.protocols import Elbo
-
-
-def residual_normal_kl(delta_mean: Tensor, delta_log_std: Tensor, prior_log_std: Tensor) -> Tensor:
-    """KL(N(μ_p + Δμ, (σ_p Δσ)²) ‖ N(μ_p, σ_p²)) elementwise, nats (eq. 2); it does not depend on μ_p."""
-    return 0.5 * ((delta_mean * (-prior_log_std).exp()) ** 2 + (2 * delta_log_std).exp() - 1) - delta_log_std
 
 
 @dataclass(frozen=True)
@@ -63,38 +59,6 @@ class Descent:
     h: Tensor
 
 
-class Group(nn.Module):
-    """The networks of one z_l on a state of `width` channels: its prior, the posterior's difference, merging z_l."""
-
-    def __init__(self, width: int, channels: int, cell: nn.Module, kernel_size: int, first: bool) -> None:
-        super().__init__()
-        pad = kernel_size // 2
-        self.channels = channels
-        self.prior = None if first else nn.Sequential(nn.SiLU(), nn.Conv2d(width, 2 * channels, 1))
-        self.look = nn.Conv2d(width, width, 1)
-        self.delta = nn.Sequential(nn.SiLU(), nn.Conv2d(width, 2 * channels, kernel_size, padding=pad))
-        self.merge = nn.Conv2d(width + channels, width, 1)
-        self.cell = cell
-
-    def prior_parameters(self, s: Tensor) -> tuple[Tensor, Tensor]:
-        """μ_p and log σ_p, (N, c, r, r) each."""
-        if self.prior is None:  # p(z_1) is standard normal
-            zeros = s.new_zeros(len(s), self.channels, *s.shape[2:])
-            return zeros, zeros
-        mean, log_std = self.prior(s).chunk(2, dim=1)
-        return mean, log_std
-
-    def difference(self, s: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Δμ and log Δσ, (N, c, r, r) each."""
-        delta_mean, delta_log_std = self.delta(features + self.look(s)).chunk(2, dim=1)
-        return delta_mean, delta_log_std
-
-    def forward(self, s: Tensor, z: Tensor) -> Tensor:
-        """The state that carries z_l as well."""
-        out: Tensor = self.cell(self.merge(torch.cat([s, z], dim=1)))
-        return out
-
-
 class HierarchicalVAE(nn.Module):
     """Latents on feature maps of one or several resolutions; a vector x of D numbers is an image of one pixel.
 
@@ -116,10 +80,11 @@ class HierarchicalVAE(nn.Module):
     ) -> None:
         super().__init__()
         self.event_shape = tuple(event_shape)
-        C, size, _ = self._image = self.event_shape if len(self.event_shape) == 3 else (*self.event_shape, 1, 1)
+        self._image = self.event_shape if len(self.event_shape) == 3 else (*self.event_shape, 1, 1)
+        C = self._image[0]
         halvings = _halvings(self._image, scales)
         self.likelihood = Binomial() if likelihood is None else likelihood
-        self._kernel = 1 if size == 1 else 3
+        self._kernel = 1 if self._image[1] == 1 else 3
         self._nvae, self._cells = nvae_cells, cells_per_group
         widths = [width * 2**k for k in range(halvings[0] + 1)]  # by number of halvings
         pad = self._kernel // 2
@@ -151,6 +116,7 @@ class HierarchicalVAE(nn.Module):
         )
 
     def _cell(self, kind: type[NVAEDecoderCell] | type[NVAEEncoderCell], width: int) -> nn.Module:
+        """`cells_per_group` cells of that kind, or plain residual blocks instead: (N, width, r, r), shape kept."""
         if self._nvae:
             return nn.Sequential(*(kind(width) for _ in range(self._cells)))
         return nn.Sequential(*(ResidualConvBlock(width, kernel_size=self._kernel) for _ in range(self._cells)))
@@ -219,29 +185,23 @@ class HierarchicalVAE(nn.Module):
 
     def elbo(self, x: Tensor, *, generator: Generator | None = None, noise: Sequence[Tensor] | None = None) -> Elbo:
         """The bound from one draw of z, with its parts: (*B, *event) to (*B,), nats; a group's kl is closed-form."""
-        flat, batch_shape = self._flat(x)
+        flat, batch_shape = examples(x, self.event_shape)
         down = self.descend(len(flat), x=flat, generator=generator, noise=noise)
-        reconstruction, kl = self.likelihood.log_prob(flat, down.h), down.kl.sum(dim=0)
-        value, reconstruction, kl = (restore_batch(v, batch_shape) for v in (reconstruction - kl, reconstruction, kl))
-        return Elbo(value, reconstruction, kl)
+        return as_elbo(self.likelihood.log_prob(flat, down.h), down.kl.sum(dim=0), batch_shape)
 
     def rates(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
         """KL of each group from the top, from one draw of those above it: (*B, *event) to (L, *B), nats."""
-        flat, batch_shape = self._flat(x)
+        flat, batch_shape = examples(x, self.event_shape)
         return self.descend(len(flat), x=flat, generator=generator).kl.reshape(-1, *batch_shape)
 
     def log_weights(self, x: Tensor, samples: int, *, generator: Generator | None = None) -> Tensor:
         """log p(x, z) − log q(z | x) of `samples` draws from q: (*B, *event) to (samples, *B), nats."""
         at_least("samples", samples, 1)
-        flat, batch_shape = self._flat(x)
+        flat, batch_shape = examples(x, self.event_shape)
         repeated = flat.expand(samples, *flat.shape).flatten(0, 1)  # (samples * N, *event)
         down = self.descend(len(repeated), x=repeated, generator=generator)
         log_w = self.likelihood.log_prob(repeated, down.h) + (down.log_p - down.log_q).sum(dim=0)
         return log_w.reshape(samples, *batch_shape)
-
-    def _flat(self, x: Tensor) -> tuple[Tensor, torch.Size]:
-        has_event_shape("x", x, self.event_shape)
-        return flatten_batch(x, len(self.event_shape))
 
     def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
         """n draws of p(x), shape (n, *event_shape); a temperature below 1 narrows every prior (NVAE section 4)."""

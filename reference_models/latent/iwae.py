@@ -1,19 +1,25 @@
 """Importance-weighted bounds: K samples of q give a bound that tightens to log p(x), and gradients that need care.
 
-    L_K(x) = E log 1/K Σ_k w_k,   w_k = p(x, z_k) / q(z_k | x),   z_1..z_K ~ q(z | x)          IWAE eq. 8
-    L_1 is the ELBO,  L_K ≤ L_{K+1} ≤ log p(x),  L_K → log p(x)                                 theorem 1
+    L_K(x) = E log 1/K Σ_k w_k,   w_k = p(x, z_k) / q(z_k | x),   z_1..z_K ~ q(z | x)       IWAE, section 3
+    L_1 is the ELBO,  L_K ≤ L_{K+1} ≤ log p(x),  L_K → log p(x) for bounded weights         IWAE, theorem 1
 
 With w̃_k = w_k / Σ_j w_j, the model's gradient is Σ_k w̃_k ∇_θ log p(x, z_k). For the encoder's φ there are four ways:
 
-  reparametrised  differentiate through z_k = g_φ(ε_k) (IWAE eq. 14); its signal falls as 1/√K (Rainforth et al.)
+  reparametrised  differentiate through z_k = g_φ(ε_k); its signal-to-noise ratio falls as 1/√K (Rainforth et al.)
   score           Σ_k log(1/K Σ_j w_j) ∇ log q(z_k|x) − Σ_k w̃_k ∇ log q(z_k|x); any q, also a discrete one
   vimco           the same, minus for each k what the bound would be without sample k (Mnih, Rezende)
-  dreg            Σ_k w̃_k² ∂log w_k/∂z_k ∂z_k/∂φ: reparametrised twice, its signal grows as √K (Tucker et al.)
+  dreg            Σ_k w̃_k² ∂log w_k/∂z_k ∂z_k/∂φ: reparametrised twice, its signal-to-noise ratio grows as √K (Tucker
+                  et al.)
+
+Each has the gradient of L_K as its mean. To leave the score of q out and keep w̃_k ("sticking the landing", Roeder et
+al.) has that mean for K = 1 only, where it is dreg; the second w̃_k is what makes it right for all K.
 
 Importance Weighted Autoencoders (Burda, Grosse, Salakhutdinov, 2016), https://arxiv.org/abs/1509.00519; Variational
 Inference for Monte Carlo Objectives (Mnih, Rezende, 2016), https://arxiv.org/abs/1602.06725; Doubly Reparameterized
 Gradient Estimators for Monte Carlo Objectives (Tucker et al., 2019), https://arxiv.org/abs/1810.04152; Tighter
-Variational Bounds are Not Necessarily Better (Rainforth et al., 2018), https://arxiv.org/abs/1802.04537
+Variational Bounds are Not Necessarily Better (Rainforth et al., 2018), https://arxiv.org/abs/1802.04537; Sticking the
+Landing: Simple, Lower-Variance Gradient Estimators for Variational Inference (Roeder, Wu, Duvenaud, 2017),
+https://arxiv.org/abs/1703.09194
 """
 
 from __future__ import annotations
@@ -25,8 +31,9 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
+from reference_models.latent.bounds import examples
 from reference_models.latent.vae import VAE, GaussianPosterior
-from reference_models.parts.shapes import flatten_batch, restore_batch
+from reference_models.parts.shapes import restore_batch
 from reference_models.parts.training import evaluating
 from reference_models.parts.validate import at_least, one_of
 from reference_models.protocols import Elbo
@@ -49,7 +56,7 @@ def vimco_baseline(log_w: Tensor) -> Tensor:
     """For each k the bound with w_k replaced by the geometric mean of the others: (K, *B) to (K, *B), nats.
 
     It depends on the other samples only, so taking it from the learning signal of z_k leaves the gradient unbiased
-    (VIMCO, section 2.6). Raises ValueError for K = 1, where there are no others.
+    (Mnih, Rezende). Raises ValueError for K = 1, where there are no others.
     """
     K = len(log_w)
     at_least("K", K, 2)
@@ -101,8 +108,8 @@ class IWAE(nn.Module):
 
         x: (*B, *event_shape); noise: ε of the draws, (K, N, d).
         """
-        flat, batch_shape = flatten_batch(x, len(self.vae.event_shape))
-        q = self.vae.posterior(x)
+        flat, batch_shape = examples(x, self.vae.event_shape)
+        q = self.vae.posterior(flat)
         draw = q.draw(self.samples, generator=generator, noise=noise)
         if self.estimator == "reparametrised":
             log_w = self._log_joint(flat, draw.z) - draw.log_prob
@@ -144,6 +151,7 @@ class IWAE(nn.Module):
         A lower bound of log p(x) in expectation, whatever K; the paper reports K = 5000.
         """
         at_least("samples", samples, 1)
+        at_least("chunk", chunk, 1)
         sizes = [min(chunk, samples - done) for done in range(0, samples, chunk)]
         with evaluating(self):
             parts = [torch.logsumexp(self.vae.log_weights(x, k, generator=generator), dim=0) for k in sizes]

@@ -25,12 +25,13 @@ from typing import Literal, Protocol
 import torch
 from torch import Generator, Tensor, nn
 
+from reference_models.latent.bounds import as_elbo, examples
 from reference_models.parts.distributions import normal_kl, normal_log_prob, standard_normal
 from reference_models.parts.likelihoods import Binomial, Likelihood
 from reference_models.parts.networks import MLP, Activation
-from reference_models.parts.shapes import flatten_batch, restore_batch, sum_event
+from reference_models.parts.shapes import sum_event
 from reference_models.parts.training import evaluating
-from reference_models.parts.validate import at_least, has_event_shape, one_of
+from reference_models.parts.validate import at_least, one_of
 from reference_models.protocols import Density, Elbo
 
 Form = Literal["analytic", "entropy", "sampled"]
@@ -175,8 +176,7 @@ class VAE(nn.Module):
 
     def posterior(self, x: Tensor) -> Posterior:
         """q(z | x); x: (N, *event_shape), or one example, which counts as N = 1."""
-        has_event_shape("x", x, self.event_shape)
-        return self.encoder(flatten_batch(x, len(self.event_shape))[0])
+        return self.encoder(examples(x, self.event_shape)[0])
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """log p(x | z) in nats: x (N, *event_shape) and z (S, N, d) to (S, N)."""
@@ -207,36 +207,31 @@ class VAE(nn.Module):
             ValueError: x does not fit event_shape; a closed form is asked for that does not exist.
         """
         at_least("samples", samples, 1)
-        q = self.posterior(x)
-        flat, batch_shape = flatten_batch(x, len(self.event_shape))
+        flat, batch_shape = examples(x, self.event_shape)
+        q = self.posterior(flat)
         draw = q.draw(samples, generator=generator, noise=noise)
         reconstruction = self.log_likelihood(flat, draw.z).mean(dim=0)
-        kl = self._kl(q, draw, form)
-        value, reconstruction, kl = (restore_batch(v, batch_shape) for v in (reconstruction - kl, reconstruction, kl))
-        return Elbo(value, reconstruction, kl)
+        return as_elbo(reconstruction, self._kl(q, draw, form), batch_shape)
 
     def _kl(self, q: Posterior, draw: Draw, form: Form | None) -> Tensor:
         """KL(q(z|x) ‖ p(z)), shape (N,), in closed form or from the draws."""
-        gaussian = isinstance(q, GaussianPosterior)
-        closed = gaussian and isinstance(self.prior, StandardNormal)
-        form = form or ("analytic" if closed else "sampled")
-        one_of("form", form, ("analytic", "entropy", "sampled"))
+        one_of("form", form, (None, "analytic", "entropy", "sampled"))
+        if isinstance(q, GaussianPosterior) and isinstance(self.prior, StandardNormal) and form in (None, "analytic"):
+            return q.kl_to_standard_normal()
         if isinstance(q, GaussianPosterior) and form == "entropy":
             return -q.entropy() - self.prior.log_prob(draw.z).mean(dim=0)
-        if isinstance(q, GaussianPosterior) and closed and form == "analytic":
-            return q.kl_to_standard_normal()
-        if form != "sampled":
-            pair = f"{type(q).__name__} and {type(self.prior).__name__}"
-            raise ValueError(f"the {form} form needs a Gaussian posterior and a standard normal prior, got {pair}")
-        return (draw.log_prob - self.prior.log_prob(draw.z)).mean(dim=0)
+        if form in (None, "sampled"):
+            return (draw.log_prob - self.prior.log_prob(draw.z)).mean(dim=0)
+        wanted = "a Gaussian posterior" + (" and a standard normal prior" if form == "analytic" else "")
+        raise ValueError(f"the {form} form needs {wanted}, got {type(q).__name__} and {type(self.prior).__name__}")
 
     def log_weights(
         self, x: Tensor, samples: int, *, generator: Generator | None = None, noise: Tensor | None = None
     ) -> Tensor:
         """log w_k = log p(x, z_k) − log q(z_k | x), z_k ~ q(z | x), in nats: (*B, *event) to (samples, *B)."""
         at_least("samples", samples, 1)
-        draw = self.posterior(x).draw(samples, generator=generator, noise=noise)
-        flat, batch_shape = flatten_batch(x, len(self.event_shape))
+        flat, batch_shape = examples(x, self.event_shape)
+        draw = self.posterior(flat).draw(samples, generator=generator, noise=noise)
         log_w = self.log_likelihood(flat, draw.z) + self.prior.log_prob(draw.z) - draw.log_prob
         return log_w.view(samples, *batch_shape)
 

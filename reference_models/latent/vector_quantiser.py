@@ -7,8 +7,9 @@
 Neural Discrete Representation Learning (van den Oord, Vinyals, Kavukcuoglu, 2017), section 3 and appendix A.1,
 https://arxiv.org/abs/1711.00937
 
-NOTE: the losses are means over all entries, as in the authors' code, where eq. 3 has norms. The authors' averages
-smooth the counts; e_j = m_j / N_j needs no smoothing while N_j is above zero.
+NOTE: the losses are means over all entries, as in the authors' code, where eq. 3 has norms. The authors' code smooths
+the counts, (N_j + ε) / (ΣN + K ε) · ΣN, so that a code nobody chooses is never divided by zero; here e_j = m_j / N_j is
+exact, and such a code keeps its place once its count has faded away.
 """
 
 from __future__ import annotations
@@ -85,15 +86,16 @@ class VectorQuantiser(nn.Module):
         chosen = F.one_hot(codes.flatten(), self.K).to(z.dtype)  # (n, K)
         self.counts.lerp_(chosen.sum(dim=0), 1 - self.ema_decay)
         self.sums.lerp_(chosen.T @ vectors, 1 - self.ema_decay)
-        alive = self.counts > 1e-6  # below it, m / N has lost its digits; the code stays where it is
+        alive = self.counts > 1e-6  # counts fade geometrically and would end as 0 / 0
         self.codebook[alive] = self.sums[alive] / self.counts[alive, None]
 
     @torch.no_grad()
-    def restart(self, z: Tensor, *, below: float = 0.0, generator: Generator | None = None) -> Tensor:
+    def restart(self, z: Tensor, *, below: float, generator: Generator | None = None) -> Tensor:
         """Moves codes with N_j ≤ `below` onto vectors drawn from z, (N, D, *S); returns which, bool (K,).
 
-        A codebook that no vector is near would never be used: the remedy of Jukebox (Dhariwal et al., 2020), section 3,
-        https://arxiv.org/abs/2005.00341. With `below` infinite it starts the whole codebook from data.
+        A code that no vector is near would never be used: the random restarts of Jukebox (Dhariwal et al., 2020),
+        https://arxiv.org/abs/2005.00341. N_j is the mean number of vectors that a batch gives code j. It moves with
+        `update` only: a codebook that learns by gradient has N_j = 1 throughout. With `below` infinite all are moved.
         """
         dead = self.counts <= below
         vectors = z.movedim(1, -1).flatten(0, -2)

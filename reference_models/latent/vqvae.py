@@ -23,12 +23,13 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
+from reference_models.latent.bounds import as_elbo, examples
 from reference_models.latent.code_prior import CodePrior
 from reference_models.latent.vector_quantiser import VectorQuantiser
 from reference_models.parts.likelihoods import Binomial, Gaussian, Likelihood
-from reference_models.parts.shapes import flatten_batch, restore_batch
+from reference_models.parts.shapes import restore_batch
 from reference_models.parts.training import evaluating
-from reference_models.parts.validate import at_least, has_event_shape
+from reference_models.parts.validate import at_least
 from reference_models.protocols import Elbo
 
 
@@ -136,12 +137,12 @@ class VQVAE(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """The codes of x, long: (*B, *event) to (*B, *grid)."""
-        flat, batch_shape = self._flat(x)
+        flat, batch_shape = examples(x, self.event_shape)
         return restore_batch(self.quantiser.nearest(self.encoder(flat)), batch_shape)
 
     def loss(self, x: Tensor) -> VQLoss:
         """Eq. 3 on a batch x of shape (*B, *event); under EMA the codebook's term is told, not added."""
-        flat, _ = self._flat(x)
+        flat, _ = examples(x, self.event_shape)
         q = self.quantiser(self.encoder(flat))
         nll = -self.likelihood.log_prob(flat, self.decoder(q.z_q)).mean() / math.prod(self.event_shape)
         moved = q.codebook_loss if self.quantiser.ema_decay is None else 0.0
@@ -150,7 +151,7 @@ class VQVAE(nn.Module):
     @torch.no_grad()
     def update_codebook(self, x: Tensor) -> None:
         """One EMA step of the codebook from a batch x of shape (*B, *event)."""
-        z = self.encoder(self._flat(x)[0])
+        z = self.encoder(examples(x, self.event_shape)[0])
         self.quantiser.update(z, self.quantiser.nearest(z))
 
     def log_prior(self, codes: Tensor) -> Tensor:
@@ -163,21 +164,16 @@ class VQVAE(nn.Module):
     def prior_loss(self, x: Tensor) -> Tensor:
         """−log p(k(x)), the mean over the batch, shape (), nats: trains the prior and nothing else."""
         with torch.no_grad():
-            codes = self.encode(self._flat(x)[0])
+            codes = self.encode(examples(x, self.event_shape)[0])
         return -self.log_prior(codes).mean()
 
     def elbo(self, x: Tensor, *, generator: Generator | None = None) -> Elbo:
         """log p(x | z_q(x)) + log p(k(x)), a bound of log p(x) with nothing drawn: (*B, *event) to (*B,), nats."""
-        flat, batch_shape = self._flat(x)
+        flat, batch_shape = examples(x, self.event_shape)
         q = self.quantiser(self.encoder(flat))
         reconstruction = self.likelihood.log_prob(flat, self.decoder(q.z_q))
         kl = -self.log_prior(q.codes)
-        value, reconstruction, kl = (restore_batch(v, batch_shape) for v in (reconstruction - kl, reconstruction, kl))
-        return Elbo(value, reconstruction, kl)
-
-    def _flat(self, x: Tensor) -> tuple[Tensor, torch.Size]:
-        has_event_shape("x", x, self.event_shape)
-        return flatten_batch(x, len(self.event_shape))
+        return as_elbo(reconstruction, kl, batch_shape)
 
     def sample(self, n: int, *, generator: Generator | None = None) -> Tensor:
         """n draws, shape (n, *event_shape): codes from the prior, x from the likelihood at their vectors."""

@@ -1,13 +1,13 @@
 """VQ-VAE-2: codes on two grids, a coarse one for what the image shows and a fine one for its texture.
 
-    h_bottom = E_bottom(x),    h_top = E_top(h_bottom)                                       algorithm 1
-    e_top    = quantise(h_top)
-    e_bottom = quantise(h_bottom and D_top(e_top))       the fine codes say what the coarse ones leave out
+    h = E_bottom(x)                                      features of x on the fine grid
+    e_top    = quantise(E_top(h))
+    e_bottom = quantise(h and D_top(e_top))              the fine codes say what the coarse ones leave out
     x̂        = D(e_top, e_bottom)
 
 Training is that of VQ-VAE with EMA codebooks; then two priors are fitted, p(top), with attention over the whole coarse
-grid, and p(bottom | top), convolutional, which reads the top codes through residual blocks (algorithm 2, 3). Images are
-sampled top → bottom → pixels.
+grid, and p(bottom | top), convolutional, which reads the top codes through residual blocks. Images are sampled top →
+bottom → pixels.
 
 Generating Diverse High-Fidelity Images with VQ-VAE-2 (Razavi, van den Oord, Vinyals, 2019), section 3 and the tables of
 its appendix, https://arxiv.org/abs/1906.00446
@@ -22,13 +22,14 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
+from reference_models.latent.bounds import as_elbo, examples
 from reference_models.latent.code_prior import CodePrior
 from reference_models.latent.vector_quantiser import Quantised, VectorQuantiser
 from reference_models.latent.vqvae import ResidualBlock, VQLoss, downwards, upwards
 from reference_models.parts.likelihoods import Binomial, Gaussian, Likelihood
-from reference_models.parts.shapes import flatten_batch, restore_batch
+from reference_models.parts.shapes import restore_batch
 from reference_models.parts.training import evaluating
-from reference_models.parts.validate import at_least, has_event_shape
+from reference_models.parts.validate import at_least
 from reference_models.protocols import Elbo
 
 
@@ -167,13 +168,13 @@ class VQVAE2(nn.Module):
 
     def encode(self, x: Tensor) -> Codes:
         """The codes of x, (*B, *event)."""
-        flat, batch_shape = self._flat(x)
+        flat, batch_shape = examples(x, self.event_shape)
         levels = self.quantise(flat)
         return Codes(restore_batch(levels.top.codes, batch_shape), restore_batch(levels.bottom.codes, batch_shape))
 
     def loss(self, x: Tensor) -> VQLoss:
         """The loss of VQ-VAE on both levels, each term the sum of theirs; x: (*B, *event)."""
-        flat, _ = self._flat(x)
+        flat, _ = examples(x, self.event_shape)
         levels = self.quantise(flat)
         h = self.decode(levels.top.z_q, levels.bottom.z_q)
         nll = -self.likelihood.log_prob(flat, h).mean() / math.prod(self.event_shape)
@@ -185,7 +186,7 @@ class VQVAE2(nn.Module):
     @torch.no_grad()
     def update_codebooks(self, x: Tensor) -> None:
         """One EMA step of both codebooks from a batch x of shape (*B, *event)."""
-        levels = self.quantise(self._flat(x)[0])
+        levels = self.quantise(examples(x, self.event_shape)[0])
         self.quantise_top.update(levels.z_top, levels.top.codes)
         self.quantise_bottom.update(levels.z_bottom, levels.bottom.codes)
 
@@ -196,21 +197,16 @@ class VQVAE2(nn.Module):
     def prior_loss(self, x: Tensor) -> Tensor:
         """−log p(codes of x), the mean over the batch, shape (), nats: trains the priors and nothing else."""
         with torch.no_grad():
-            codes = self.encode(self._flat(x)[0])
+            codes = self.encode(examples(x, self.event_shape)[0])
         return -self.log_prior(codes).mean()
 
     def elbo(self, x: Tensor, *, generator: Generator | None = None) -> Elbo:
         """log p(x | codes) + log p(codes), a bound of log p(x) with nothing drawn: (*B, *event) to (*B,), nats."""
-        flat, batch_shape = self._flat(x)
+        flat, batch_shape = examples(x, self.event_shape)
         levels = self.quantise(flat)
         reconstruction = self.likelihood.log_prob(flat, self.decode(levels.top.z_q, levels.bottom.z_q))
         kl = -self.log_prior(Codes(levels.top.codes, levels.bottom.codes))
-        value, reconstruction, kl = (restore_batch(v, batch_shape) for v in (reconstruction - kl, reconstruction, kl))
-        return Elbo(value, reconstruction, kl)
-
-    def _flat(self, x: Tensor) -> tuple[Tensor, torch.Size]:
-        has_event_shape("x", x, self.event_shape)
-        return flatten_batch(x, 3)
+        return as_elbo(reconstruction, kl, batch_shape)
 
     def sample(self, n: int, *, generator: Generator | None = None) -> Tensor:
         """n images, shape (n, *event_shape): top codes, bottom codes given them, pixels given both."""

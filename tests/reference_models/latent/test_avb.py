@@ -211,6 +211,15 @@ def test_samples_have_the_law_of_prior_and_likelihood(generator: torch.Generator
     assert law_p_value(model.sample(20_000, generator=generator).view(-1, 4), np.asarray(numpy(law))) > 1e-6
 
 
+def test_sampling_restores_the_training_flag(generator: torch.Generator) -> None:
+    """Dropout in the decoder is off while sampling, so that equal seeds give equal images, and on after it."""
+    model = perturb(AVB((1, 2, 2), 2, 3, (6,)))
+    model.decoder.append(nn.Dropout(0.9))
+    first = model.train().sample(20, generator=generator)
+    assert torch.equal(first, model.sample(20, generator=generator.manual_seed(0)))
+    assert all(part.training for part in model.modules())
+
+
 def test_single_precision_stays_single(generator: torch.Generator) -> None:
     model, x = AVB((1, 2, 2), adaptive_contrast=True).float(), images(3).float()
     assert model.elbo(x, generator=generator).value.dtype == torch.float32

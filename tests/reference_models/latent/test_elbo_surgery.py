@@ -105,6 +105,15 @@ def test_bad_input_is_refused() -> None:
         discrete_surgery(torch.ones(2, 3) / 3, torch.ones(4) / 4)
     with pytest.raises(ValueError, match=r"q must be \(N, I, J\) and p \(I, J\), got \(2, 3\)"):
         discrete_marginal_parts(torch.ones(2, 3) / 3, torch.ones(3) / 3)
+    with pytest.raises(ValueError, match=r"every row of q must sum to one, got sums in \[0\.9, 1\]"):
+        discrete_surgery(torch.tensor([[0.5, 0.4], [0.5, 0.5]]), torch.ones(2) / 2)
+    with pytest.raises(ValueError, match=r"every table of q must sum to one, got sums in \[6, 6\]"):
+        discrete_marginal_parts(torch.ones(1, 2, 3), torch.ones(2, 3) / 6)
+    for parts, q in ((discrete_surgery, torch.ones(1, 2) / 2), (discrete_marginal_parts, torch.ones(1, 1, 2) / 2)):
+        with pytest.raises(ValueError, match=r"every p must sum to one, got sums in \[2, 2\]"):
+            parts(q, torch.ones(q.shape[1:]))
+    with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
+        surgery(GaussianPosterior(torch.zeros(2, 1), torch.zeros(2, 1)), StandardNormal(1), samples=0)
     ppca = model()
     with pytest.raises(ValueError, match="only a Gaussian posterior can be refined, got Tensor"):
         fit_posterior(ppca.as_vae(NotGaussian()), torch.zeros(2, D))

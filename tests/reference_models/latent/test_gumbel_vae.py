@@ -202,6 +202,15 @@ def test_the_published_example_has_its_size() -> None:
     assert count == 785 * 512 + 513 * 256 + 257 * 300 + 301 * 256 + 257 * 512 + 513 * 784
 
 
+def test_sampling_restores_the_training_flag(generator: torch.Generator) -> None:
+    """Dropout in the decoder is off while sampling, so that equal seeds give equal images, and on after it."""
+    vae = model()
+    vae.decoder.append(torch.nn.Dropout(0.9))
+    first = vae.train().sample(20, generator=generator)
+    assert torch.equal(first, vae.sample(20, generator=generator.manual_seed(0)))
+    assert all(part.training for part in vae.modules())
+
+
 def test_single_precision_stays_single(generator: torch.Generator) -> None:
     vae, x = model().float(), all_images().float()
     for form in ("categorical", "relaxed"):
@@ -216,6 +225,8 @@ def test_bad_input_is_refused_with_the_value_in_hand() -> None:
     vae, x = model(), all_images()
     with pytest.raises(ValueError, match="temperature must be positive, got 0"):
         vae.elbo(x, temperature=0)
+    with pytest.raises(ValueError, match="prior_temperature must be positive, got 0"):
+        vae.elbo(x, form="relaxed", prior_temperature=0.0)
     with pytest.raises(ValueError, match="classes must be at least 2, got 1"):
         GumbelVAE(classes=1)
     with pytest.raises(ValueError, match="variables must be at least 1, got 0"):

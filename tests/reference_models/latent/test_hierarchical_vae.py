@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from reference_models.latent.hierarchical_vae import Group, HierarchicalVAE, Scale, residual_normal_kl
+from reference_models.latent.hierarchical_vae import HierarchicalVAE, Scale
+from reference_models.latent.residual_group import Group, residual_normal_kl
 from reference_models.parts.residual_cells import NVAEDecoderCell, NVAEEncoderCell, SqueezeExcite
 from tests.reference_models.helpers import binary_states, close, perturb, standard_errors
 

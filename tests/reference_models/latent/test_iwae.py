@@ -233,5 +233,7 @@ def test_bad_input_is_refused() -> None:
         vimco_baseline(torch.zeros(1, 3))
     with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
         IWAE(vae).estimate_log_prob(torch.zeros(4), samples=0)
+    with pytest.raises(ValueError, match="chunk must be at least 1, got 0"):
+        IWAE(vae).estimate_log_prob(torch.zeros(4), chunk=0)
     with pytest.raises(ValueError, match=r"x must have shape \(4\)"):
         IWAE(vae).bound(torch.zeros(3))

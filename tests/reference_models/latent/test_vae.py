@@ -239,6 +239,30 @@ def test_paper_size() -> None:
     assert sum(p.numel() for p in vae.parameters()) == 785 * 500 + 501 * 40 + 21 * 500 + 501 * 784
 
 
+class Foreign:
+    """A posterior that can be drawn from and is no GaussianPosterior."""
+
+    def __init__(self, q: GaussianPosterior) -> None:
+        self.draw = q.draw
+
+
+class AsForeign(nn.Module):
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, x: Tensor) -> Foreign:
+        return Foreign(self.encoder(x))
+
+
+def test_a_posterior_without_closed_forms_is_sampled() -> None:
+    """The same draws of the same law, but its type unknown: the rate is that of the sampled form."""
+    vae, x, noise = small_vae(), binary_states(4), torch.randn(3, 16, 1)
+    sampled = vae.elbo(x, samples=3, noise=noise, form="sampled").kl
+    vae.encoder = AsForeign(vae.encoder)
+    assert close(vae.elbo(x, samples=3, noise=noise).kl, sampled, 0.0)
+
+
 def test_bad_input_is_refused() -> None:
     vae, x = small_vae(), binary_states(4)
     with pytest.raises(ValueError, match=r"x must have shape \(4\) or \(N, 4\), got \(2, 5\)"):
@@ -255,3 +279,6 @@ def test_bad_input_is_refused() -> None:
         vae.elbo(x, form="closed")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="dim must be at least 1, got 0"):
         StandardNormal(0)
+    vae.encoder = AsForeign(vae.encoder)
+    with pytest.raises(ValueError, match="entropy form needs a Gaussian posterior, got Foreign and StandardNormal"):
+        vae.elbo(x, form="entropy")

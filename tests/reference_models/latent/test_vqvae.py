@@ -102,8 +102,9 @@ def test_moving_averages_settle_at_the_cluster_means_and_keep_unused_codes() -> 
     assert close(q.codebook[:3], z.reshape(3, 20, 2).mean(1), 1e-6)
     assert close(q.codebook[3], torch.tensor([99.0, 99.0]), 1e-9)
     q.ema_decay = 0.01
-    for _ in range(20):  # the idle count loses its digits; the code stays
+    for _ in range(200):  # the idle code's count and sum end at zero; the code stays
         q.update(z, q.nearest(z))
+    assert float(q.counts[3]) == 0
     assert close(q.codebook[3], torch.tensor([99.0, 99.0]), 1e-6)
 
 
