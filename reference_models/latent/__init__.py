@@ -39,7 +39,7 @@ FAMILIES: tuple[Family, ...] = (
         module="reference_models.latent.ppca",
         programmes="",
         homework=None,
-        verified_against="scikit-learn; dense multivariate normal of SciPy; quadrature; zero gradient at the optimum",
+        verified_against="scikit-learn; dense multivariate normal of SciPy; Bayes' rule; zero gradient at the optimum",
     ),
     Family(
         name="vae",
@@ -95,7 +95,7 @@ FAMILIES: tuple[Family, ...] = (
         module="reference_models.latent.beta_vae",
         programmes="P",
         homework=None,
-        verified_against="closed-form optimum of the linear model; exact enumeration of the KL's three parts",
+        verified_against="torch.distributions; closed-form optimum of the linear model",
     ),
     Family(
         name="dip-vae",
@@ -137,7 +137,7 @@ FAMILIES: tuple[Family, ...] = (
         module="reference_models.latent.hierarchical_vae",
         programmes="SP",
         homework=None,
-        verified_against="torch.distributions; exact evidence of a linear-Gaussian hierarchy; quadrature",
+        verified_against="torch.distributions group by group; evidence by integration over all latents",
     ),
     Family(
         name="vq-vae",
@@ -165,7 +165,7 @@ FAMILIES: tuple[Family, ...] = (
         module="reference_models.latent.vqvae2",
         programmes="P",
         homework=None,
-        verified_against="shapes and parameter count by hand; receptive fields; exact enumeration of both priors",
+        verified_against="sum over all pairs of code grids; brute-force neighbours; shapes and parameter count by hand",
     ),
     # ---- richer decoders, priors and posteriors; discrete and implicit codes
     Family(
