@@ -11,8 +11,8 @@ the autoregressive flow prior of the paper (a MAF, see `flow_prior`); more compo
 which no affine flow layer is.
 
 "Variational Lossy Autoencoder" (Chen et al., 2017), section 3.2, https://arxiv.org/abs/1611.02731
-"RNADE: The Real-Valued Neural Autoregressive Density-Estimator" (Uria, Murray, Larochelle, 2013), eq. 5-8, for mixtures
-as conditionals, https://arxiv.org/abs/1306.0186
+"RNADE: The Real-Valued Neural Autoregressive Density-Estimator" (Uria, Murray, Larochelle, 2013), for mixtures as
+conditionals, https://arxiv.org/abs/1306.0186
 """
 
 from collections.abc import Sequence

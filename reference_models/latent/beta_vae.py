@@ -10,6 +10,9 @@ is tempered. The second form asks for a rate of C nats, raised during training, 
 beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework (Higgins et al., 2017),
 https://openreview.net/forum?id=Sy2fzU9gl; Understanding disentangling in β-VAE (Burgess et al., 2018),
 https://arxiv.org/abs/1804.03599
+
+NOTE: |KL − C| is taken of each example, as eq. 8 has it for one x; some code takes it of the batch's mean KL instead,
+which lets examples above C pay for those below it.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ def linear_capacity(progress: float, capacity: float) -> float:
 
 
 def normalised_beta(beta: float, latent_dim: int, pixels: int) -> float:
-    """β M / N for M latents and N pixels, by which settings on images of different size compare (section 4.2)."""
+    """β M / N for M latents and N pixels, by which settings on images of different size compare (Higgins et al.)."""
     return beta * latent_dim / pixels
 
 

@@ -3,7 +3,7 @@
 β-VAE asks every q(z|x) to be near the prior and pays in reconstruction. Here the bound keeps weight one and only the
 aggregate q(z) = E_x q(z|x) is constrained, through its second moment (μ, Σ: mean and covariance of q(z|x)):
 
-    Cov_q(z) = E_x[Σ(x)] + Cov_x[μ(x)]                                                       eq. 5
+    Cov_q(z) = E_x[Σ(x)] + Cov_x[μ(x)]                                       (law of total covariance)
     DIP-VAE-I   C = Cov_x[μ(x)];    DIP-VAE-II   C = Cov_q(z)
     maximise  E_x L(x) − λ_od Σ_{i≠j} C_ij² − λ_d Σ_i (C_ii − 1)²                            eq. 6, 7
 

@@ -11,8 +11,8 @@ The second way is gradient ascent on log p(x) in unconstrained parameters. By Fi
 E_r ∇ log p(x, z): EM is the same direction with a step size that needs no tuning.
 
 Maximum Likelihood from Incomplete Data via the EM Algorithm (Dempster, Laird, Rubin, 1977), section 4.3,
-https://doi.org/10.1111/j.2517-6161.1977.tb01600.x; the bound is that of A View of the EM Algorithm (Neal, Hinton,
-1998), eq. 7, https://doi.org/10.1007/978-94-011-5014-9_12
+https://doi.org/10.1111/j.2517-6161.1977.tb01600.x; the bound is that of A View of the EM Algorithm that Justifies
+Incremental, Sparse, and other Variants (Neal, Hinton, 1998), https://doi.org/10.1007/978-94-011-5014-9_12
 """
 
 from __future__ import annotations

@@ -4,14 +4,15 @@
 
 KL(q(z|x) ‖ p) has no closed form, but for any weights γ(x) over the components (q(c | x) of the paper)
 
-    KL(q ‖ p) <= Σ_c γ_c KL(q ‖ p(z | c)) + KL(γ ‖ π)                (the terms of eq. 12 outside the reconstruction)
+    KL(q ‖ p) <= Σ_c γ_c KL(q ‖ p(z | c)) + KL(γ ‖ π)                (the paper's bound without its reconstruction)
 
 which is least, -log Σ_c π_c exp(-KL(q ‖ p(z | c))), for γ_c ∝ π_c exp(-KL(q ‖ p(z | c))). That is the bound without
 noise; a draw of log q(z | x) - log p(z) is the noisy quantity without gap. After training γ clusters the data.
 
 "Variational Deep Embedding: An Unsupervised and Generative Approach to Clustering" (Jiang, Zheng, Tan, Tang, Zhou,
 2017), https://arxiv.org/abs/1611.05148
-NOTE: the paper takes γ_c = E_q p(c | z) (eq. 16) by a draw of z; here γ is the minimiser, in closed form, at most that.
+NOTE: the paper takes γ_c = E_q p(c | z), by a draw of z; here γ is the minimiser in closed form, so that the bound on
+the KL is never larger.
 """
 
 from collections.abc import Sequence
@@ -101,7 +102,7 @@ class VaDE(VAE):
 
     @classmethod
     def mnist(cls) -> "VaDE":
-        """The MNIST network of section 4.2: 784-500-500-2000-10 and back, ReLU, ten clusters."""
+        """The MNIST network of section 4: 784-500-500-2000-10 and back, ReLU, ten clusters."""
         return cls((1, 28, 28), latent_dim=10, hidden=(500, 500, 2000), components=10, activation=nn.ReLU)
 
     def _kl(self, q: Posterior, draw: Draw, form: Form | None) -> Tensor:

@@ -3,7 +3,7 @@
 With independent pixels given z the code must carry every detail, noise included. An autoregressive decoder takes the
 details over, and the code is left with what pixels nearby do not tell:
 
-    p(x | z) = Π_i p(x_i | x_1, .., x_{i-1}, z)                            (section 3.1)
+    p(x | z) = Π_i p(x_i | x_1, .., x_{i-1}, z)                            (section 3)
     L(x) = E_q[Σ_i log p(x_i | x_<i, z)] - KL(q(z | x) ‖ p(z))
 
 z is brought to the size of the image by the decoder, and the map s(z) biases every gate of a gated PixelCNN. A strong

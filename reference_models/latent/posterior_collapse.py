@@ -3,19 +3,19 @@
 When the decoder models x well without z, the bound is best served by q(z|x) = p(z): a rate of zero and a code that
 says nothing. Each guard changes the objective only while training; `elbo` stays the honest bound.
 
-    KL annealing      E_q log p(x|z) − w KL,   w from 0 to 1 with the step                   Bowman et al., section 3.1
-    word dropout      of the x_{<i} that the decoder sees, each is hidden with some chance   Bowman et al., section 3.2
+    KL annealing      E_q log p(x|z) − w KL,   w from 0 to 1 with the step                   Bowman et al., section 3
+    word dropout      of the x_{<i} that the decoder sees, each is hidden with some chance   Bowman et al., section 3
     limited context   the decoder sees only the last few x_j: the rest must come through z   Chen et al., section 3
-    free bits         E_q log p(x|z) − Σ_j max(λ, mean_n KL_j(x_n)): the first λ nats of each group cost nothing, and
-                      below them no gradient pushes the code to say less                     Kingma et al., appendix C.8
+    free bits         E_q log p(x|z) − Σ_j max(λ, mean_n KL_j(x_n)): a group pays for λ nats whether it uses them or
+                      not, and below them no gradient pushes it to say less                  Kingma et al., eq. 15
 
 The decoder here is p(x|z) = Π_i σ(h_i(z) + f_i(x_{i−w}, …, x_{i−1})), f_i a small perceptron of its own for each pixel:
 a code, and a window of w earlier pixels that may be enough without it.
 
 Generating Sentences from a Continuous Space (Bowman et al., 2016), https://arxiv.org/abs/1511.06349; Variational Lossy
 Autoencoder (Chen et al., 2017), https://arxiv.org/abs/1611.02731; Improving Variational Inference with Inverse
-Autoregressive Flow (Kingma et al., 2016), https://arxiv.org/abs/1606.04934; Cyclical Annealing Schedule (Fu et al.,
-2019), https://arxiv.org/abs/1903.10145
+Autoregressive Flow (Kingma et al., 2016), https://arxiv.org/abs/1606.04934; Cyclical Annealing Schedule: A Simple
+Approach to Mitigating KL Vanishing (Fu et al., 2019), https://arxiv.org/abs/1903.10145
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def sigmoid_weight(step: int, centre: int, width: float) -> float:
 
 
 def cyclical_weight(step: int, period: int, ramp: float = 0.5) -> float:
-    """w rises linearly from 0 to 1 over the first `ramp` of each period and stays 1 for the rest (Fu et al., eq. 6)."""
+    """w rises linearly from 0 to 1 over the first `ramp` of each period and stays 1 for the rest (Fu et al.)."""
     at_least("period", period, 1)
     if not 0 < ramp <= 1:
         raise ValueError(f"ramp must lie in (0, 1], got {ramp}")
@@ -59,7 +59,7 @@ def cyclical_weight(step: int, period: int, ramp: float = 0.5) -> float:
 
 
 def free_bits(kl: Tensor, floor: float) -> Tensor:
-    """Σ_j max(λ, mean over the batch of KL_j), shape (), nats.
+    """Σ_j max(λ, mean over the batch of KL_j), shape (), nats (Kingma et al., eq. 15).
 
     kl: the rate of each example in each group of latents, (N, groups); floor: λ ≥ 0, nats per group.
     """

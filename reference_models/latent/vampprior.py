@@ -1,15 +1,15 @@
 """VampPrior: the prior is the encoder's own mixture over inputs that are learned.
 
-The best prior for a given encoder is its aggregate over the data, p*(z) = 1/N Σ_n q(z | x_n) (eq. 7): it alone brings
-the KL between aggregate and prior to zero, but it overfits and costs N encodings. The variational mixture of posteriors
-puts K learned pseudo-inputs u_k in the data's place:
+The best prior for a given encoder is its aggregate over the data, p*(z) = 1/N Σ_n q(z | x_n): it alone brings the KL
+between aggregate and prior to zero, but it overfits and costs N encodings. The variational mixture of posteriors puts K
+learned pseudo-inputs u_k in the data's place:
 
-    p(z) = 1/K Σ_k q(z | u_k)                                        (eq. 9)
+    p(z) = 1/K Σ_k q(z | u_k)
     log p(z) = logsumexp_k log q(z | u_k) - log K
 
 The gradient of the bound reaches the u_k through the encoder, so prior and posterior share all their weights.
 
-"VAE with a VampPrior" (Tomczak, Welling, 2018), https://arxiv.org/abs/1705.07120
+"VAE with a VampPrior" (Tomczak, Welling, 2018), section 3, https://arxiv.org/abs/1705.07120
 """
 
 import math
