@@ -16,20 +16,18 @@ that lies below it by more than sampling error is a leak. `target` is the densit
 
 from __future__ import annotations
 
-import gzip
 import math
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from reference_models import image_files
 from reference_models.parts.distributions import GaussianMixture
 from reference_models.parts.validate import at_least, one_of
 
@@ -67,7 +65,8 @@ def load(
 
     size: how many training examples to draw, or to keep of a set that is finite. seed: of what is drawn; which digits
     are held out does not depend on it. path: the folder with the files of MNIST or CIFAR-10.
-    Raises ValueError for an unknown name, a size that the set cannot give, a missing path or file.
+    Raises ValueError for an unknown name, a size that the set cannot give, a missing path or file, or a file that is
+    not what its name says.
     """
     one_of("data", name, tuple(_SOURCES))
     if size is not None:
@@ -75,6 +74,8 @@ def load(
     data = _SOURCES[name](Path(path) if path is not None else None, size, torch.Generator().manual_seed(seed))
 
     def moved(x: Tensor | None) -> Tensor | None:
+        if x is not None and x.dtype == torch.uint8:  # an image file's bytes, scaled only now to save memory
+            return x.to(device=device, dtype=dtype) / 255
         return x if x is None else x.to(device=device, dtype=dtype if x.is_floating_point() else None)
 
     train, held_out = moved(data.train), moved(data.held_out)
@@ -218,37 +219,11 @@ def _waves(path: Path | None, size: int | None, generator: Generator) -> DataSet
 
 
 def _mnist(path: Path | None, size: int | None, generator: Generator) -> DataSet:
-    folder = _folder("mnist", path)
-
-    def images(stem: str) -> Tensor:
-        raw = _read(folder, f"{stem}-images-idx3-ubyte")
-        n, height, width = (int.from_bytes(raw[i : i + 4], "big") for i in (4, 8, 12))
-        return _bytes(raw[16:], f"{stem} images", n, height, width).reshape(n, 1, height, width) / 255
-
-    def labels(stem: str) -> Tensor:
-        raw = _read(folder, f"{stem}-labels-idx1-ubyte")
-        return _bytes(raw[8:], f"{stem} labels", int.from_bytes(raw[4:8], "big")).long()
-
-    return _finite("mnist", images("train"), images("t10k"), labels("train"), labels("t10k"), size)
+    return _finite("mnist", *image_files.mnist(_folder("mnist", path)), size)
 
 
 def _cifar10(path: Path | None, size: int | None, generator: Generator) -> DataSet:
-    folder = _folder("cifar10", path)
-    binary = (folder / "data_batch_1.bin").is_file()
-
-    def part(stem: str) -> tuple[Tensor, Tensor]:
-        if binary:
-            raw = _read(folder, f"{stem}.bin")
-            rows = _bytes(raw, f"{stem}.bin", len(raw) // 3073, 3073)
-            return rows[:, 1:].reshape(-1, 3, 32, 32) / 255, rows[:, 0].long()
-        batch = _PlainUnpickler(folder / stem).load()
-        pixels = torch.as_tensor(np.asarray(batch[b"data"]), device="cpu").double()
-        return pixels.reshape(-1, 3, 32, 32) / 255, torch.tensor(batch[b"labels"], device="cpu")
-
-    parts = [part(f"data_batch_{i}") for i in range(1, 6)]
-    x, y = torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
-    held_out, held_out_labels = part("test_batch")
-    return _finite("cifar10", x, held_out, y, held_out_labels, size)
+    return _finite("cifar10", *image_files.cifar10(_folder("cifar10", path)), size)
 
 
 def _folder(name: str, path: Path | None) -> Path:
@@ -257,43 +232,6 @@ def _folder(name: str, path: Path | None) -> Path:
     if not path.is_dir():
         raise ValueError(f"the path of {name} must be a folder, got {path}")
     return path
-
-
-def _read(folder: Path, name: str) -> bytes:
-    plain, packed = folder / name, folder / f"{name}.gz"
-    if plain.is_file():
-        return plain.read_bytes()
-    if packed.is_file():
-        return gzip.decompress(packed.read_bytes())
-    raise ValueError(f"{folder} holds neither {name} nor {name}.gz")
-
-
-def _bytes(raw: bytes, what: str, *shape: int) -> Tensor:
-    if len(raw) != math.prod(shape):
-        raise ValueError(f"{what} should hold {math.prod(shape)} bytes, got {len(raw)}")
-    values = np.frombuffer(raw, dtype=np.uint8).reshape(shape)
-    return torch.as_tensor(values.astype(np.float64), device="cpu")
-
-
-class _PlainUnpickler:
-    """Reads the pickled batches of CIFAR-10, and nothing that could run code."""
-
-    def __init__(self, file: Path) -> None:
-        if not file.is_file():
-            raise ValueError(f"{file.parent} holds neither {file.name} nor {file.name}.bin")
-        self.file = file
-
-    def load(self) -> dict[bytes, Any]:
-        class Unpickler(pickle.Unpickler):
-            def find_class(self, module: str, name: str) -> Any:
-                allowed = ("_reconstruct", "ndarray", "dtype", "encode", "scalar")
-                if name in allowed and module.split(".")[0] in ("numpy", "_codecs"):
-                    return super().find_class(module, name)
-                raise ValueError(f"a batch of CIFAR-10 does not hold a {module}.{name}")
-
-        with self.file.open("rb") as stream:
-            batch: dict[bytes, Any] = Unpickler(stream, encoding="bytes").load()
-        return batch
 
 
 # --- what they share
@@ -314,6 +252,11 @@ def _drawn(
 
 
 def _finite(name: str, train: Tensor, held_out: Tensor, y: Tensor, held_out_y: Tensor, size: int | None) -> DataSet:
+    for part, images, labels in (("training", train, y), ("held-out", held_out, held_out_y)):
+        if len(images) != len(labels):
+            raise ValueError(
+                f"{name} must have a label an image, got {len(images)} {part} images, {len(labels)} labels"
+            )
     if size is not None and size > len(train):
         raise ValueError(f"{name} has {len(train)} training examples, asked for {size}")
     return DataSet(name, train[:size], held_out, y[:size], held_out_y, tuple(train.shape[1:]))

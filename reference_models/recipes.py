@@ -11,6 +11,7 @@ Metrics, by name: `nll_nats` (mean −log p of held-out data), `excess_nats` (nl
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -122,7 +123,7 @@ class Minimise(Learner):
 
 def cosine(progress: float) -> float:
     """From 1 at progress 0 to 0 at progress 1."""
-    return float(0.5 * (1 + torch.cos(torch.tensor(torch.pi * min(progress, 1.0)))))
+    return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
 
 @dataclass(frozen=True)
@@ -215,9 +216,12 @@ def train(
     """Steps until the time is over, or `steps` of them if that is fewer; calls `on_step` after each.
 
     On one thread of the CPU time is that of the processor, so that a busy machine learns as much as a quiet one; it is
-    the wall's otherwise. Raises DivergedError when a loss is not finite.
+    the wall's otherwise. Raises DivergedError when a loss is not finite, ValueError for minutes that are not positive
+    or fewer than 1 step.
     """
     positive("minutes", minutes)
+    if steps is not None:
+        at_least("steps", steps, 1)
     clock = time.process_time if _one_thread(data) else time.perf_counter
     history, start = History(), clock()
     learner.train()
@@ -228,7 +232,7 @@ def train(
             break
         losses = learner.step(x, y, generator=generator)
         for name, value in losses.items():
-            if value - value != 0:  # NaN or infinite
+            if not math.isfinite(value):
                 raise DivergedError(f"after {history.steps} steps {name} is {value}")
         history.add(losses)
         on_step(history)

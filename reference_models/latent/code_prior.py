@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from reference_models.parts.attention import CausalSelfAttention
-from reference_models.parts.masked import MaskedConv2d
+from reference_models.parts.raster import RasterConv2d
 from reference_models.parts.sampling import draw_categorical
 from reference_models.parts.training import evaluating
 from reference_models.parts.validate import at_least
@@ -36,7 +36,7 @@ class GatedBlock(nn.Module):
     def __init__(self, hidden: int, inner: int, kernel_size: int, condition_channels: int, dropout: float) -> None:
         super().__init__()
         self.squeeze = nn.Sequential(nn.ReLU(), nn.Conv2d(hidden, inner, 1), nn.ReLU())
-        self.masked = MaskedConv2d("B", inner, 2 * inner, kernel_size)
+        self.masked = RasterConv2d("B", inner, 2 * inner, kernel_size, channels=1)
         self.condition = nn.Conv2d(condition_channels, 2 * inner, 1) if condition_channels else None
         self.dropout, self.out = nn.Dropout(dropout), nn.Conv2d(inner, hidden, 1)
 
@@ -100,7 +100,7 @@ class CodePrior(nn.Module):
         inner = hidden if inner is None else inner
         self.embedding = nn.Embedding(K, hidden)
         self.place = nn.Parameter(0.02 * torch.randn(hidden, *self.grid))
-        self.first = MaskedConv2d("A", hidden, hidden, kernel_size)
+        self.first = RasterConv2d("A", hidden, hidden, kernel_size, channels=1)
         self.blocks = nn.ModuleList(
             GatedBlock(hidden, inner, kernel_size, condition_channels, dropout) for _ in range(layers)
         )

@@ -4,6 +4,8 @@ Two to the power n rows: the partition function, the stationary law and the exac
 sums over them, which makes such a model the oracle of every approximation of it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 
 import torch
@@ -45,6 +47,10 @@ def state_index(x: Tensor) -> Tensor:
     x: zeros and ones, shape (*B, n).
 
     Returns integers, shape (*B,).
+
+    Raises ValueError for any other value.
     """
+    if not bool(((x == 0) | (x == 1)).all()):
+        raise ValueError(f"states are zeros and ones, got values in [{float(x.min()):g}, {float(x.max()):g}]")
     places = torch.arange(x.shape[-1] - 1, -1, -1, device=x.device)
-    return (x.round().long() << places).sum(-1)
+    return (x.long() << places).sum(-1)

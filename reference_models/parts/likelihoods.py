@@ -115,7 +115,12 @@ class DiscretisedLogisticMixture(nn.Module):
         if not bool(((k >= 0) & (k < self.levels) & ((x * (self.levels - 1) - k).abs() < 1e-3)).all()):
             low, high = float(x.min()), float(x.max())
             raise ValueError(
-                f"every value must be one of {self.levels} levels in [0, 1], got others in [{low}, {high}]"
+                f"every value must be one of {self.levels} levels in [0, 1], got others in [{low:g}, {high:g}]"
+            )
+        if h.shape != (len(x), 3 * self.components * x.shape[1], *x.shape[2:]):
+            wanted = f"(N, {3 * self.components * x.shape[1]}, H, W)"
+            raise ValueError(
+                f"the decoder's output must have shape {wanted}, got {tuple(h.shape)} for {tuple(x.shape)}"
             )
         log_p = discretised_logistic_mixture_log_prob(k.long(), *self._mixture(h), self.levels)  # (N, C, H, W)
         return sum_event(log_p, 3)

@@ -1,24 +1,24 @@
-"""Layers that see only what comes before: masked linear layers, masked and causal convolutions.
+"""Layers that see only what comes before: masked linear layers and causal convolutions over time.
 
 A masked perceptron numbers its units: input i has the place m(i) of its variable in the order, hidden units have
 degrees in between, and a connection exists from degree a to degree b where a <= b, strictly at the output
-("MADE: Masked Autoencoder for Distribution Estimation" (Germain, Gregor, Murray, Larochelle, 2015), eq. 12–14,
-https://arxiv.org/abs/1502.03509). Masked convolutions: "Pixel Recurrent Neural Networks" (van den Oord, Kalchbrenner,
-Kavukcuoglu, 2016), section 3.4, https://arxiv.org/abs/1601.06759.
+("MADE: Masked Autoencoder for Distribution Estimation" (Germain, Gregor, Murray, Larochelle, 2015), section 4,
+https://arxiv.org/abs/1502.03509). The masked convolution over images is `raster.RasterConv2d`. Dilated causal
+convolutions: "WaveNet: A Generative Model for Raw Audio" (van den Oord et al., 2016), section 2.1,
+https://arxiv.org/abs/1609.03499.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference_models.parts.networks import Activation
-from reference_models.parts.validate import at_least, one_of
+from reference_models.parts.validate import at_least
 
 
 class MaskedLinear(nn.Linear):
@@ -36,9 +36,7 @@ class MaskedLinear(nn.Linear):
         return F.linear(x, self.mask * self.weight, self.bias)
 
 
-def made_degrees(
-    dim: int, hidden: Sequence[int], order: Sequence[int] | None = None, lowest: int = 1
-) -> list[Tensor]:
+def made_degrees(dim: int, hidden: Sequence[int], order: Sequence[int] | None = None, lowest: int = 1) -> list[Tensor]:
     """Degrees of the input, then of each hidden layer; an output has the degree of its input.
 
     order: order[k] is the variable that comes at place k, degree k + 1; None is 0, 1, …, dim − 1.
@@ -94,45 +92,6 @@ class MaskedMLP(nn.Module):
             x = torch.cat([x, condition.expand(*x.shape[:-1], self.condition_dim)], dim=-1)
         out: Tensor = self.net(x).unflatten(-1, (self.dim, self.outputs_per_dim))  # (*B, dim, outputs_per_dim)
         return out
-
-
-class MaskedConv2d(nn.Conv2d):
-    """A convolution that sees the rows above and the pixels to the left; type "B" sees its own pixel too.
-
-    colours: channels come in this many equal groups (red, green, blue); at its own pixel a colour sees, with type
-    "A", the colours before it, with type "B" itself as well. (*B, C, H, W) to (*B, out, H, W).
-    """
-
-    mask: Tensor
-
-    def __init__(
-        self,
-        mask_type: Literal["A", "B"],
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        *,
-        colours: int = 1,
-        bias: bool = True,
-    ) -> None:
-        one_of("mask_type", mask_type, ("A", "B"))
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, so that the kernel has a centre, got {kernel_size}")
-        if in_channels % colours or out_channels % colours:
-            raise ValueError(f"{in_channels} and {out_channels} channels do not split into {colours} colours")
-        super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
-        centre = kernel_size // 2
-        mask = torch.zeros(out_channels, in_channels, kernel_size, kernel_size)
-        mask[:, :, :centre] = 1
-        mask[:, :, centre, :centre] = 1
-        seen = torch.arange(in_channels) * colours // in_channels  # the colour of each input channel
-        seer = torch.arange(out_channels) * colours // out_channels
-        allowed = seer[:, None] > seen[None, :] if mask_type == "A" else seer[:, None] >= seen[None, :]
-        mask[:, :, centre, centre] = allowed.to(mask.dtype)
-        self.register_buffer("mask", mask.to(self.weight.dtype))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.mask * self.weight, self.bias, padding=self.padding)
 
 
 class CausalConv1d(nn.Conv1d):

@@ -58,7 +58,8 @@ class ResidualMLP(nn.Module):
 def sinusoidal_embedding(t: Tensor, dim: int, max_period: float = 10000.0) -> Tensor:
     """cos(ω_i t), then sin(ω_i t), with ω_i = max_period^{−i/(dim/2)}: (*B,) to (*B, dim).
 
-    Raises ValueError for an odd `dim`.
+    NOTE: the paper interleaves sines and cosines, which a linear layer after it cannot tell apart from this order.
+    Raises ValueError for a `dim` that is odd or below 2.
     """
     if dim < 2 or dim % 2:
         raise ValueError(f"the dimension of a time embedding must be even and positive, got {dim}")

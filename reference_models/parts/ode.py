@@ -9,7 +9,8 @@ grid may run backwards. A method with s stages is its Butcher tableau (A, b, c):
 
     e = rms( h Σ_i (b_i - b̂_i) k_i / (tolerance · (1 + max(|x(t)|, |x(t + h)|))) ),
 
-and each interval of the grid is cut into steps with e ≤ 1, the next one 0.9 e^{-1/5} times as long.
+and each interval of the grid is cut into steps with e ≤ 1, the next one 0.9 e^{-1/5} times as long, but at least a
+fifth and at most five times.
 
 "Solving Ordinary Differential Equations I" (Hairer, Norsett, Wanner, 1993), chapters II.1, II.4 and II.5,
 https://doi.org/10.1007/978-3-540-78862-1.
@@ -115,20 +116,20 @@ def _error(before: State, after: State, slopes: list[State], h: Tensor, tableau:
 
 def _adaptive(field: StateField, state: State, start: Tensor, end: Tensor, tableau: Tableau, tolerance: float) -> State:
     """From `start` to `end` in as many steps as the tolerance asks for; `done` and `share` are parts of the whole."""
-    done, share = 0.0, 1.0
+    done, proposed = 0.0, 1.0
     while done < 1.0:
-        share = min(share, 1.0 - done)
+        if proposed < SMALLEST_SHARE:  # what is left of the interval may be less
+            raise ValueError(
+                f"a step fell below {SMALLEST_SHARE:g} of its interval: the field is too stiff or not finite"
+            )
+        share = min(proposed, 1.0 - done)
         t, h = start + done * (end - start), share * (end - start)
         slopes = _slopes(field, state, t, h, tableau)
         after = _advance(state, slopes, tableau.b, h)
         error = _error(state, after, slopes, h, tableau, tolerance)
         if error <= 1:
             state, done = after, 1.0 if share == 1.0 - done else done + share
-        share *= _growth(error, tableau.order)
-        if share < SMALLEST_SHARE:
-            raise ValueError(
-                f"a step fell below {SMALLEST_SHARE:g} of its interval: the field is too stiff or not finite"
-            )
+        proposed = share * _growth(error, tableau.order)
     return state
 
 

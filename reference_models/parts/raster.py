@@ -197,6 +197,8 @@ class RasterConv2d(nn.Conv2d):
         gates: int = 1,
     ) -> None:
         kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
+        if gates < 1 or out_features % gates:
+            raise ValueError(f"{out_features} feature maps do not split into {gates} gates")
         per_gate = colour_groups(out_features // gates, channels)
         mask = causal_mask(kind, per_gate.repeat(gates), colour_groups(in_features, channels), kernel)
         super().__init__(in_features, out_features, kernel, padding=(kernel[0] // 2, kernel[1] // 2))

@@ -7,14 +7,14 @@ Both add their result, scaled by 0.1, to what came in. SE, squeeze-and-excitatio
 in (0, 1) made from the means of all channels. NVAE: A Deep Hierarchical Variational Autoencoder (Vahdat, Kautz, 2020),
 https://arxiv.org/abs/2007.03898; Squeeze-and-Excitation Networks (Hu et al., 2018), https://arxiv.org/abs/1709.01507
 
-NOTE: the factor 0.1 is that of the authors' code.
+NOTE: the factor 0.1 and the momentum of batch normalisation are those of the authors' code.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-MOMENTUM = 0.05  # of batch normalisation: NVAE, section 3.2.2, asks for a slow running average
+MOMENTUM = 0.05  # of batch normalisation, half of torch's default: NVAE asks for running averages that move slowly
 
 
 class SqueezeExcite(nn.Module):

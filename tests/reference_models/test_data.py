@@ -14,6 +14,7 @@ from scipy.stats import kstest
 from sklearn.datasets import load_digits
 
 from reference_models.data import load, names, waves_chain
+from tests.reference_models.files import write_cifar10, write_mnist
 from tests.reference_models.helpers import binary_states, close, numpy, standard_errors
 
 
@@ -146,55 +147,36 @@ def test_the_entropy_of_waves_is_the_chain_rule_over_the_chain():
 # --- files
 
 
-def write_mnist(folder, *, packed: bool, cut: int = 0):
-    rng = np.random.default_rng(0)
-    for stem, n in (("train", 6), ("t10k", 4)):
-        pixels, labels = rng.integers(0, 256, (n, 28, 28), np.uint8), rng.integers(0, 10, n, np.uint8)
-        images = b"".join(k.to_bytes(4, "big") for k in (2051, n, 28, 28)) + pixels.tobytes()
-        files = {
-            f"{stem}-images-idx3-ubyte": images[: len(images) - cut],
-            f"{stem}-labels-idx1-ubyte": b"".join(k.to_bytes(4, "big") for k in (2049, n)) + labels.tobytes(),
-        }
-        for name, raw in files.items():
-            (folder / (name + ".gz" * packed)).write_bytes(gzip.compress(raw) if packed else raw)
-        yield pixels, labels
-
-
 @pytest.mark.parametrize("packed", [False, True])
 def test_mnist_is_read_from_its_files(tmp_path, packed):
     (pixels, labels), (held_out, _) = write_mnist(tmp_path, packed=packed)
     data = load("mnist", path=tmp_path, size=5, dtype=torch.float64)
     assert data.event_shape == (1, 28, 28)
-    assert numpy(data.train[:, 0]) == pytest.approx(pixels[:5] / 255)
+    assert data.train.dtype == torch.float64
+    assert load("mnist", path=tmp_path).train.dtype == torch.float32
+    assert numpy(data.train[:, 0]) == pytest.approx(pixels[:5] / 255, abs=1e-15)
     assert data.train_labels.tolist() == labels[:5].tolist()
     assert numpy(data.held_out[:, 0]) == pytest.approx(held_out / 255)
 
 
 @pytest.mark.parametrize("binary", [False, True])
 def test_cifar10_is_read_from_either_of_its_forms(tmp_path, binary):
-    rng = np.random.default_rng(0)
-    stems = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
-    batches = [(rng.integers(0, 256, (2, 3072), np.uint8), [3, i]) for i in range(6)]
-    for stem, (pixels, labels) in zip(stems, batches, strict=True):
-        if binary:
-            rows = np.concatenate([np.array(labels, np.uint8)[:, None], pixels], axis=1)
-            (tmp_path / f"{stem}.bin").write_bytes(rows.tobytes())
-        else:
-            (tmp_path / stem).write_bytes(pickle.dumps({b"data": pixels, b"labels": labels}, protocol=2))
+    batches = list(write_cifar10(tmp_path, binary=binary))
     data = load("cifar10", path=tmp_path, dtype=torch.float64)
     assert data.event_shape == (3, 32, 32)
-    assert data.train_labels.tolist() == [3, 0, 3, 1, 3, 2, 3, 3, 3, 4]
+    assert data.train_labels.tolist() == [label for _, labels in batches[:5] for label in labels.tolist()]
     assert numpy(data.train[3]) == pytest.approx(batches[1][0][1].reshape(3, 32, 32) / 255)
     assert numpy(data.held_out[0]) == pytest.approx(batches[5][0][0].reshape(3, 32, 32) / 255)
 
 
-def test_a_batch_that_would_run_code_is_refused(tmp_path):
+@pytest.mark.parametrize(("function", "name"), [(print, r"builtins\.print"), (np.load, r"numpy.*\.load")])
+def test_a_batch_that_would_run_code_is_refused(tmp_path, function, name):
     class Bad:
         def __reduce__(self):
-            return (print, ("ran",))
+            return (function, ("ran",))
 
     (tmp_path / "data_batch_1").write_bytes(pickle.dumps({b"data": Bad()}))
-    with pytest.raises(ValueError, match=r"does not hold a builtins\.print"):
+    with pytest.raises(ValueError, match=f"does not hold a {name}"):
         load("cifar10", path=tmp_path)
 
 
@@ -214,8 +196,50 @@ def test_bad_input_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"holds neither data_batch_1 nor data_batch_1.bin"):
         load("cifar10", path=tmp_path)
     list(write_mnist(tmp_path, packed=False, cut=3))
-    with pytest.raises(ValueError, match="train images should hold 4704 bytes, got 4701"):
+    with pytest.raises(ValueError, match="train-images-idx3-ubyte should hold 4704 bytes, got 4701"):
         load("mnist", path=tmp_path)
+
+
+def test_files_of_mnist_that_are_not_what_they_say_are_refused(tmp_path):
+    images, labels = tmp_path / "train-images-idx3-ubyte", tmp_path / "train-labels-idx1-ubyte"
+
+    def refused(sentence):
+        with pytest.raises(ValueError, match=sentence):
+            load("mnist", path=tmp_path)
+
+    list(write_mnist(tmp_path, packed=False))
+    whole, right = images.read_bytes(), labels.read_bytes()
+    labels.write_bytes(whole)
+    refused("train-labels-idx1-ubyte is no IDX file of 1 dimensions: it begins with 00 00 08 03")
+    labels.write_bytes(b"".join(k.to_bytes(4, "big") for k in (2049, 5)) + right[8:13])
+    refused("mnist must have a label an image, got 6 training images, 5 labels")
+    labels.write_bytes(right)
+    images.write_bytes(b"")
+    refused("train-images-idx3-ubyte is no IDX file of 3 dimensions")
+    images.write_bytes(b"".join(k.to_bytes(4, "big") for k in (2051, 0, 28, 28)))
+    refused("train-images-idx3-ubyte should hold some bytes, got 0")
+    images.unlink()
+    packed = gzip.compress(whole)
+    for broken in (packed[:-20], packed[:200] + b"no" + packed[202:], b"plain"):
+        images.with_suffix(".gz").write_bytes(broken)
+        refused("train-images-idx3-ubyte.gz cannot be unpacked")
+
+
+def test_files_of_cifar10_that_are_not_what_they_say_are_refused(tmp_path):
+    def refused(sentence):
+        with pytest.raises(ValueError, match=sentence):
+            load("cifar10", path=tmp_path)
+
+    first = tmp_path / "data_batch_1"
+    for batch in ([1, 2], {b"labels": [1]}, {b"data": np.zeros((1, 3072), np.uint8)}):
+        first.write_bytes(pickle.dumps(batch, protocol=2))
+        refused("data_batch_1 is no batch of CIFAR-10")
+    first.write_bytes(b"plain text")
+    refused("data_batch_1 is no batch of CIFAR-10")
+    first.write_bytes(pickle.dumps({b"data": np.zeros((2, 3072), np.uint8), b"labels": [1]}, protocol=2))
+    refused("data_batch_1 should hold 3072 bytes, got 6144")
+    first.with_suffix(".bin").write_bytes(bytes(3073 + 5))
+    refused("data_batch_1.bin should hold 3073 bytes, got 3078")
 
 
 def test_every_name_is_documented():

@@ -14,7 +14,7 @@ from reference_models.parts.attention import (
     SpatialSelfAttention,
     TransformerBlock,
 )
-from reference_models.parts.masked import CausalConv1d, MaskedConv2d, MaskedLinear, MaskedMLP, made_degrees
+from reference_models.parts.masked import CausalConv1d, MaskedLinear, MaskedMLP, made_degrees
 from reference_models.parts.networks import (
     MLP,
     ConvDecoder,
@@ -120,44 +120,7 @@ def test_masked_layers_refuse_what_does_not_fit():
         MaskedMLP(4, [3], 1)(torch.zeros(4), torch.zeros(2))
 
 
-# --- masked and causal convolutions
-
-
-@pytest.mark.parametrize("kernel", [1, 3, 5, 7])
-@pytest.mark.parametrize("kind", ["A", "B"])
-def test_a_masked_convolution_sees_what_comes_before(kernel, kind):
-    """The mask position by position, and the gradient of the middle output pixel."""
-    conv = perturb(MaskedConv2d(kind, 2, 3, kernel))
-    c = kernel // 2
-    for i in range(kernel):
-        for j in range(kernel):
-            before = (i, j) < (c, c) or ((i, j) == (c, c) and kind == "B")
-            assert close(conv.mask[:, :, i, j], float(before), 0.0)
-    x = torch.randn(1, 2, 7, 7, requires_grad=True)
-    conv(x)[0, :, 3, 3].sum().backward()
-    seen = (x.grad[0].abs().sum(0) > 1e-12).nonzero().tolist()
-    assert all((i, j) < (3, 3) or ([i, j] == [3, 3] and kind == "B") for i, j in seen)
-    assert len(seen) == (kernel**2 - 1) // 2 + (kind == "B")
-
-
-@pytest.mark.parametrize("kind", ["A", "B"])
-def test_colours_come_one_after_the_other(kind):
-    conv = perturb(MaskedConv2d(kind, 6, 9, 3, colours=3))
-    centre = conv.mask[:, :, 1, 1]
-    for seer in range(9):
-        for seen in range(6):
-            colour_out, colour_in = seer // 3, seen // 2
-            allowed = colour_in < colour_out or (kind == "B" and colour_in == colour_out)
-            assert float(centre[seer, seen]) == float(allowed)
-
-
-def test_masked_convolutions_refuse_what_has_no_centre_or_no_colours():
-    with pytest.raises(ValueError, match=r"kernel_size must be odd, .* got 4"):
-        MaskedConv2d("A", 1, 1, 4)
-    with pytest.raises(ValueError, match="mask_type must be one of 'A', 'B', got 'C'"):
-        MaskedConv2d("C", 1, 1, 3)
-    with pytest.raises(ValueError, match="4 and 6 channels do not split into 3 colours"):
-        MaskedConv2d("A", 4, 6, 3, colours=3)
+# --- causal convolutions
 
 
 @pytest.mark.parametrize(("kernel", "dilation"), [(1, 1), (2, 4), (3, 2)])
@@ -232,7 +195,7 @@ def test_everything_works_in_single_precision():
     nets: list[tuple[nn.Module, tuple[torch.Tensor, ...]]] = [
         (TimeMLP(2, [4], 2), (torch.randn(3, 2), torch.rand(3))),
         (MaskedMLP(3, [4], 2), (torch.randn(3, 3),)),
-        (MaskedConv2d("A", 1, 2, 3), (torch.randn(2, 1, 4, 4),)),
+        (CausalConv1d(1, 2, 3), (torch.randn(2, 1, 4),)),
         (TransformerBlock(4, 2), (torch.randn(2, 3, 4),)),
     ]
     for net, inputs in nets:

@@ -9,6 +9,7 @@ import torch
 import torchdiffeq
 from torch import Tensor
 
+from reference_models.parts import ode
 from reference_models.parts.ode import TABLEAUS, Method, Tableau, odeint, odeint_states, step
 from tests.reference_models.helpers import close
 
@@ -118,6 +119,21 @@ def test_the_two_rows_of_the_adaptive_method_have_orders_five_and_four() -> None
 def test_a_field_that_cannot_be_followed_is_refused() -> None:
     with pytest.raises(ValueError, match="too stiff or not finite"):
         odeint(lambda state, time: state**2, torch.tensor([1.0]), torch.tensor([0.0, 2.0]), "dopri5")
+
+
+def test_what_is_left_of_an_interval_may_be_a_tiny_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a refused step, one of all but 1e-9 of the interval; the rest is no sign of a stiff field."""
+    errors, growths = iter([2.0, 0.5, 0.5]), iter([1 - 1e-9, 1.0, 1.0])
+    monkeypatch.setattr(ode, "_error", lambda *arguments: next(errors))
+    monkeypatch.setattr(ode, "_growth", lambda error, order: next(growths))
+    solution = odeint(lambda state, time: torch.ones_like(state), torch.zeros(1), torch.tensor([0.0, 1.0]), "dopri5")
+    assert close(solution[-1], torch.ones(1), 1e-12)
+
+
+def test_the_next_step_is_longer_by_the_order_of_the_error_within_bounds() -> None:
+    """0.9 e^{-1/5} for e = 2^5 is 0.45; five times at most, a fifth at least and where the error is no number."""
+    assert ode._growth(32.0, 5) == pytest.approx(0.45)
+    assert [ode._growth(e, 5) for e in (0.0, 1e-9, 1e9, float("inf"), float("nan"))] == [5.0, 5.0, 0.2, 0.2, 0.2]
 
 
 def test_a_tuple_moves_together() -> None:

@@ -1,7 +1,7 @@
 """Levels, masks and completion: what the raster-ordered image models share."""
 
 import math
-from itertools import pairwise
+from itertools import pairwise, product
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ from reference_models.parts.raster import (
 )
 from reference_models.parts.sampling import draw_bernoulli, draw_categorical
 from tests.reference_models.autoregressive.laws import departs_from_law, every_state
-from tests.reference_models.helpers import close
+from tests.reference_models.helpers import close, perturb
 
 
 class Chain(RasterModel):
@@ -91,12 +91,30 @@ def test_each_gate_has_colours_of_its_own() -> None:
     assert conv.mask[:, :, 0, 0].tolist() == 2 * [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
 
 
-def test_a_masked_convolution_ignores_what_the_mask_hides() -> None:
+@pytest.mark.parametrize("kernel", [1, 3, (1, 5), (5, 3)], ids=str)
+@pytest.mark.parametrize("kind", ["A", "B"])
+def test_an_output_depends_on_exactly_what_precedes_it_within_the_kernel(kind, kernel) -> None:
+    """By the gradient of each colour of the middle pixel, two colours of two and three maps."""
+    conv = perturb(RasterConv2d(kind, 4, 6, kernel, channels=2))
+    height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
+    x = torch.randn(1, 4, 7, 7, requires_grad=True)
+    assert conv(x).shape == (1, 6, 7, 7)
+    for colour in (0, 1):
+        (slope,) = torch.autograd.grad(conv(x)[0, 3 * colour : 3 * colour + 3, 3, 3].sum(), x)
+        seen = {tuple(place) for place in slope[0].unflatten(0, (2, 2)).abs().sum(1).nonzero().tolist()}
+        near = product((0, 1), range(7), range(7))
+        near = [(c, i, j) for c, i, j in near if abs(i - 3) <= height // 2 and abs(j - 3) <= width // 2]
+        own = colour if kind == "B" else colour - 1
+        assert seen == {(c, i, j) for c, i, j in near if (i, j) < (3, 3) or ((i, j) == (3, 3) and c <= own)}
+
+
+def test_weights_that_are_changed_stay_masked() -> None:
     conv = RasterConv2d("A", 2, 4, 3, channels=2)
+    conv.load_state_dict({"weight": torch.randn(4, 2, 3, 3), "bias": torch.randn(4)})
     x = torch.randn(1, 2, 5, 5)
     y = torch.nn.functional.conv2d(x, conv.weight * conv.mask, conv.bias, padding=1)
     assert close(conv(x), y, 1e-14)
-    assert conv(x).shape == (1, 4, 5, 5)
+    assert conv.float()(x.float()).dtype == torch.float32
 
 
 def test_the_head_of_a_channel_is_a_block_of_maps() -> None:
@@ -186,6 +204,7 @@ def test_completion_of_nothing_is_sampling() -> None:
         ),
         (lambda: causal_mask("C", colour_groups(1, 1), colour_groups(1, 1), (3, 3)), "'A' or 'B', got 'C'"),
         (lambda: RasterConv2d("A", 1, 1, 4, 1), r"odd sides, got \(4, 4\)"),
+        (lambda: RasterConv2d("A", 1, 6, 3, 1, gates=4), "6 feature maps do not split into 4 gates"),
     ],
 )
 def test_bad_input_is_refused(attempt, sentence) -> None:
