@@ -53,4 +53,4 @@ class StandardLogistic(Base):
     def sample(self, n: int, *, generator: Generator | None = None) -> Tensor:
         shape = (n, *self.event_shape)
         u = torch.rand(shape, generator=generator, device=self.origin.device, dtype=self.origin.dtype)
-        return torch.logit(u, eps=torch.finfo(u.dtype).tiny)
+        return torch.logit(u, eps=torch.finfo(u.dtype).eps / 4)  # u = 0 stands for [0, eps / 2): its middle

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from reference_models.flows.bases import Base
 from reference_models.flows.change_of_variables import FlowDensity, Mapped, Transform
@@ -40,6 +41,7 @@ class _Adjoint(torch.autograd.Function):
         return end
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         t, *saved = ctx.saved_tensors
         field, size = ctx.field, ctx.size
@@ -112,6 +114,9 @@ def odeint_adjoint(f: nn.Module, x: Tensor, t: Tensor, method: Method = "rk4", *
     Returns:
         x's shape. Gradients reach x, the parameters and the ends of t; they are those of the continuous problem and
         differ from the gradients of the discrete solution by the solver's error.
+
+    Raises:
+        RuntimeError: by autograd, for second derivatives, which `odeint` has and the adjoint method has not.
     """
 
     def field(state: State, time: Tensor) -> State:
@@ -144,7 +149,7 @@ class ContinuousTransform(Transform):
         event_shape: shape of one x.
         steps: of the solver between 0 and 1; 1 suits "dopri5", which cuts them further.
         method, tolerance: a solver of parts/ode.py; the paper's is adaptive, as "dopri5" is.
-        adjoint: gradients by the adjoint method; through the solver's steps otherwise.
+        adjoint: gradients by the adjoint method, first ones only; through the solver's steps otherwise.
     """
 
     def __init__(

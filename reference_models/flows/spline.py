@@ -41,14 +41,14 @@ class Knots:
 def knots_of(raw: Tensor, bound: float) -> Knots:
     """A network's numbers, (*S, 3K - 1), as knots on [-B, B]: widths and heights by softmax, inner slopes by softplus.
 
-    Both ends have slope 1, to join the identity outside smoothly; raw = 0 is the identity inside as well.
+    The first knot is (-B, -B) and the last (B, B), exactly, both with slope 1, to join the identity outside smoothly;
+    raw = 0 is the identity inside as well.
     """
     K = (raw.shape[-1] + 1) // 3
     widths, heights, slopes = torch.split(raw, [K, K, K - 1], dim=-1)
-    x, y = (
-        2 * bound * pad((MIN_BIN + (1 - MIN_BIN * K) * softmax(share, dim=-1)).cumsum(-1), (1, 0)) - bound
-        for share in (widths, heights)
-    )
+    shares = [MIN_BIN + (1 - MIN_BIN * K) * softmax(part, dim=-1) for part in (widths, heights)]  # sum to 1
+    inner = [2 * bound * share[..., :-1].cumsum(-1) - bound for share in shares]
+    x, y = (pad(pad(knots, (1, 0), value=-bound), (0, 1), value=bound) for knots in inner)
     one = math.log(math.expm1(1 - MIN_SLOPE))  # softplus(one) + MIN_SLOPE = 1
     return Knots(x, y, pad(softplus(slopes + one) + MIN_SLOPE, (1, 1), value=1.0))
 
@@ -104,7 +104,7 @@ class SplineCoupling(Transform):
         dim: D ≥ 2.
         moved: 0 when the even places move, 1 when the odd ones do.
         hidden: widths of the network.
-        bins: K ≥ 2.
+        bins: K, 2 to 999: more bins of at least MIN_BIN do not fit.
         bound: B > 0.
     """
 
@@ -114,6 +114,8 @@ class SplineCoupling(Transform):
         validate.at_least("the dimension of a coupling flow", dim, 2)
         validate.one_of("moved", moved, (0, 1))
         validate.at_least("bins", bins, 2)
+        if bins * MIN_BIN >= 1:
+            raise ValueError(f"bins must be fewer than {1 / MIN_BIN:g}, each taking at least {MIN_BIN}, got {bins}")
         validate.positive("bound", bound)
         super().__init__((dim,))
         self.moved, self.bound = moved, bound

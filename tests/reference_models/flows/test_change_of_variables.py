@@ -150,6 +150,13 @@ def test_the_bases_sample_what_they_score(kind: type[Base], law: Any, generator:
     assert base.float().sample(3).dtype == torch.float32
 
 
+def test_a_uniform_of_zero_is_no_outlier_of_the_logistic_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Single precision draws zero once in 2²⁴: it stands for [0, 2⁻²⁴), whose logit is near -17."""
+    monkeypatch.setattr(torch, "rand", lambda shape, dtype, **_: torch.zeros(shape, dtype=dtype))
+    drawn = StandardLogistic((1,)).float().sample(1)
+    assert close(drawn, torch.full((1, 1), -25 * math.log(2)), 1e-4)
+
+
 def test_a_base_follows_the_model_to_float32() -> None:
     flow = FlowDensity(Affine(2, 2.0, 0.0)).float()
     assert flow.sample(3).dtype == torch.float32

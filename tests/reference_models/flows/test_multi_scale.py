@@ -61,6 +61,8 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         Squeeze((4,))
     with pytest.raises(ValueError, match=r"when their number is odd, got \(3, 2, 2\)"):
         MultiScale((3, 2, 2), [ActNorm((3, 2, 2)), ActNorm((1, 2, 2))])
+    with pytest.raises(ValueError, match="the number of levels must be at least 1, got 0"):
+        MultiScale((4, 2, 2), [])
     with pytest.raises(ValueError, match=r"a level takes \(4, 2, 2\), the one before it leaves \(2, 2, 2\)"):
         MultiScale((4, 2, 2), [ActNorm((4, 2, 2)), ActNorm((4, 2, 2))])
 

@@ -191,6 +191,21 @@ def test_the_likelihood_s_gradients_are_those_of_backpropagation() -> None:
         assert close(one, other, 1e-5)
 
 
+def test_second_derivatives_come_from_the_solver_s_steps_and_are_refused_by_the_adjoint() -> None:
+    """log N(e^{-A} x) has the Hessian -e^{-Aᵀ} e^{-A}; the adjoint's backward pass has no graph of its own."""
+    field, x = Linear(2), torch.randn(2, requires_grad=True)
+    inverse = torch.linalg.matrix_exp(-field.A.detach())
+
+    def slope(adjoint: bool) -> Tensor:
+        flow = CNF(field, (2,), steps=20, adjoint=adjoint)
+        return torch.autograd.grad(flow.log_prob(x), x, create_graph=True)[0]
+
+    rows = [torch.autograd.grad(part, x, retain_graph=True)[0] for part in slope(adjoint=False)]
+    assert close(torch.stack(rows), -inverse.T @ inverse, 1e-5)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope(adjoint=True).sum().backward()
+
+
 def test_frozen_parameters_are_left_alone_and_x_still_learns() -> None:
     field = network().requires_grad_(False)
     x = torch.randn(2, 3, requires_grad=True)
