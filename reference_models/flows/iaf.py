@@ -8,9 +8,10 @@ scaled and shifted, z_0 = μ_0 + σ_0 ⊙ ε; then, with m and s the network's o
 All x_i come from one pass; recovering z from x takes one pass a dimension. A variational posterior needs only the
 density of its own samples: `draw` gives both for one pass.
 
-Duality: reading μ_i = -m_i exp(-s_i), α_i = -s_i, the IAF map z → x is the MAF map x → u with the letters exchanged, so
-`Inverse` turns either into the other with one network, and fitting a MAF by maximum likelihood is fitting an IAF
-by KL(p_x ‖ ·) in the base's space (MAF, section 3.3).
+Duality: an IAF map x_i = m_i + exp(s_i) z_i is the MAF map x → u with the letters exchanged, μ_i = -m_i exp(-s_i) and
+α_i = -s_i; a gated step has (1 - σ_i) m_i for m_i and log σ_i for s_i. So `Inverse` turns either into the other with
+one network, and fitting a MAF to data by maximum likelihood is variational inference with its dual (MAF, section 3.2
+and appendix A): KL(data ‖ MAF) = KL(the data carried to u ‖ base).
 
 "Improving Variational Inference with Inverse Autoregressive Flow" (Kingma et al., 2016), https://arxiv.org/abs/1606.04934;
 "Masked Autoregressive Flow for Density Estimation" (Papamakarios, Pavlakou, Murray, 2017), https://arxiv.org/abs/1705.07057.
@@ -28,7 +29,7 @@ from reference_models.flows.maf import AffineAutoregressive, layer_order
 from reference_models.parts import validate
 from reference_models.parts.masked import MaskedMLP
 
-FORGET_BIAS = 1.5  # added to s, so that σ starts near 0.8: "initialised to be around +1 or +2", section 4 of the paper
+FORGET_BIAS = 1.5  # added to s, so that σ starts near 0.8; section 4 of the paper: "such as close to +1 or +2"
 
 
 class GatedAutoregressive(Transform):
@@ -133,7 +134,7 @@ class IAF(FlowDensity):
 
     @classmethod
     def paper(cls) -> "IAF":
-        """The largest posterior of the paper's MNIST experiment: depth 8, width 1920 (table 1), 32 latent variables."""
+        """The largest posterior of section 6.1: eight steps, each a two-layer MADE 1920 wide (table 1), 32 latents."""
         return cls(32, layers=8, hidden=(1920,))
 
 
@@ -143,5 +144,8 @@ def dual(layer: AffineAutoregressive) -> Inverse:
 
 
 def maf_parameters(m: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-    """(μ, α) of the MAF layer whose `forward` is x = z exp(s) + m: μ = -m exp(-s), α = -s. MAF, section 3.3."""
+    """(μ, α) of the MAF layer whose `forward` is x = z exp(s) + m: μ = -m exp(-s), α = -s.
+
+    For a gated step give it (1 - σ) m and log σ.
+    """
     return -m * torch.exp(-s), -s

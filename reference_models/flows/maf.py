@@ -90,7 +90,8 @@ class MAF(FlowDensity):
         layers: K, how many autoregressive layers; the order is reversed from one to the next.
         hidden: widths of each layer's network.
         condition_dim: length of the condition, 0 for none.
-        batch_norm: an invertible batch normalisation after each layer, as in the paper's experiments.
+        batch_norm: an invertible batch normalisation after each layer, as in the paper's experiments (there with a
+            learned scale and shift, here without).
     """
 
     def __init__(
@@ -112,5 +113,8 @@ class MAF(FlowDensity):
 
     @classmethod
     def paper(cls) -> "MAF":
-        """MAF (10) for MNIST: 10 layers of one hidden layer of 1024 units, with batch normalisation."""
-        return cls(784, layers=10, hidden=(1024,), batch_norm=True)
+        """MAF (10) for MNIST: ten layers, each with two hidden layers of 1024 units, and batch normalisation.
+
+        The widths are those of the authors' runs on MNIST, https://github.com/gpapamak/maf.
+        """
+        return cls(784, layers=10, hidden=(1024, 1024), batch_norm=True)

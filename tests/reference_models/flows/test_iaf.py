@@ -122,8 +122,19 @@ def test_an_iaf_map_is_a_maf_map_with_other_parameters() -> None:
     assert close((z - mu) * torch.exp(-alpha), z * torch.exp(s) + m, 1e-10)
 
 
+def test_a_gated_step_is_the_maf_map_of_its_gated_mean_and_log_sigma() -> None:
+    """x = σ z + (1 - σ) m is (z - μ) e^{-α} for the parameters of (1 - σ) m and log σ, log-determinant -Σ α."""
+    iaf_step, z = step(), torch.randn(5, 4)
+    m, s = iaf_step.parameters_of(z, None)
+    sigma = 1 / (1 + torch.exp(-s))
+    mu, alpha = maf_parameters((1 - sigma) * m, sigma.log())
+    x, logdet = iaf_step.inverse(z)
+    assert close(x, (z - mu) * torch.exp(-alpha), 1e-10)
+    assert close(logdet, -alpha.sum(-1), 1e-10)
+
+
 def test_fitting_a_maf_by_likelihood_is_fitting_its_dual_by_kl_in_the_base_s_space() -> None:
-    """KL(data ‖ MAF) = KL(pushed data ‖ base), MAF section 3.3, eq. 6-8: here with Gaussian data and a linear layer.
+    """KL(data ‖ MAF) = KL(pushed data ‖ base), MAF appendix A: here with Gaussian data and a linear layer.
 
     Data N(0, I) through u = (x - μ)e^{-α}, constant μ and α: the KL of N(-μ e^{-α}, e^{-2α}) from N(0, 1), in closed
     form by torch.distributions, against log p_data(x) - log p_maf(x) on a quadrature grid.

@@ -103,11 +103,11 @@ def test_a_stack_scores_as_its_layers_do_one_after_the_other() -> None:
     assert close(maf.log_prob(x), expected, 1e-10)
 
 
-def test_the_paper_s_model_has_ten_layers_of_1024_units() -> None:
-    """By hand: 784 → 1024 → 2·784 with biases, ten times; batch normalisation has no learned parameters here."""
+def test_the_paper_s_model_has_ten_layers_of_twice_1024_units() -> None:
+    """By hand: 784 → 1024 → 1024 → 2·784 with biases, ten times; batch normalisation has no learned parameters here."""
     with torch.device("meta"):
         model = MAF.paper()
-    assert sum(p.numel() for p in model.parameters()) == 10 * ((784 + 1) * 1024 + (1024 + 1) * 1568)
+    assert sum(p.numel() for p in model.parameters()) == 10 * ((784 + 1) * 1024 + (1024 + 1) * (1024 + 1568))
 
 
 def test_bad_arguments_are_refused() -> None:
