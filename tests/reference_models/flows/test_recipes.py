@@ -12,7 +12,9 @@ import torch
 from reference_models.data import DataSet, load
 from reference_models.flows.ffjord import FFJORD, ConcatSquashField
 from reference_models.flows.neural_ode import CNF
-from reference_models.flows.recipes import RECIPES, gaussian_nll, levels_of, plane_metrics, solved_finely
+from reference_models.flows.recipes import RECIPES
+from reference_models.flows.recipes_images import levels_of
+from reference_models.flows.recipes_plane import gaussian_nll, plane_metrics, solved_finely
 from reference_models.recipes import Images, Points, train
 from tests.reference_models.helpers import close, numpy, perturb
 

@@ -1,0 +1,157 @@
+"""Recipes of densities of the plane, by maximum likelihood: the excess over the exact entropy is known.
+
+Linear flows have a closed-form best answer, the Gaussian with the data's moments: `above_gaussian_nats` is the distance
+from it, on held-out data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from reference_models.data import DataSet
+from reference_models.evaluation.mode_coverage import mode_coverage
+from reference_models.flows.change_of_variables import FlowDensity
+from reference_models.flows.ffjord import FFJORD, ConcatSquashField
+from reference_models.flows.iaf import IAF
+from reference_models.flows.linear import LinearFlow
+from reference_models.flows.maf import MAF
+from reference_models.flows.neural_ode import CNF
+from reference_models.flows.nice import NICE
+from reference_models.flows.planar import PlanarFlow
+from reference_models.flows.radial import RadialFlow
+from reference_models.flows.spline import NSF
+from reference_models.flows.sylvester import SylvesterFlow
+from reference_models.parts.networks import TimeMLP
+from reference_models.recipes import Figure, Goal, Learner, Minimise, Points, Recipe
+
+PLANE = ("mixture", "eight-gaussians", "moons", "checkerboard")
+Loss = Callable[[Any, Tensor, Tensor | None, Generator], Tensor]
+
+
+def negative_log_likelihood(flow: FlowDensity, x: Tensor, y: Tensor | None, generator: Generator) -> Tensor:
+    """-log p(x), nats, the mean over the batch."""
+    return -flow.log_prob(x).mean()
+
+
+def hutchinson_log_likelihood(flow: FFJORD, x: Tensor, y: Tensor | None, generator: Generator) -> Tensor:
+    """The same with one probe an example in place of the trace."""
+    return -flow.log_prob(x, probes=flow.probes(x, generator=generator)).mean()
+
+
+@torch.no_grad()
+def plane_metrics(flow: FlowDensity, data: DataSet, generator: Generator) -> dict[str, float]:
+    """nll_nats, excess_nats where the entropy is known, within_4_sigma and modes_covered where the modes are."""
+    metrics = {"nll_nats": -flow.log_prob(data.held_out).mean().item()}
+    if data.entropy is not None:
+        metrics["excess_nats"] = metrics["nll_nats"] - data.entropy
+    if data.target is not None:
+        coverage = mode_coverage(flow.sample(4000, generator=generator), data.target)
+        metrics["within_4_sigma"] = coverage.within_4_sigma
+        metrics["modes_covered"] = float(coverage.modes_covered)
+    return metrics
+
+
+def plane_figure(flow: FlowDensity, data: DataSet, generator: Generator) -> Figure:
+    """2000 samples beside 2000 points of the data."""
+    return Points(flow.sample(2000, generator=generator), data.held_out[:2000])
+
+
+def solved_finely(flow: CNF) -> CNF:
+    """The same field with an adaptive solver: training's few steps would flatter, or spoil, the numbers."""
+    return CNF(flow.transform.field, flow.event_shape, steps=1, method="dopri5", tolerance=1e-4)
+
+
+def continuous_metrics(flow: CNF, data: DataSet, generator: Generator) -> dict[str, float]:
+    """plane_metrics of the finely solved flow, with the exact trace."""
+    return plane_metrics(solved_finely(flow), data, generator)
+
+
+def continuous_figure(flow: CNF, data: DataSet, generator: Generator) -> Figure:
+    """plane_figure of the finely solved flow."""
+    return plane_figure(solved_finely(flow), data, generator)
+
+
+def plane_goals(excess: float, within: float) -> tuple[Goal, ...]:
+    """At most `excess` nats above the mixture's entropy, at least `within` of the samples near a mode, none missed."""
+    return (
+        Goal("excess_nats", at_most=excess),
+        Goal("within_4_sigma", at_least=within),
+        Goal("modes_covered", at_least=4),
+    )
+
+
+def continuous(build: Callable[[], CNF], loss: Loss, *, lr: float) -> Recipe:
+    """A continuous flow of the plane: four steps of RK4 in training, an adaptive solver to measure with."""
+
+    def learner(data: DataSet) -> Learner:
+        return Minimise(
+            build(), loss=loss, metrics=continuous_metrics, figure=continuous_figure, lr=lr, clip=5.0, decay=True
+        )
+
+    return Recipe(learner, PLANE, plane_goals(0.3, 0.9), minutes=1.0, batch_size=256)
+
+
+def plane_learner(flow: FlowDensity, *, lr: float) -> Learner:
+    """A flow of the plane, fitted by its likelihood."""
+    return Minimise(
+        flow, loss=negative_log_likelihood, metrics=plane_metrics, figure=plane_figure, lr=lr, clip=5.0, decay=True
+    )
+
+
+def plane(build: Callable[[], FlowDensity], excess: float, within: float, *, lr: float = 5e-3) -> Recipe:
+    """The recipe of such a flow."""
+
+    def learner(data: DataSet) -> Learner:
+        return plane_learner(build(), lr=lr)
+
+    return Recipe(learner, PLANE, plane_goals(excess, within), minutes=0.5, batch_size=256)
+
+
+def gaussian_nll(train: Tensor, held_out: Tensor) -> float:
+    """-log of the normal density with the training data's mean and covariance, at held-out data; (N, D) each."""
+    gaussian = torch.distributions.MultivariateNormal(train.mean(0), torch.cov(train.T, correction=0))
+    return float(-gaussian.log_prob(held_out).mean())
+
+
+@torch.no_grad()
+def linear_metrics(flow: LinearFlow, data: DataSet, generator: Generator) -> dict[str, float]:
+    """plane_metrics, and above_gaussian_nats."""
+    metrics = plane_metrics(flow, data, generator)
+    return metrics | {"above_gaussian_nats": metrics["nll_nats"] - gaussian_nll(data.train, data.held_out)}
+
+
+def _linear(data: DataSet) -> Learner:
+    return Minimise(
+        LinearFlow(data.event_shape[0]),
+        loss=negative_log_likelihood,
+        metrics=linear_metrics,
+        figure=plane_figure,
+        lr=2e-2,
+        decay=True,
+    )
+
+
+PLANE_RECIPES: dict[str, Recipe] = {
+    "planar": plane(lambda: PlanarFlow(2, 16), 0.2, 0.9, lr=1e-2),
+    "radial": plane(lambda: RadialFlow(2, 16), 0.6, 0.8, lr=1e-2),
+    "sylvester": plane(lambda: SylvesterFlow(2, 16), 0.2, 0.9, lr=1e-2),
+    "linear-flow": Recipe(_linear, PLANE, (Goal("above_gaussian_nats", at_most=0.01),), minutes=0.5, batch_size=512),
+    "nice": plane(lambda: NICE(2, 8, (64, 64)), 0.3, 0.88),
+    "maf": plane(lambda: MAF(2, 6, (64, 64)), 0.3, 0.88),
+    "iaf": plane(lambda: IAF(2, 6, (64, 64)), 0.6, 0.8, lr=3e-3),
+    "neural-spline": plane(lambda: NSF(2, 4, (64, 64)), 0.1, 0.95),
+    "neural-ode": continuous(
+        lambda: CNF(TimeMLP(2, (48, 48), 2, embedding=16, time_scale=6.0), (2,), steps=4),
+        negative_log_likelihood,
+        lr=1e-2,
+    ),
+    "ffjord": continuous(
+        lambda: FFJORD(ConcatSquashField(2, (64, 64)), (2,), law="rademacher", steps=4),
+        hutchinson_log_likelihood,
+        lr=2e-2,
+    ),
+}
