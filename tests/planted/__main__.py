@@ -23,10 +23,12 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, FrameType, ModuleType
+from typing import NoReturn
 
 import pytest
 import typer
@@ -54,6 +56,7 @@ HEAVY = (
     "zuko",
     "ot",
 )
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 talk = Console(stderr=True)
 
 
@@ -110,6 +113,9 @@ class Witness:
 def in_child(tests: Path, planted: Planted | None, answer: Path) -> None:
     """Runs the tests, with or without an error, and leaves a JSON answer; never returns."""
     os.setsid()
+    for number in ENDING:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     log = os.open(answer.with_suffix(".log"), os.O_WRONLY | os.O_CREAT)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -156,7 +162,7 @@ def outcome(run: Run, seconds: float, answer: Path) -> Outcome:
     return Outcome(run, seconds, None if trouble else said["failed"], trouble)
 
 
-def run_all(runs: Iterable[Run], *, jobs: int, limit: float) -> Iterator[Outcome]:
+def run_all(runs: Iterable[Run], *, jobs: int, limit: float) -> Generator[Outcome, None, None]:
     """Forks a child for each run, `jobs` at a time; one that takes longer than `limit` seconds is killed."""
     waiting, running = list(runs)[::-1], {}
     with tempfile.TemporaryDirectory(prefix="planted-") as folder:
@@ -165,13 +171,14 @@ def run_all(runs: Iterable[Run], *, jobs: int, limit: float) -> Iterator[Outcome
                 while waiting and len(running) < jobs:
                     run, answer = waiting.pop(), Path(folder) / f"{len(waiting)}.json"
                     sys.stdout.flush()
-                    pid = os.fork()
-                    if pid == 0:
-                        try:
-                            in_child(run.tests, run.planted, answer)
-                        finally:
-                            os._exit(1)
-                    running[pid] = (run, answer, time.monotonic())
+                    with undisturbed():  # a signal between the two would leave a child that nobody knows
+                        pid = os.fork()
+                        if pid == 0:
+                            try:
+                                in_child(run.tests, run.planted, answer)
+                            finally:
+                                os._exit(1)
+                        running[pid] = (run, answer, time.monotonic())
                 for pid, (run, answer, start) in list(running.items()):
                     seconds = time.monotonic() - start
                     if seconds > limit:
@@ -182,8 +189,24 @@ def run_all(runs: Iterable[Run], *, jobs: int, limit: float) -> Iterator[Outcome
                     yield outcome(run, seconds, answer)
                 time.sleep(0.01)
         finally:
-            for pid in running:
-                _kill(pid)
+            with undisturbed():
+                for pid in running:
+                    _kill(pid)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """A signal becomes an exit, so that whoever runs children kills them on the way out: they have left our group."""
+    raise SystemExit(128 + number)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Signals that end the run wait until it is over."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _kill(pid: int) -> None:
@@ -200,9 +223,10 @@ def with_progress(runs: list[Run], title: str, *, jobs: int, limit: float) -> li
     found = {}
     with Progress(console=talk, transient=True, auto_refresh=False) as progress:  # no thread: this process forks
         task = progress.add_task(title, total=len(runs))
-        for result in run_all(runs, jobs=jobs, limit=limit):
-            found[id(result.run)] = result
-            progress.update(task, advance=1, refresh=True)
+        with closing(run_all(runs, jobs=jobs, limit=limit)) as outcomes:
+            for result in outcomes:
+                found[id(result.run)] = result
+                progress.update(task, advance=1, refresh=True)
     return [found[id(run)] for run in runs]
 
 
@@ -268,6 +292,8 @@ def main(
     unchanged: bool = typer.Option(True, help="First see the unchanged tests pass."),
 ) -> None:
     """Run the planted errors; exit 1 when one is not caught."""
+    for number in ENDING:
+        signal.signal(number, _end)
     entries = chosen(only, family, sample, seed)
     os.chdir(ROOT)
     for name in HEAVY:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 
 import pytest
@@ -48,7 +50,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_sample_of_the_errors_is_caught():
-    """Two a folder, the same ones each time; the unchanged tests run in this very suite."""
+    """One or two a folder, the same ones each time; the unchanged tests run in this very suite."""
     done = run("--sample", "20", "--seed", "0", "--no-unchanged")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "20 of 20 caught" in done.stdout
@@ -101,17 +103,19 @@ def toy(tmp_path, monkeypatch):
     (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\npythonpath = ["."]\n')
     for name in ("__main__.py", "entries.py"):
         source = (ROOT / "tests" / "planted" / name).read_text()
-        light = re.sub(r"HEAVY = \(.*?\n\)", 'HEAVY = ()', source, flags=re.DOTALL)  # the toy needs no more
+        light = re.sub(r"HEAVY = \(.*?\n\)", "HEAVY = ()", source, flags=re.DOTALL)  # the toy needs no more
         (tmp_path / "tests" / "planted" / name).write_text(light)
     (tmp_path / "reference_models/toy/model.py").write_text(MODEL)
     (tmp_path / "tests/reference_models/toy/test_model.py").write_text(TEST)
 
-    def plant(*changes: tuple[str, str, str], options: tuple[str, ...] = ()):
+    def plant(*changes: tuple[str, str, str], options: tuple[str, ...] = (), start=subprocess.run):
         common = {"family": "toy", "file": "toy/model.py"}
         entries = [{**common, "replace": old, "by": new, "error": error} for old, new, error in changes]
         (tmp_path / "tests/planted/toy.yaml").write_text(yaml.safe_dump(entries))
         command = [sys.executable, "-m", "tests.planted", *options]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        if start is subprocess.Popen:
+            return start(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return start(command, cwd=tmp_path, capture_output=True, text=True)
 
     plant.folder = tmp_path
     return plant
@@ -140,6 +144,40 @@ def test_what_does_not_import_hangs_or_dies_is_not_caught(toy):
     done = toy(("def spin():", "boom()\n\n\ndef spin():", "does not import"))
     assert done.returncode == 1
     assert "NOT CAUGHT: E   NameError: name 'boom' is not defined" in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_children_end_with_the_run(toy, number):
+    """A child that would sleep for a minute writes its process group; after the signal nobody is left in it."""
+    note = toy.folder / "group"
+    sleeps = f'__import__("pathlib").Path({str(note)!r}).write_text(str(__import__("os").getpgrp())) * '
+    sleeps += '(__import__("time").sleep(60) or 1)'
+    run = toy(("2 * x", sleeps, "sleeps"), options=("--no-unchanged",), start=subprocess.Popen)
+    try:
+        wait_until(lambda: note.is_file() and note.read_text())
+        group = int(note.read_text())
+        assert group != os.getpgid(run.pid)
+        run.send_signal(number)
+        assert run.wait(timeout=30) == 128 + number
+        wait_until(lambda: not group_lives(group))
+    finally:
+        run.kill()
+        run.wait()
+
+
+def wait_until(holds, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_nothing_is_planted_while_the_unchanged_tests_fail(toy):

@@ -1,0 +1,102 @@
+"""The recipes: one step of each, its metrics, and the numbers its metrics are made of."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator, Tensor, nn
+
+from reference_models.autoregressive.recipes import CHUNK, RECIPES, by_class, likelihood_metrics, mean_log_prob
+from reference_models.data import DataSet, load
+from reference_models.recipes import Curve, Images, train
+from tests.reference_models.helpers import close
+
+
+def small(name: str, device: torch.device, held_out: int = 8) -> DataSet:
+    data = load(name, device=device, dtype=torch.get_default_dtype())
+
+    def first(x: Tensor | None, n: int) -> Tensor | None:
+        return None if x is None else x[:n]
+
+    return replace(
+        data,
+        train=data.train[:64],
+        held_out=data.held_out[:held_out],
+        train_labels=first(data.train_labels, 64),
+        held_out_labels=first(data.held_out_labels, held_out),
+    )
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_takes_a_step_and_measures_what_its_goals_name(
+    name: str, device: torch.device, generator: Generator
+) -> None:
+    recipe = RECIPES[name]
+    few = small(recipe.data[0], device)
+    learner = recipe.build(few).to(device)
+    history = train(learner, few, minutes=5, batch_size=32, generator=generator, steps=1)
+    assert history.steps == 1
+    learner.eval()
+    metrics = learner.metrics(few, generator=generator)
+    assert {goal.metric for goal in recipe.goals} <= set(metrics)
+    assert all(np.isfinite(value) for value in metrics.values())
+    figure = learner.figure(few, generator=generator)
+    if isinstance(figure, Images):
+        assert figure.pixels.shape == (36, *few.event_shape)
+        assert float(figure.pixels.min()) >= 0
+        assert float(figure.pixels.max()) <= 1
+    else:
+        assert isinstance(figure, Curve)
+
+
+class Even(nn.Module):
+    """The same probability for every image of binary pixels."""
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return -x.flatten(1).new_full((len(x),), x[0].numel() * math.log(2))
+
+
+def test_even_odds_cost_one_bit_a_dimension_and_the_excess_is_above_the_entropy(
+    device: torch.device, generator: Generator
+) -> None:
+    data = small("bars", device)
+    assert data.entropy is not None
+    metrics = likelihood_metrics(Even(), data, generator)
+    assert abs(metrics["bits_per_dim"] - 1) < 1e-12
+    assert abs(metrics["nll_nats"] - 16 * math.log(2)) < 1e-12
+    assert abs(metrics["excess_nats"] - (16 * math.log(2) - data.entropy)) < 1e-12
+    assert "excess_nats" not in likelihood_metrics(Even(), small("digits-binary", device), generator)
+
+
+def test_the_mean_over_held_out_examples_is_over_all_of_them_each_with_its_label(device: torch.device) -> None:
+    """A number of examples that no chunk divides."""
+    n = 2 * CHUNK + 7
+    x, y = torch.randn(n, 1), torch.randint(0, 10, (n,))
+    data = replace(load("bars", size=1), held_out=x, held_out_labels=y)
+    assert abs(mean_log_prob(data, lambda x, y: x[:, 0] * y) - float((x[:, 0] * y).mean())) < 1e-12
+
+
+class Labelled(nn.Module):
+    """Finds the class that stands in the first pixel; log p(x | class) is minus the class."""
+
+    def log_prob(self, x: Tensor, *, condition: Tensor) -> Tensor:
+        return -condition.to(x.dtype)
+
+    def class_log_prob(self, x: Tensor) -> Tensor:
+        return torch.log_softmax(nn.functional.one_hot(x[:, 0, 0, 0].long(), 10).to(x.dtype), dim=-1)
+
+
+def test_class_accuracy_is_the_share_of_classes_found(device: torch.device, generator: Generator) -> None:
+    labels = torch.arange(12) % 10
+    images = labels[:, None, None, None].expand(12, 1, 8, 8).to(torch.get_default_dtype()).clone()
+    images[:3] = 9 - images[:3]  # three of twelve lie
+    data = replace(small("digits", device), held_out=images, held_out_labels=labels)
+    model = Labelled()
+    model.weight = nn.Parameter(torch.zeros(()))  # an optimiser wants one
+    metrics = by_class(model).metrics(data, generator=generator)  # type: ignore[arg-type]
+    assert metrics["class_accuracy"] == 9 / 12
+    assert close(torch.tensor(metrics["nll_nats"]), labels.double().mean().to(torch.get_default_dtype()), 1e-12)
