@@ -52,6 +52,8 @@ class ImageGPT(nn.Module):
         at_least("levels", levels, 2)
         at_least("depth", depth, 1)
         at_least("num_classes", num_classes, 0)
+        if len(image_shape) != 3 or min(image_shape) < 1:
+            raise ValueError(f"image_shape must be (C, H, W) with positive entries, got {tuple(image_shape)}")
         C, H, W = image_shape
         self.image_shape, self.levels, self.num_classes = (C, H, W), levels, num_classes
         self.start = nn.Embedding(max(num_classes, 1), dim)

@@ -7,7 +7,7 @@ whole likelihood costs O(DH):
     a_1 = c,    a_{i+1} = a_i + W_{·,o_i} x_{o_i},    h_i = σ(a_i)
     p(x_{o_i} = 1 | x_{o_<i}) = σ(b_{o_i} + V_{o_i,·} h_i)
 
-Reference: "The Neural Autoregressive Distribution Estimator" (Larochelle, Murray, 2011), section 3,
+Reference: "The Neural Autoregressive Distribution Estimator" (Larochelle, Murray, 2011),
 https://proceedings.mlr.press/v15/larochelle11a.html.
 """
 
@@ -53,7 +53,7 @@ class NADE(nn.Module):
 
     @classmethod
     def paper(cls) -> NADE:
-        """500 hidden units on 28×28 binary digits (section 6)."""
+        """500 hidden units on 28×28 binary digits, as in the experiments."""
         return cls(28 * 28, 500)
 
     def logits(self, x: Tensor) -> Tensor:

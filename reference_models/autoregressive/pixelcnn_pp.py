@@ -119,6 +119,8 @@ class PixelCNNPlusPlus(nn.Module):
         ):
             at_least(name, value, least)
         self.stride = 2 ** (resolutions - 1)
+        if len(image_shape) != 3 or min(image_shape) < 1:
+            raise ValueError(f"image_shape must be (C, H, W) with positive entries, got {tuple(image_shape)}")
         C, H, W = image_shape
         if H % self.stride or W % self.stride:
             raise ValueError(f"H and W must be divisible by 2^(resolutions - 1) = {self.stride}, got {H} × {W}")
@@ -147,7 +149,10 @@ class PixelCNNPlusPlus(nn.Module):
 
     @classmethod
     def paper(cls) -> PixelCNNPlusPlus:
-        """CIFAR-10: 160 maps, 5 blocks at 32, 16 and 8 pixels, 10 components, dropout ½ (section 3); 54M parameters."""
+        """CIFAR-10: 160 maps, 5 blocks at 32, 16 and 8 pixels, 10 components, dropout ½; 53.7 million parameters.
+
+        The sizes are the defaults of the authors' code, https://github.com/openai/pixel-cnn; the paper counts nothing.
+        """
         return cls((3, 32, 32), 256, features=160, blocks=5, resolutions=3, mixtures=10, dropout=0.5)
 
     def pixel_parameters(self, x: Tensor) -> Tensor:

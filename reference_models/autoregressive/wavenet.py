@@ -106,7 +106,8 @@ class WaveNet(nn.Module):
         """256 μ-law levels, dilations 1, 2, ..., 512 three times (section 2.1), one second at 16 kHz.
 
         The paper does not state its widths; these are those of the teacher in "Parallel WaveNet" (van den Oord et al.,
-        2017), section 5: 512 residual maps, gates of two times 256, skips of 256.
+        2017), https://arxiv.org/abs/1711.10433: 512 residual maps, gates of two times 256, skips of 256. That teacher's
+        filters have three taps; the two of figures 2 and 3 stand here.
         """
         stack = [2**i for i in range(10)]
         return cls(256, dilations=3 * stack, residual=512, gates=256, skip=256, length=16_000)

@@ -30,7 +30,7 @@ from reference_models.parts.shapes import flatten_batch, restore_batch
 
 @dataclass(frozen=True)
 class Noise:
-    """Draws of q(u | x): `u` shaped as the levels, in [0, 1); `log_q` one a draw, in nats."""
+    """Draws of q(u | x): `u` shaped as the levels, in [0, 1), up to rounding; `log_q` one a draw, in nats."""
 
     u: Tensor
     log_q: Tensor

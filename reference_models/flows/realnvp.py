@@ -128,7 +128,7 @@ class AffineCoupling(Transform):
 
 
 class InvertibleBatchNorm(Transform):
-    """Batch normalisation as a layer of the flow: z = (x - μ̃) / √(σ̃² + ε), section 3.7 and appendix E.
+    """Batch normalisation as a layer of the flow: z = (x - μ̃) / √(σ̃² + ε), log|det| = -½ Σ log(σ̃² + ε), eq. 17-18.
 
     In training mode `forward` normalises with the statistics of its batch and moves the running ones towards them;
     otherwise, and in `inverse` always, the running statistics rule. One mean and variance a channel (or feature).
@@ -137,6 +137,9 @@ class InvertibleBatchNorm(Transform):
         event_shape: (D,) or (C, H, W).
         momentum: share of the new batch in the running statistics.
         eps: ε.
+
+    NOTE: the paper's variant (appendix E) normalises by the running statistics in training too, with gradients through
+    the newest batch's share of them, for the sake of small batches; here, as in MAF, training batches stand alone.
     """
 
     def __init__(self, event_shape: Sequence[int], momentum: float = 0.1, eps: float = 1e-5) -> None:

@@ -1,8 +1,8 @@
 """Sylvester flow: a planar layer with M directions at once, its determinant M×M by Sylvester's identity.
 
-    f(z) = z + Q R h(R̃ Qᵀz + b),    Q (D×M) orthonormal columns, R, R̃ (M×M) upper triangular, h = tanh    (eq. 13)
+    f(z) = z + Q R h(R̃ Qᵀz + b),    Q (D×M) orthonormal columns, R, R̃ (M×M) upper triangular, h = tanh
 
-    det ∂f/∂z = det(I_M + diag(h') R̃ R) = Π_m (1 + h'_m r_mm r̃_mm)                                        (eq. 14)
+    det ∂f/∂z = det(I_M + diag(h') R̃ R) = Π_m (1 + h'_m r_mm r̃_mm)                                     (theorem 1)
 
 is positive where r_mm r̃_mm > -1 (theorem 2); tanh on both diagonals makes it so. In the columns of Q the map is
 triangular: with y = Qᵀz its last row holds y_M alone, so the inverse solves for y_M, y_{M-1}, …, y_1, one equation in

@@ -176,6 +176,7 @@ def test_the_papers_sizes(size, millions) -> None:
     ("attempt", "sentence"),
     [
         (lambda: small(levels=1), "levels must be at least 2, got 1"),
+        (lambda: small((2, 3)), r"image_shape must be \(C, H, W\) with positive entries, got \(2, 3\)"),
         (lambda: small(dim=9), "divisible by heads, got 9 and 2"),
         (lambda: ImageGPT.paper("XL"), "size must be one of 'S', 'M', 'L', got 'XL'"),
         (lambda: small().log_prob(torch.zeros(2, 3)), r"shape \(1, 2, 3\) or \(N, 1, 2, 3\), got \(2, 3\)"),

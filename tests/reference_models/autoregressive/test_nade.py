@@ -23,7 +23,7 @@ def test_probabilities_of_all_vectors_sum_to_one() -> None:
 
 
 def test_the_likelihood_is_the_product_of_the_papers_conditionals() -> None:
-    """Section 3 of the paper written out with loops over steps and hidden units."""
+    """The recursion of the paper written out with loops over steps and hidden units."""
     order = [2, 0, 3, 1]
     model = perturb(NADE(4, 3, order=order), 0.5)
     W, V, b, c = (p.detach().tolist() for p in (model.W, model.V, model.b, model.c))

@@ -206,6 +206,8 @@ def test_the_papers_size() -> None:
 @pytest.mark.parametrize(
     ("attempt", "sentence"),
     [
+        (lambda: small((2, 4)), r"image_shape must be \(C, H, W\) with positive entries, got \(2, 4\)"),
+        (lambda: small((0, 2, 4)), r"positive entries, got \(0, 2, 4\)"),
         (lambda: small((1, 3, 4)), r"divisible by 2\^\(resolutions - 1\) = 2, got 3 × 4"),
         (lambda: small((1, 4, 6), resolutions=3), "= 4, got 4 × 6"),
         (lambda: small(mixtures=0), "mixtures must be at least 1, got 0"),

@@ -87,8 +87,8 @@ def test_every_input_moves_every_level() -> None:
 
 
 def test_the_cifar_model_has_44_million_parameters() -> None:
-    """44.0 million in Flow++ (Ho et al., 2019), section 4; by hand: a step over C channels has a scale, a shift and a
-    C×C matrix, and a network 3×3 (C/2 → 512), 1×1 (512 → 512), 3×3 (512 → C), each with bias; priors are one 3×3 each.
+    """By hand, the paper states no total: a step over C channels has a scale, a shift and a C×C matrix, and a network
+    3×3 (C/2 → 512), 1×1 (512 → 512), 3×3 (512 → C), each with bias; priors are one 3×3 each.
     """
     with torch.device("meta"):
         model = Glow.cifar10()
