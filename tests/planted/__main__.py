@@ -164,7 +164,8 @@ def outcome(run: Run, seconds: float, answer: Path) -> Outcome:
 
 def run_all(runs: Iterable[Run], *, jobs: int, limit: float) -> Generator[Outcome, None, None]:
     """Forks a child for each run, `jobs` at a time; one that takes longer than `limit` seconds is killed."""
-    waiting, running = list(runs)[::-1], {}
+    waiting = list(runs)[::-1]
+    running: dict[int, tuple[Run, Path, float]] = {}
     with tempfile.TemporaryDirectory(prefix="planted-") as folder:
         try:
             while waiting or running:
