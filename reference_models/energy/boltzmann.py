@@ -10,7 +10,7 @@ couplings of units that agree when the data hold the visible ones and lowers tho
 Nothing factorises, so both phases cost a chain. A restricted machine is the case where W joins visible with hidden
 units only. Up to 22 units all states are summed, which gives the exact likelihood and gradient.
 
-"A Learning Algorithm for Boltzmann Machines" (Ackley, Hinton, Sejnowski, 1985), eq. 1-5,
+"A Learning Algorithm for Boltzmann Machines" (Ackley, Hinton, Sejnowski, 1985),
 https://www.cs.toronto.edu/~hinton/absps/cogscibm.pdf
 NOTE: there a unit turned on *lowers* energy by its input less a threshold θ; here b = -θ, and the temperature is 1.
 """
@@ -108,6 +108,8 @@ class BoltzmannMachine(nn.Module):
 
     def statistics(self, s: Tensor, weights: Tensor | None = None) -> Statistics:
         """Means of s_i s_j and s_i over rows of s, (B, units), by weights (B,) that sum to one, else equal ones."""
+        if s.ndim != 2 or len(s) == 0 or s.shape[1] != self.units:
+            raise ValueError(f"s must have shape (B, {self.units}), got {tuple(s.shape)}")
         w = s.new_full((len(s),), 1 / len(s)) if weights is None else weights
         moments = (w[:, None] * s).T @ s  # (units, units)
         return Statistics(moments[self.rows, self.columns], w @ s)

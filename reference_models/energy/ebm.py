@@ -14,9 +14,9 @@ the last update left them (`persistent.PersistentChains`, which is what training
 On a `Support` (all the states of a finite space, or a fine grid over a box) Z is a sum, and `log_prob` is exact: the
 oracle of everything else here.
 
-"Training Products of Experts by Minimizing Contrastive Divergence" (Hinton, 2002), eq. 3,
+"Training Products of Experts by Minimizing Contrastive Divergence" (Hinton, 2002),
 https://www.cs.toronto.edu/~hinton/absps/nccd.pdf
-"Implicit Generation and Modeling with Energy-Based Models" (Du, Mordatch, 2019), eq. 1-2, algorithm 1,
+"Implicit Generation and Modeling with Energy-Based Models" (Du, Mordatch, 2019), algorithm 1,
 https://arxiv.org/abs/1903.08689
 "Learning Non-Convergent Non-Persistent Short-Run MCMC Toward Energy-Based Model" (Nijkamp et al., 2019) for the
 convolutional network, https://arxiv.org/abs/1904.09770
@@ -100,7 +100,7 @@ class EBM(nn.Module):
 
     @classmethod
     def cifar10(cls) -> EBM:
-        """The network of Nijkamp et al. at 32×32 and its larger width, 128 features."""
+        """The network of Nijkamp et al. at 32×32, 128 features wide."""
         return cls.of_images((3, 32, 32), features=128)
 
     def energy(self, x: Tensor) -> Tensor:
@@ -195,10 +195,13 @@ def langevin(
         images in [0, 1]), which samples p at a temperature noise²/η far below one.
     clamp: bounds each value is cut to after every step.
 
-    Returns the ends of the chains, shape (B, *event), detached.
+    Returns the ends of the chains, shape (B, *event), detached. Raises ValueError for a step size that is not positive,
+    a negative noise_std or fewer than 0 steps.
     """
     at_least("steps", steps, 0)
     positive("step_size", step_size)
+    if noise_std is not None:
+        at_least("noise_std", noise_std, 0)
     std = math.sqrt(step_size) if noise_std is None else noise_std
     with evaluating(model):
         for _ in range(steps):

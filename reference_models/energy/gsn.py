@@ -12,7 +12,7 @@ Every step costs the same reconstruction error of the original x, and the gradie
 states of all earlier steps. The stationary law of X is the model's density; `log_prob` estimates it from below (CSL).
 
 "Deep Generative Stochastic Networks Trainable by Backprop" (Bengio, Thibodeau-Laufer, Alain, Yosinski, 2014),
-section 3, https://arxiv.org/abs/1306.1091
+https://arxiv.org/abs/1306.1091
 NOTE: the drawn X between steps is held constant in the gradient, bits having none; the hidden path carries it.
 """
 

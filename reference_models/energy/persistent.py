@@ -10,9 +10,9 @@ With learning rates falling like 1/t this is stochastic approximation, and its l
 likelihood. Du and Mordatch keep far more chains than a batch takes and restart a twentieth of those they draw, by
 which new modes are found.
 
-"Training Restricted Boltzmann Machines using Approximations to the Likelihood Gradient" (Tieleman, 2008), section 3,
+"Training Restricted Boltzmann Machines using Approximations to the Likelihood Gradient" (Tieleman, 2008),
 https://www.cs.toronto.edu/~tijmen/pcd/pcd.pdf
-"Implicit Generation and Modeling with Energy-Based Models" (Du, Mordatch, 2019), section 3.2,
+"Implicit Generation and Modeling with Energy-Based Models" (Du, Mordatch, 2019), sample replay buffer,
 https://arxiv.org/abs/1903.08689
 """
 

@@ -16,8 +16,8 @@ sampling estimates it.
 https://www.cs.toronto.edu/~hinton/absps/nccd.pdf
 "Training Restricted Boltzmann Machines using Approximations to the Likelihood Gradient" (Tieleman, 2008),
 https://www.cs.toronto.edu/~tijmen/pcd/pcd.pdf
-"On the Quantitative Analysis of Deep Belief Networks" (Salakhutdinov, Murray, 2008), section 4.1,
-https://www.cs.toronto.edu/~rsalakhu/papers/dbn_ais.pdf
+"On the Quantitative Analysis of Deep Belief Networks" (Salakhutdinov, Murray, 2008), on partition functions of RBMs,
+https://homepages.inf.ed.ac.uk/imurray2/pub/08dbn_ais/
 """
 
 from __future__ import annotations
@@ -58,10 +58,11 @@ class LogPartition:
 class RBM(nn.Module):
     """Bernoulli-Bernoulli restricted Boltzmann machine.
 
-    visible, hidden: numbers of units, at least 1.
+    visible, hidden: numbers of units, at least 1. init_std: of the couplings at the start, as in A Practical Guide to
+        Training Restricted Boltzmann Machines (Hinton, 2010), section 8.
     """
 
-    def __init__(self, visible: int, hidden: int, init_std: float = 0.01) -> None:  # Hinton's guide, section 8
+    def __init__(self, visible: int, hidden: int, init_std: float = 0.01) -> None:
         super().__init__()
         at_least("visible", visible, 1)
         at_least("hidden", hidden, 1)

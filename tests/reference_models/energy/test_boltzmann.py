@@ -180,5 +180,7 @@ def test_bad_input_is_refused_with_the_value_in_hand() -> None:
         machine().log_prob(torch.zeros(3))
     with pytest.raises(ValueError, match=r"\(4,\)"):
         machine().energy(torch.zeros(4))
+    with pytest.raises(ValueError, match=r"s must have shape \(B, 6\), got \(6,\)"):
+        machine().statistics(torch.zeros(6))
     with pytest.raises(ValueError, match="up to 22 units, got 30"):
         BoltzmannMachine(30).log_partition()

@@ -203,6 +203,8 @@ def test_bad_input_is_refused_with_the_value_in_hand() -> None:
         model.energy(torch.zeros(3))
     with pytest.raises(ValueError, match="step_size must be positive, got 0"):
         langevin(model, torch.zeros(1, 2), 1, 0)
+    with pytest.raises(ValueError, match="noise_std must be at least 0, got -1"):
+        langevin(model, torch.zeros(1, 2), 1, 0.1, noise_std=-1)
     with pytest.raises(ValueError, match="low < high"):
         Support.box(1.0, 1.0)
     with pytest.raises(ValueError, match="10\\^7"):
