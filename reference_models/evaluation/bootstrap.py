@@ -22,6 +22,7 @@ https://doi.org/10.1017/CBO9780511802843.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -74,7 +75,8 @@ def bootstrap(
         the estimate itself.
     sizes: n_i, how many examples each set holds; the sets are resampled independently of one another.
     like: a tensor whose dtype and device the counts take (the generator lives on that device).
-    Raises ValueError for an empty set, a level outside (0, 1), fewer than 2 resamples or an unknown kind.
+    Raises ValueError for an empty set, a level outside (0, 1), fewer than 2 resamples, an unknown kind, or a statistic
+    that is no finite number on a resample: sets too small for it.
     """
     at_least("resamples", resamples, 2)
     open_unit("level", level)
@@ -88,6 +90,9 @@ def bootstrap(
             for _ in range(resamples)
         ]
     values = torch.tensor(drawn, dtype=torch.float64, device="cpu")
+    if not bool(values.isfinite().all()) or not math.isfinite(value):
+        undefined = int((~values.isfinite()).sum())
+        raise ValueError(f"the statistic must be finite, got {value:g}, and no number on {undefined} resamples")
     tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64, device="cpu")
     low, high = values.quantile(tails).tolist()
     if kind == "basic":

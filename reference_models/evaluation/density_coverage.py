@@ -9,7 +9,7 @@ N real and M fake points,
 
 When both sets have one continuous law, whatever it is, E density = 1 and
 
-    E coverage = 1 − Π_{s=1}^{k} (N − s) / (N + M − s)                  (the paper's appendix has M = N)
+    E coverage = 1 − Π_{s=1}^{k} (N − s) / (N + M − s),
 
 so k is chosen to make the second near 0.95: `expected_coverage`. NOTE: the authors' code has open balls, of no
 consequence for continuous laws; here they are closed, as in precision and recall.

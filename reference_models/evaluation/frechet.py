@@ -15,8 +15,10 @@ estimate is 3.3, 1.5, 0.61, the bootstrap's bias 3.0, 1.4, 0.58. Features in tig
 the bootstrap overstate the bias when N is no more than a few times F, and intervals then err low. `frechet_infinity`
 goes to N = infinity by extrapolation instead.
 
-GANs Trained by a Two Time-Scale Update Rule (Heusel et al., 2017), eq. 6, https://arxiv.org/abs/1706.08500
-Effectively Unbiased FID and Inception Score (Chong and Forsyth, 2020), sec. 4.1, https://arxiv.org/abs/1911.07023
+GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium (Heusel et al., 2017), eq. 6,
+https://arxiv.org/abs/1706.08500
+Effectively Unbiased FID and Inception Score and Where to Find Them (Chong and Forsyth, 2020),
+https://arxiv.org/abs/1911.07023
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from torch import Generator, Tensor
 from reference_models.evaluation.bootstrap import Interval, bootstrap
 from reference_models.evaluation.sets import require_two_sets
 from reference_models.foundations.wasserstein import gaussian_w2_squared
+from reference_models.parts.validate import at_least
 
 __all__ = ["frechet_distance", "frechet_infinity", "frechet_interval"]
 
@@ -86,11 +89,10 @@ def frechet_infinity(
     """The distance at infinitely many examples: the intercept of a line through distances at `points` sizes, over 1/N.
 
     Sizes run evenly in 1/N from half of the smaller set to all of it; each takes a random subset of both sets.
-    Raises ValueError as `frechet_distance`, and for fewer than 2 points.
+    Raises ValueError as `frechet_distance`, for fewer than 10 examples, and for fewer than 2 points.
     """
     require_two_sets(features_a, features_b, minimum=10)
-    if points < 2:
-        raise ValueError(f"a line needs at least 2 points, got {points}")
+    at_least("points", points, 2)
     a, b = features_a.double(), features_b.double()
     most = min(len(a), len(b))
     inverse = torch.linspace(2 / most, 1 / most, points, dtype=torch.float64)

@@ -7,14 +7,14 @@ examples x,
     U = Σ_i Σ_j 1[ d(y_i) < d(x_j) ] + ½ 1[ d(y_i) = d(x_j) ],      copying = U / nm in [0, 1],
 
 ½ for an honest model, 1 for one that recites, below ½ for one that stays away from the training examples, as an
-underfitted one does. Under equality U is the Mann–Whitney statistic, so z = (U − nm/2) / sd(U) is about standard
+underfitted one does. U is the Mann–Whitney statistic, so under equal laws z = (U − nm/2) / sd(U) is about standard
 normal, with ties taken into account.
 
 A model may recite in one region and err in another, and the two cancel; so the test may be taken in cells (those of
 nearest centres), and z averaged over cells with the held-out share of each as its weight. NOTE: the paper's sign is
 the other way round, C_T = −z.
 
-A Non-Parametric Test to Detect Data-Copying in Generative Models (Meehan, Chaudhuri and Dasgupta, 2020), sec. 4,
+A Non-Parametric Test to Detect Data-Copying in Generative Models (Meehan, Chaudhuri and Dasgupta, 2020),
 https://arxiv.org/abs/2004.05675
 """
 
@@ -28,6 +28,7 @@ from torch import Generator, Tensor
 
 from reference_models.evaluation.bootstrap import Interval, bootstrap
 from reference_models.evaluation.sets import blocks, pairwise_distance, require_two_sets
+from reference_models.parts.validate import at_least
 
 __all__ = ["Memorisation", "copying_interval", "memorisation", "nearest_distance"]
 
@@ -37,7 +38,8 @@ class Memorisation:
     """copying: in [0, 1], ½ for an honest model, near 1 for one that recites; the part of pairs, all cells together.
 
     z: how many standard deviations above ½ it lies, averaged over cells.
-    p_value: the chance of so large a z for an honest model and one cell, from the normal law.
+    p_value: the chance of so large a z for an honest model, from the normal law; with several cells, whose average
+        varies less than one z, the true chance is smaller.
     exact_copies: the part of samples at distance zero from a training example.
     """
 
@@ -82,6 +84,7 @@ def memorisation(
     fewest: cells with fewer samples or held-out examples are left out.
     Raises ValueError for sets that cannot be compared and when no cell is left.
     """
+    at_least("fewest", fewest, 1)
     require_two_sets(samples, train, minimum=1, names=("samples", "train"))
     require_two_sets(held_out, train, minimum=1, names=("held_out", "train"))
     of_samples, of_held_out = nearest_distance(samples, train), nearest_distance(held_out, train)

@@ -13,7 +13,7 @@ counted as pairs would bring the bias back.
 NOTE: near P = Q the estimate is degenerate, its law no longer about normal, and the interval errs on the wide side.
 
 A Kernel Two-Sample Test (Gretton et al., 2012), eqs. 3 and 5, https://jmlr.org/papers/v13/gretton12a.html
-Demystifying MMD GANs (Bińkowski et al., 2018), sec. 4, https://arxiv.org/abs/1801.01401
+Demystifying MMD GANs (Bińkowski et al., 2018), https://arxiv.org/abs/1801.01401
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def mmd_squared(features_a: Tensor, features_b: Tensor, kernel: Kernel, *, unbia
 def kid(features_a: Tensor, features_b: Tensor) -> Tensor:
     """The kernel distance KID: unbiased MMD² with the cubic kernel, a scalar.
 
-    NOTE: the paper averages over random blocks of 1000; with everything in one block the estimate is the same in the
-    mean and less noisy.
+    NOTE: the authors' code averages over random subsets of 1000; with everything in one the estimate is the same in
+    the mean and less noisy.
     """
     return mmd_squared(features_a, features_b, polynomial_kernel())
 
@@ -98,8 +98,12 @@ def mmd_interval(
     level: float = 0.95,
     generator: Generator | None = None,
 ) -> Interval:
-    """Unbiased MMD² with its percentile interval; KID's where no kernel is given."""
-    require_two_sets(features_a, features_b)
+    """Unbiased MMD² with its percentile interval; KID's where no kernel is given.
+
+    Raises ValueError for sets that cannot be compared or hold fewer than 10 examples: a resample of a few may be one
+    example over and over, which has no pairs.
+    """
+    require_two_sets(features_a, features_b, minimum=10)
     k_aa, k_bb, k_ab = _matrices(polynomial_kernel() if kernel is None else kernel, features_a, features_b)
     return bootstrap(
         lambda a, b: _estimate(k_aa, k_bb, k_ab, a, b, unbiased=True),

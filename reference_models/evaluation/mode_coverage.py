@@ -11,8 +11,8 @@ sample" would count.
 NOTE: the literature counts with 3 standard deviations and 1 sample; both are arguments here. In D dimensions the
 target itself has within_4_sigma = P(χ²_D ≤ 16) for modes far apart: 0.99966 for D = 2.
 
-VEEGAN: Reducing Mode Collapse in GANs using Implicit Variational Learning (Srivastava et al., 2017), sec. 4,
-https://arxiv.org/abs/1705.07761
+VEEGAN: Reducing Mode Collapse in GANs using Implicit Variational Learning (Srivastava et al., 2017),
+experiments on synthetic data, https://arxiv.org/abs/1705.07761
 """
 
 from __future__ import annotations

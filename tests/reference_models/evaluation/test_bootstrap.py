@@ -88,7 +88,7 @@ def test_sets_are_resampled_independently(generator):
 def test_intervals_hold_the_true_mean_as_often_as_they_say(generator):
     """100 sets of 30 normal numbers at level 0.8: between 56 and 96 hold it.
 
-    The bootstrap of 30 numbers covers about 0.78; the binomial tails beyond are 1e-7 and 1e-7.
+    The bootstrap of 30 numbers covers about 0.78; the binomial tails beyond are 3e-7 and 7e-8.
     """
     held = 0
     for _ in range(100):
@@ -126,6 +126,18 @@ def test_an_interval_prints_its_value_and_ends(generator):
 def test_nonsense_is_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         bootstrap(lambda counts: counts.sum(), (3,), like=torch.zeros(1), **wrong)
+
+
+def test_a_statistic_that_small_sets_leave_undefined_is_refused(generator):
+    """The variance by counts − 1 of distinct examples: 0/0 where a resample of two holds one of them twice."""
+    values = torch.tensor([0.0, 1.0])
+
+    def spread(counts):
+        return counts.var() / ((counts > 0).sum() - 1)
+
+    assert bool(torch.isfinite(spread(torch.ones(2))))
+    with pytest.raises(ValueError, match=r"must be finite, got 0, and no number on \d+ resamples"):
+        bootstrap(spread, (2,), like=values, resamples=50, generator=generator)
 
 
 def test_nothing_cannot_be_resampled():

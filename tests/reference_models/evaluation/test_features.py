@@ -192,6 +192,39 @@ def test_a_layer_is_read_by_name_in_evaluation_mode_and_the_mode_restored():
     assert not network.stem._forward_hooks
 
 
+class Residual(nn.Module):
+    """A block as torchvision writes it: what a layer gives is changed in place by what follows; one ReLU used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        out = self.relu(self.conv1(x))
+        out = self.conv2(out)
+        out += x
+        return self.relu(out)
+
+
+def test_a_layer_is_read_before_what_follows_changes_it_in_place():
+    block, images = Residual(), torch.rand(4, 3, 5, 5) - 0.5
+
+    def by_hand(conv, x):
+        return torch.einsum("oi,nihw->nohw", conv.weight[:, :, 0, 0], x) + conv.bias[:, None, None]
+
+    first = by_hand(block.conv1, images)
+    second = by_hand(block.conv2, first.clamp(min=0))
+    for layer, expected in (("conv1", first), ("conv2", second), ("relu", (second + images).clamp(min=0))):
+        assert close(ModuleFeatures(block, layer, pool=False)(images), expected.flatten(1).detach(), 1e-12), layer
+    assert float(first.detach().min()) < 0  # or it would show nothing
+
+
+def test_images_take_the_dtype_of_the_network():
+    features = ModuleFeatures(Residual().float())(torch.rand(2, 3, 4, 4))
+    assert features.dtype == torch.float32
+
+
 def test_batch_statistics_are_not_used_and_not_moved():
     network = Network().train()
     images = torch.rand(4, 3, 6, 6)
@@ -227,8 +260,16 @@ def test_an_extractor_that_cannot_work_is_refused():
         ModuleFeatures(Network(), std=(1.0, 0.0))
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         ModuleFeatures(Network(), batch_size=0)
-    with pytest.raises(ValueError, match=r"images must have shape \(N, C, H, W\), got \(3, 6, 6\)"):
+    with pytest.raises(
+        ValueError, match=r"images must be floats .*, got torch.float64 \(3, 6, 6\)"
+    ):
         ModuleFeatures(Network())(torch.zeros(3, 6, 6))
+    with pytest.raises(ValueError, match=r"images must be floats .* got torch.uint8"):
+        ModuleFeatures(Network())(torch.zeros(2, 3, 6, 6, dtype=torch.uint8))
+    with pytest.raises(ValueError, match=r"one number, or one a channel, got \(0.5, 0.5\) and \(1.0, 1.0, 1.0\)"):
+        ModuleFeatures(Network(), mean=(0.5, 0.5), std=(1.0, 1.0, 1.0))
+    with pytest.raises(ValueError, match="mean and std are for 3 channels, got images of 1"):
+        ModuleFeatures(Network(), mean=(0.5,) * 3, std=(0.5,) * 3)(torch.zeros(2, 1, 6, 6))
 
     class Sums(nn.Module):
         def forward(self, x):

@@ -126,5 +126,5 @@ def test_nonsense_is_refused():
         frechet_distance(torch.randn(5, 3), torch.randn(1, 3))
     with pytest.raises(ValueError, match="more examples than features, got 5 examples of 6"):
         frechet_interval(torch.randn(5, 6), torch.randn(9, 6))
-    with pytest.raises(ValueError, match="at least 2 points, got 1"):
+    with pytest.raises(ValueError, match="points must be at least 2, got 1"):
         frechet_infinity(torch.randn(20, 2), torch.randn(20, 2), points=1)

@@ -100,5 +100,7 @@ def test_float32_agrees():
 def test_nonsense_is_refused():
     with pytest.raises(ValueError, match="same number of features, got 3 and 2"):
         memorisation(torch.randn(5, 3), torch.randn(5, 2), torch.randn(5, 2))
+    with pytest.raises(ValueError, match="fewest must be at least 1, got 0"):
+        memorisation(torch.randn(5, 2), torch.randn(5, 2), torch.randn(5, 2), fewest=0)
     with pytest.raises(ValueError, match="no cell has 10 samples and 10 held-out examples, got 1 cells"):
         memorisation(torch.randn(5, 2), torch.randn(5, 2), torch.randn(5, 2), centres=torch.zeros(1, 2))

@@ -93,8 +93,7 @@ def test_the_interval_leaves_out_copies_of_one_example(generator):
 
 
 def test_the_interval_holds_the_truth(generator):
-    """N(0, 1) against N(1, 1), h = 1, of 60 each: at least 10 of 20 intervals hold it; fewer with chance 7e-7 at 0.9.
-    """
+    """N(0, 1) against N(1, 1), h = 1, of 60 each: 10 of 20 intervals hold it; fewer with chance 7e-7 at 0.9."""
     exact = 2 * (1 / 3) ** 0.5 * (1 - math.exp(-1 / 6))
     held = 0
     for _ in range(20):
@@ -123,5 +122,7 @@ def test_nonsense_is_refused():
         gaussian_kernel(0)
     with pytest.raises(ValueError, match="degree must be at least 1, got 0"):
         polynomial_kernel(0)
+    with pytest.raises(ValueError, match="features_b must hold at least 10 examples, got 3"):
+        mmd_interval(torch.randn(20, 2), torch.randn(3, 2))
     with pytest.raises(ValueError, match="same number of features, got 3 and 2"):
         kid(torch.randn(5, 3), torch.randn(5, 2))
