@@ -51,7 +51,8 @@ class BetaBernoulli:
     def observe(self, flips: Tensor) -> BetaBernoulli:
         """After more flips, 1 for heads and 0 for tails, shape (N,). Raises ValueError for any other value."""
         if flips.ndim != 1 or not bool(((flips == 0) | (flips == 1)).all()):
-            raise ValueError(f"flips must be zeros and ones of shape (N,), got shape {tuple(flips.shape)}")
+            found = f"shape {tuple(flips.shape)}, values {sorted(set(flips.flatten().tolist()))[:4]}"
+            raise ValueError(f"flips must be zeros and ones of shape (N,), got {found}")
         heads = int(flips.sum())
         return BetaBernoulli(self.a, self.b, self.heads + heads, self.tails + len(flips) - heads)
 
@@ -69,10 +70,14 @@ class BetaBernoulli:
 
     @property
     def maximum_a_posteriori(self) -> float:
-        """The posterior's mode (a + heads − 1) / (a + b + N − 2). Raises ValueError unless both parameters exceed 1."""
+        """The posterior's mode (a + heads − 1) / (a + b + N − 2), N the number of flips.
+
+        Raises ValueError unless both of its parameters are at least 1 and one exceeds it: the density is flat or has
+        no greatest value.
+        """
         a, b = self.posterior
         if not (a >= 1 and b >= 1 and a + b > 2):
-            raise ValueError(f"the posterior Beta({a:g}, {b:g}) has no single mode inside [0, 1]")
+            raise ValueError(f"the posterior Beta({a:g}, {b:g}) has no single mode")
         return (a - 1) / (a + b - 2)
 
     @property
@@ -134,6 +139,8 @@ class LinearRegression:
     def plug_in(self, features: Tensor, weights: Tensor) -> Prediction:
         """p(y | φ, w) for one choice of weights (D,), e.g. w_ML: the same noise everywhere."""
         self._require(features)
+        if weights.shape != self.mean.shape:
+            raise ValueError(f"weights must have shape {tuple(self.mean.shape)}, got {tuple(weights.shape)}")
         mean = features @ weights
         return Prediction(mean, torch.full_like(mean, 1 / self.beta))
 

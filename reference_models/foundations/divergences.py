@@ -84,6 +84,7 @@ def reverse_kl_divergence(p: Tensor, q: Tensor) -> Tensor:
 
 def jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
     """JS(p, q) of laws (*B, K), nats, shape (*B,): symmetric, at most log 2, its root a metric."""
+    require_laws(p=p, q=q)
     middle = (p + q) / 2
     return (kl_divergence(p, middle) + kl_divergence(q, middle)) / 2
 
@@ -102,11 +103,14 @@ def law_of_counts(outcomes: Tensor, num_outcomes: int) -> Tensor:
 def gaussian_kl(mean_p: Tensor, cov_p: Tensor, mean_q: Tensor, cov_q: Tensor) -> Tensor:
     """KL(N(m_p, P) ‖ N(m_q, Q)) = ½ [tr Q⁻¹P + (m_q − m_p)' Q⁻¹ (m_q − m_p) − D + log det Q / det P], nats.
 
-    Means (*B, D), covariances (*B, D, D), positive definite; shape (*B,). Raises ValueError for covariances that are
-    not.
+    Means (*B, D), covariances (*B, D, D), symmetric and positive definite; shape (*B,). Raises ValueError for
+    covariances that are not.
     """
     roots = []
     for name, cov in (("cov_p", cov_p), ("cov_q", cov_q)):
+        off = float((cov - cov.mT).detach().abs().max())
+        if not off <= 1e-4 * float(cov.detach().abs().max()):
+            raise ValueError(f"{name} must be symmetric, got one off by {off:g}")
         root, failed = torch.linalg.cholesky_ex(cov)
         if bool((failed > 0).any()):
             least = float(torch.linalg.eigvalsh(cov).min())

@@ -6,7 +6,8 @@ For a convex f with f(1) = 0 and its conjugate f*(t) = sup_u {t u − f(u)},
                ≥ E_p T(x) − E_q f*(T(x))        for every T with values in dom f*,               (eq. 4)
 
 with equality at T(x) = f'(p(x)/q(x)) (eq. 5). A critic V with any real output becomes a T by an activation g_f,
-T = g_f(V), table 2. A row of numbers is a divergence: `F_DIVERGENCES` holds the paper's, plus two.
+T = g_f(V), table 2. A row of functions is a divergence: `F_DIVERGENCES` holds the six of table 2 and, from the
+appendix, Neyman's and the total variation.
 
 NOTE: with the generator of the paper's table 1, "js" is *twice* the Jensen–Shannon divergence; "gan" is twice it less
 log 4, so that f(1) = −log 4, and not 0 as for the others. "tv" is the total variation ½ Σ|p − q|. Activations all
@@ -14,7 +15,7 @@ increase here: a larger V speaks for p. For "pearson" and t < −2 the supremum 
 t²/4 + t exceeds: still a bound.
 
 f-GAN: Training Generative Neural Samplers using Variational Divergence Minimization (Nowozin, Cseke and Tomioka, 2016),
-eqs. 2–5, tables 1 and 2 and those of the appendix, https://arxiv.org/abs/1606.00709
+eqs. 2, 4 and 5, tables 1 and 2 and those of the appendix, https://arxiv.org/abs/1606.00709
 """
 
 from __future__ import annotations
@@ -139,11 +140,13 @@ def variational_bound(
 
     weights_p, weights_q: masses of the points when they are not samples but all the outcomes of a law; equal unless
         given.
-    Raises ValueError when a T lies outside dom f*: apply the activation first.
+    Raises ValueError when a T lies outside dom f* (apply the activation first) or weights do not fit their points.
     """
     divergence = get(name)
     low, high = divergence.domain
-    for values in (critic_p, critic_q):
+    for values, weights in ((critic_p, weights_p), (critic_q, weights_q)):
+        if weights is not None and weights.shape != values.shape:
+            raise ValueError(f"weights must have the shape of T, {tuple(values.shape)}, got {tuple(weights.shape)}")
         if not bool(((values >= low) & (values <= high)).all()):
             found = f"values in [{float(values.min()):g}, {float(values.max()):g}]"
             raise ValueError(f"every T of {name!r} must lie in the domain ({low:g}, {high:g}) of f*, got {found}")

@@ -41,7 +41,7 @@ def score_of(log_prob: Callable[[Tensor], Tensor]) -> Score:
     def score(x: Tensor) -> Tensor:
         with torch.enable_grad():
             at = x if x.requires_grad else x.detach().requires_grad_()
-            gradient, = torch.autograd.grad(log_prob(at).sum(), at, create_graph=True)
+            (gradient,) = torch.autograd.grad(log_prob(at).sum(), at, create_graph=True)
         return gradient if torch.is_grad_enabled() else gradient.detach()
 
     return score
@@ -54,14 +54,17 @@ def fisher_divergence(x: Tensor, score_p: Score, score_q: Score) -> Tensor:
 
 
 def divergence_of(score: Score, x: Tensor) -> Tensor:
-    """∇·s = Σ_i ∂s_i/∂x_i at x (*B, D), exactly, by D backward passes: shape (*B,); gradients reach s's parameters."""
+    """∇·s = Σ_i ∂s_i/∂x_i at x (*B, D), exactly, by D backward passes: shape (*B,).
+
+    Gradients reach the parameters of s, not x.
+    """
     flat, batch = flatten_batch(x, 1)
     with torch.enable_grad():
         at = flat.detach().requires_grad_()
         s = score(at)
         total = torch.zeros_like(at[:, 0])
         for i in range(at.shape[1]):
-            row, = torch.autograd.grad(s[:, i].sum(), at, create_graph=True)
+            (row,) = torch.autograd.grad(s[:, i].sum(), at, create_graph=True)
             total = total + row[:, i]
     return restore_batch(total, batch)
 

@@ -132,12 +132,17 @@ def test_nonsense_is_refused():
         BetaBernoulli(0, 1)
     with pytest.raises(ValueError, match="heads and tails must not be negative, got -1 and 0"):
         BetaBernoulli(heads=-1)
-    with pytest.raises(ValueError, match=r"flips must be zeros and ones of shape \(N,\)"):
+    with pytest.raises(ValueError, match=r"flips must be zeros and ones .*, got shape \(1,\), values \[0.5\]"):
         BetaBernoulli().observe(torch.tensor([0.5]))
     with pytest.raises(ValueError, match="maximum likelihood needs at least one flip, got none"):
         _ = BetaBernoulli().maximum_likelihood
     with pytest.raises(ValueError, match=r"Beta\(0.5, 0.5\) has no single mode"):
         _ = BetaBernoulli(0.5, 0.5).maximum_a_posteriori
+    with pytest.raises(ValueError, match=r"Beta\(1, 1\) has no single mode"):
+        _ = BetaBernoulli().maximum_a_posteriori
+    assert BetaBernoulli(1, 2).maximum_a_posteriori == 0
+    with pytest.raises(ValueError, match=r"weights must have shape \(3,\), got \(3, 2\)"):
+        regression().plug_in(torch.zeros(2, 3), torch.zeros(3, 2))
     with pytest.raises(ValueError, match=r"features and targets must have shapes \(N, D\) and \(N,\), got"):
         LinearRegression(torch.zeros(3, 2), torch.zeros(4))
     with pytest.raises(ValueError, match="beta must be positive, got -1"):

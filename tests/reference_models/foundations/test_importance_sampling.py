@@ -74,7 +74,10 @@ def test_estimates_meet_gaussian_moments(generator):
 
 
 def test_the_effective_size_is_the_one_of_the_weights_second_moment(generator):
-    """N / E_q (p/q)² = N |det| for Gaussians: on the line p = N(0, 1), q = N(0, s²) gives √(2s² − 1)/s² of N."""
+    """N / E_q (p/q)²: on the line p = N(0, 1), q = N(0, s²) gives √(2s² − 1)/s² of N, by the Gaussian integral.
+
+    Within 2 %; by the delta method the spread of 20000 draws is 0.25 %, so that fewer than one seed in 10⁶ fails.
+    """
     s = 1.6
     p = DiagonalNormal(torch.zeros(1), torch.zeros(1))
     q = DiagonalNormal(torch.zeros(1), torch.full((1,), math.log(s)))

@@ -184,6 +184,7 @@ def test_annealing_visits_the_levels_in_order_each_with_its_step(device):
 
 def test_denoising_at_the_end_is_one_half_step_of_the_score(device):
     """With the same noise elsewhere, the end differs by √η ε alone; two levels of one step each."""
+
     def run(denoise: bool) -> torch.Tensor:
         same = torch.Generator(device).manual_seed(3)
         sigmas = torch.tensor([2.0, 1.0])
