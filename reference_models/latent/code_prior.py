@@ -5,7 +5,7 @@
 After VQ-VAE or VQ-VAE-2 has been trained, this network is fitted to the codes of the data. The first layer sees the
 codes before a cell (mask A), the others the features up to it (mask B); a gated residual block is
 
-    h ← h + conv 1×1( tanh(a) ⊙ σ(b) ),   [a; b] = masked conv(relu(conv 1×1(h))) + conv 1×1(c)
+    h ← h + conv 1×1( tanh(a) ⊙ σ(b) ),   [a; b] = masked conv(relu(conv 1×1(relu(h)))) + conv 1×1(c)
 
 and attention, where asked for, lets a cell look at all cells before it, which also reaches into the blind spot of
 stacked masked convolutions. Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016), eq. 2,

@@ -8,7 +8,9 @@ maximises it over q (q = r), the M-step over θ, and the log-likelihood never fa
     π_k = N_k / N,    μ_k = Σ_n r_nk x_n / N_k,    Σ_k = Σ_n r_nk (x_n − μ_k)(x_n − μ_k)ᵀ / N_k    (the *new* μ_k)
 
 The second way is gradient ascent on log p(x) in unconstrained parameters. By Fisher's identity its gradient is
-E_r ∇ log p(x, z): EM is the same direction with a step size that needs no tuning.
+E_r ∇ log p(x, z). An EM step is that gradient times a positive definite matrix, for the means Σ_k / N_k: uphill as
+well, with a step size that needs no tuning (On Convergence Properties of the EM Algorithm for Gaussian Mixtures, Xu,
+Jordan, 1996, https://doi.org/10.1162/neco.1996.8.1.129).
 
 Maximum Likelihood from Incomplete Data via the EM Algorithm (Dempster, Laird, Rubin, 1977), section 4.3,
 https://doi.org/10.1111/j.2517-6161.1977.tb01600.x; the bound is that of A View of the EM Algorithm that Justifies
