@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from reference_models.parts.attention import CausalSelfAttention
+from reference_models.parts.conditioning import embed_labels
 from reference_models.parts.networks import sinusoidal_embedding
 from reference_models.parts.shapes import flatten_batch, restore_batch
 from reference_models.parts.unet import zeroed
@@ -104,16 +105,13 @@ class DiT(nn.Module):
         """The sum of time and label embedding, (N, dim); t and y are (N,) or scalars."""
         times = torch.as_tensor(t, device=self.positions.device).to(self.positions.dtype).expand(batch)
         c: Tensor = self.time(sinusoidal_embedding(self.time_scale * times, FREQUENCIES))
-        if self.labels is None:
-            if y is not None:
-                raise ValueError("labels were given to a DiT built without num_classes")
-            return c
-        null = self.labels.num_embeddings - 1
-        label: Tensor = self.labels(torch.as_tensor(null if y is None else y, device=c.device).expand(batch))
-        return c + label
+        return c + embed_labels(self.labels, y, batch)
 
     def forward(self, x: Tensor, t: Tensor | float, y: Tensor | None = None) -> Tensor:
-        """x (*B, C, S, S), t (*B,) or a scalar, y (*B,) or None. Raises ValueError for another shape of x."""
+        """x (*B, C, S, S), t (*B,) or a scalar, y (*B,) or None.
+
+        Raises ValueError for another shape of x, for labels out of range, or given without num_classes.
+        """
         has_event_shape("x", x, self.event_shape)
         x, batch = flatten_batch(x, 3)
         c = self.conditioning(t, y, len(x))

@@ -1,14 +1,17 @@
 """Latent diffusion: an autoencoder makes images small, a diffusion model learns the law of its codes.
 
     first stage    E |x − D(z)|² + w KL(q(z|x) ‖ N(0, I)),  z ~ q(z|x) = N(m(x), s(x)²),  w tiny
-    second stage   E |ε − ε_θ(z_t, t)|²,  z_0 = scale · E(x),  scale = 1/std of the codes of the first batch
+    second stage   E |ε − ε_θ(z_t, t, c)|²,  z_0 = scale · m(x),  scale = 1/std of the codes of the first batch
 
-The scale matters because the schedule assumes data of variance one (appendix G). Samples are D(z_0/scale).
+The scale matters because the schedule assumes data of variance one (appendix G). Samples are D(z_0/scale). A
+condition c is a label, or tokens to which the U-Net attends (section 3.3, `UNet(..., context_features=E)`).
 
 "High-Resolution Image Synthesis with Latent Diffusion Models" (Rombach, Blattmann, Lorenz, Esser, Ommer, 2022), section
 3, appendix G, https://arxiv.org/abs/2112.10752
 
-NOTE: the paper's first stage adds a perceptual and an adversarial loss, which need networks trained elsewhere.
+NOTE: the paper's first stage has two more losses, left out here: a distance between features of a network trained
+elsewhere (perceptual) and the loss of a discriminator of patches (adversarial). The squared error alone blurs fine
+detail. Codes of the second stage are the means m(x); the paper draws them from q(z|x), whose s is tiny.
 """
 
 from __future__ import annotations
@@ -95,7 +98,7 @@ class KLAutoencoder(nn.Module):
         self,
         x: Tensor,
         *,
-        weight: float = 1e-6,  # Rombach et al., section G
+        weight: float = 1e-6,  # Rombach et al., appendix G
         noise: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:

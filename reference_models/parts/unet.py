@@ -5,12 +5,16 @@ concatenated to its counterpart of the way up. Each residual block adds a projec
 
     h = conv(swish(norm(x))),    h <- h + W swish(emb(t)),    out = shortcut(x) + conv(dropout(swish(norm(h)))),
 
-and a label is embedded and added to emb(t). The last convolution of each block, the last of each attention
-and the last of all start at zero, so that a block starts as its shortcut and the network as the zero function.
+and a label is embedded and added to emb(t), or tokens are attended to after each attention. The last convolution of
+each block, the last of each attention and the last of all start at zero, so that a block starts as its shortcut and the
+network as the zero function.
 
-"Denoising Diffusion Probabilistic Models" (Ho, Jain, Abbeel, 2020), appendix B, https://arxiv.org/abs/2006.11239
+"Denoising Diffusion Probabilistic Models" (Ho, Jain, Abbeel, 2020), appendix B, https://arxiv.org/abs/2006.11239;
+tokens: "High-Resolution Image Synthesis with Latent Diffusion Models" (Rombach et al., 2022), section 3.3,
+https://arxiv.org/abs/2112.10752
 
-NOTE: downsampling pads both sides by one, the paper's code pads right and bottom only; parameters are the same.
+NOTE: downsampling pads both sides by one, the code of Ho et al. pads right and bottom only; parameters are the same.
+Rombach et al. attend in whole transformer blocks, with a perceptron after both attentions; here there is none.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference_models.parts.attention import SpatialSelfAttention
+from reference_models.parts.conditioning import SpatialCrossAttention, embed_labels, flatten_tokens
 from reference_models.parts.networks import sinusoidal_embedding
 from reference_models.parts.shapes import flatten_batch, restore_batch
 from reference_models.parts.validate import at_least
@@ -73,6 +78,13 @@ def attention_block(channels: int) -> SpatialSelfAttention:
     return block
 
 
+def cross_attention_block(channels: int, context_features: int) -> SpatialCrossAttention:
+    """Every pixel attends to every token of the context, one head, added to the input."""
+    block = SpatialCrossAttention(channels, context_features, groups=group_norm(channels).num_groups)
+    zeroed(block.out)
+    return block
+
+
 class Downsample(nn.Module):
     """Halves height and width by a strided convolution."""
 
@@ -98,16 +110,21 @@ class Upsample(nn.Module):
 
 
 class _Stage(nn.Module):
-    """One residual block and, where the level asks for it, attention."""
+    """One residual block and, where the level asks for it, attention to all pixels, then to the context if any."""
 
-    def __init__(self, channels_in: int, channels_out: int, embedding_features: int, dropout: float, attend: bool):
+    def __init__(
+        self, channels_in: int, channels_out: int, embedding_features: int, dropout: float, attend: bool, context: int
+    ) -> None:
         super().__init__()
         self.block = ResidualBlock(channels_in, channels_out, embedding_features, dropout)
         self.attention = attention_block(channels_out) if attend else nn.Identity()
+        self.cross = cross_attention_block(channels_out, context) if attend and context else None
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        out: Tensor = self.attention(self.block(x, embedding))
-        return out
+    def forward(self, x: Tensor, embedding: Tensor, context: Tensor | None = None) -> Tensor:
+        h: Tensor = self.attention(self.block(x, embedding))
+        if self.cross is not None:
+            h = self.cross(h, context)
+        return h
 
 
 class UNet(nn.Module):
@@ -121,8 +138,9 @@ class UNet(nn.Module):
     num_classes: K if labels are given; label K, and no label at all, mean "no label"
     dropout: probability inside residual blocks
     time_scale: t is multiplied by it before its embedding: 1 for steps 0..T−1, 1000 for t in [0, 1]
+    context_features: E if y is no label but a context of tokens, (*B, L, E), to which levels with attention attend
 
-    Raises ValueError for a level that does not exist, for no level, no block or no channel.
+    Raises ValueError for a level that does not exist, for no level, no block or no channel, for labels and tokens both.
     """
 
     def __init__(
@@ -136,19 +154,24 @@ class UNet(nn.Module):
         num_classes: int | None = None,
         dropout: float = 0.0,
         time_scale: float = 1.0,
+        context_features: int = 0,
     ) -> None:
         super().__init__()
         for name, value in (("channels_in", channels_in), ("channels_out", channels_out), ("blocks", blocks)):
             at_least(name, value, 1)
         at_least("the number of levels", len(multipliers), 1)
+        at_least("context_features", context_features, 0)
         if base < 2 or base % 2:
             raise ValueError(f"base must be even (half its channels are sines, half cosines), got {base}")
         if outside := [level for level in attention_at if not 0 <= level < len(multipliers)]:
             raise ValueError(f"attention_at names levels {outside}, there are levels 0..{len(multipliers) - 1}")
+        if num_classes is not None and context_features:
+            raise ValueError(f"y is a label or a context, got {num_classes} classes and {context_features} features")
         self.channels_in = channels_in
         self.base = base
         self.num_classes = num_classes
         self.time_scale = time_scale
+        self.context_features = context_features
         features = 4 * base
         self.time = nn.Sequential(nn.Linear(base, features), nn.SiLU(), nn.Linear(features, features))
         self.labels = nn.Embedding(num_classes + 1, features) if num_classes is not None else None
@@ -160,19 +183,20 @@ class UNet(nn.Module):
         self.down = nn.ModuleList()
         for level, channels in enumerate(widths):
             for _ in range(blocks):
-                self.down.append(_Stage(width, channels, features, dropout, level in attention_at))
+                self.down.append(_Stage(width, channels, features, dropout, level in attention_at, context_features))
                 width = channels
                 skips.append(width)
             if level < len(widths) - 1:
                 self.down.append(Downsample(width))
                 skips.append(width)
         self.middle = nn.ModuleList(
-            [_Stage(width, width, features, dropout, attend=True), _Stage(width, width, features, dropout, False)]
+            _Stage(width, width, features, dropout, attend, context_features) for attend in (True, False)
         )
         self.up = nn.ModuleList()
         for level, channels in reversed(list(enumerate(widths))):
             for _ in range(blocks + 1):
-                self.up.append(_Stage(width + skips.pop(), channels, features, dropout, level in attention_at))
+                joined = width + skips.pop()
+                self.up.append(_Stage(joined, channels, features, dropout, level in attention_at, context_features))
                 width = channels
             if level > 0:
                 self.up.append(Upsample(width))
@@ -190,36 +214,32 @@ class UNet(nn.Module):
         weight = self.conv_in.weight
         times = torch.as_tensor(t, device=weight.device).to(weight.dtype).expand(batch)
         embedding: Tensor = self.time(sinusoidal_embedding(self.time_scale * times, self.base))
-        if self.labels is None:
-            if y is not None:
-                raise ValueError("labels were given to a U-Net built without num_classes")
-            return embedding
-        null = self.labels.num_embeddings - 1
-        labels = torch.as_tensor(null if y is None else y, device=weight.device)
-        if labels.numel() and (int(labels.min()) < 0 or int(labels.max()) > null):
-            raise ValueError(f"labels must lie in 0..{null} ({null}: no label), got {labels.min()}..{labels.max()}")
-        label: Tensor = self.labels(labels.expand(batch))
-        return embedding + label
+        return embedding + embed_labels(self.labels, y, batch)
 
     def forward(self, x: Tensor, t: Tensor | float, y: Tensor | None = None) -> Tensor:
-        """x (*B, C_in, H, W), t (*B,) or a scalar, y (*B,) or None -> (*B, C_out, H, W).
+        """x (*B, C_in, H, W), t (*B,) or a scalar, y (*B,) or None, or a context (*B, L, E) -> (*B, C_out, H, W).
 
-        Raises ValueError for other channels, for sides the levels do not divide, for labels out of range.
+        Raises ValueError for other channels, for sides the levels do not divide, for labels out of range, for a context
+        of another shape or none where there should be one.
         """
         if x.ndim not in (3, 4) or x.shape[-3] != self.channels_in:
             raise ValueError(f"x must have shape (*B, {self.channels_in}, H, W), got {tuple(x.shape)}")
         if x.shape[-1] % self.divisor or x.shape[-2] % self.divisor:
             raise ValueError(f"height and width must be multiples of {self.divisor}, got {tuple(x.shape[-2:])}")
         x, batch_shape = flatten_batch(x, 3)  # (N, C, H, W)
-        embedding = self.embed(t, y, len(x))
+        context = flatten_tokens(y, batch_shape, self.context_features) if self.context_features else None
+        embedding = self.embed(t, y if context is None else None, len(x))
         h: Tensor = self.conv_in(x)
         skips = [h]
         for layer in self.down:
-            h = layer(h) if isinstance(layer, Downsample) else layer(h, embedding)
+            h = layer(h) if isinstance(layer, Downsample) else layer(h, embedding, context)
             skips.append(h)
         for layer in self.middle:
-            h = layer(h, embedding)
+            h = layer(h, embedding, context)
         for layer in self.up:
-            h = layer(h) if isinstance(layer, Upsample) else layer(torch.cat([h, skips.pop()], dim=1), embedding)
+            if isinstance(layer, Upsample):
+                h = layer(h)
+            else:
+                h = layer(torch.cat([h, skips.pop()], dim=1), embedding, context)
         h = self.conv_out(F.silu(self.norm_out(h)))
         return restore_batch(h, batch_shape)

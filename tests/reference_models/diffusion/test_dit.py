@@ -20,7 +20,7 @@ def test_xl_2_has_the_size_of_the_paper():
     last = (2 * d * d + 2 * d) + (32 * d + 32)
     with torch.device("meta"):
         network = DiT.xl_2()
-        out = network(torch.zeros(1, 4, 32, 32), 5, torch.zeros(1, dtype=torch.long))
+        out = network(torch.zeros(1, 4, 32, 32), 5)
     count = sum(p.numel() for p in network.parameters())
     assert count == 28 * block + embeddings + last
     assert round(count / 1e6) == 675
@@ -153,5 +153,7 @@ def test_what_does_not_fit_is_refused():
         DiT(4, 1, dim=8, heads=3)
     with pytest.raises(ValueError, match=r"x must have shape \(1, 4, 4\)"):
         DiT(4, 1, dim=8, heads=2)(torch.zeros(2, 1, 8, 8), 0)
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.2 .*, got -1\.\.3"):
+        DiT(4, 1, dim=8, heads=2, num_classes=2)(torch.zeros(2, 1, 4, 4), 0, torch.tensor([-1, 3]))
     with pytest.raises(ValueError, match="built without num_classes"):
         DiT(4, 1, dim=8, heads=2)(torch.zeros(2, 1, 4, 4), 0, torch.tensor([0, 1]))

@@ -151,6 +151,22 @@ def test_samples_are_decoded_from_unscaled_codes():
     assert close(model.sample(6, sampler=DDIM(), noise=noise), expected, 1e-9)
 
 
+def test_tokens_condition_both_training_and_sampling(generator):
+    """The loss is that of the network with these tokens, and samples of one image depend on its own tokens alone."""
+    network = perturb(UNet(2, 2, 8, (1,), attention_at=(0,), context_features=3))
+    model = LatentDiffusion(small(), DDPM(network, Schedule(betas()), (2, 2, 2)))
+    x, tokens = torch.randn(2, 1, 4, 4), torch.randn(2, 5, 3)
+    t, noise = torch.tensor([3, 11]), torch.randn(2, 2, 2, 2)
+    bar = (1 - betas()).cumprod(0)[t].reshape(2, 1, 1, 1)
+    x_t = bar.sqrt() * model.encode(x) + (1 - bar).sqrt() * noise
+    loss = model.loss(x, condition=tokens, t=t, noise=noise)
+    assert close(loss, (network(x_t, t, tokens) - noise).square().mean(), 1e-10)
+    other = torch.stack([tokens[0], -tokens[1]])
+    first, second = (model.sample(2, sampler=DDIM(), noise=noise, condition=c) for c in (tokens, other))
+    assert close(first[0], second[0], 1e-9)
+    assert not close(first[1], second[1], 1e-6)
+
+
 def test_training_mode_and_float32_survive_sampling(generator):
     model = LatentDiffusion(small(), DDPM(UNet(2, 2, 8, (1,), attention_at=()), Schedule(betas()), (2, 2, 2))).float()
     model.train()

@@ -108,6 +108,37 @@ def test_every_activation_of_the_way_down_comes_back_on_the_way_up():
         assert close(joined[:, -skip.shape[1] :], skip, 0)
 
 
+def test_the_way_out_is_norm_swish_and_a_convolution():
+    network = perturb(UNet(2, 1, 8, (1, 2)))
+    last: list[Tensor] = []
+    network.up[-1].register_forward_hook(lambda m, i, o: last.append(o))
+    out = network(torch.randn(2, 2, 4, 4), torch.tensor([1, 5]))
+    grouped = last[0].reshape(2, network.norm_out.num_groups, -1)
+    centred = grouped - grouped.mean(-1, keepdim=True)
+    normal = (centred / (centred.square().mean(-1, keepdim=True) + 1e-6).sqrt()).reshape(last[0].shape)
+    normal = normal * network.norm_out.weight[:, None, None] + network.norm_out.bias[:, None, None]
+    expected = F.conv2d(normal * normal.sigmoid(), network.conv_out.weight, network.conv_out.bias, padding=1)
+    assert close(out, expected, 1e-10)
+
+
+def test_tokens_are_attended_to_wherever_pixels_are():
+    """At levels with attention, image by image, whatever the order of tokens; without tokens there is nothing more."""
+    network = perturb(UNet(2, 1, 8, (1, 2), attention_at=(1,), context_features=5))
+    x, t, context = torch.randn(3, 2, 4, 4), torch.tensor([1, 5, 9]), torch.randn(3, 7, 5)
+    out = network(x, t, context)
+    assert close(network(x, t, context.flip(1)), out, 1e-10)  # tokens are a set
+    assert close(network(x[1], t[1], context[1]), out[1], 1e-9)
+    assert not close(network(x, t, context.flip(0)), out, 1e-6)
+    out.square().sum().backward()
+    assert all(p.grad is not None and float(p.grad.abs().max()) > 0 for p in network.parameters())
+    stages = [layer for layer in (*network.down, *network.middle, *network.up) if hasattr(layer, "attention")]
+    assert [stage.cross is not None for stage in stages] == [False, True, True, False, True, True, False, False]
+    fresh = UNet(2, 1, 8, (1, 2), attention_at=(1,), context_features=5)
+    h = torch.randn(3, 16, 2, 2)
+    assert close(fresh.middle[0].cross(h, context), h, 0)  # starts as its shortcut
+    assert {name for name in fresh.state_dict() if "cross" not in name} == set(UNet(2, 1, 8, (1, 2)).state_dict())
+
+
 def test_attention_stands_where_it_was_asked_for():
     network = UNet(1, 1, 8, (1, 2, 2), blocks=2, attention_at=(1,))
     down = [type(layer.attention).__name__ for layer in network.down if not isinstance(layer, Downsample)]
@@ -183,6 +214,12 @@ def test_what_does_not_fit_is_refused():
         network(torch.zeros(2, 1, 4, 4), 0, torch.tensor([0, 3]))
     with pytest.raises(ValueError, match="built without num_classes"):
         UNet(1, 1, 8)(torch.zeros(2, 1, 4, 4), 0, torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match="y is a label or a context, got 3 classes and 5 features"):
+        UNet(1, 1, 8, num_classes=3, context_features=5)
+    for wrong in (None, torch.zeros(2, 4), torch.zeros(3, 4, 5), torch.zeros(2, 4, 6)):
+        got = r"None" if wrong is None else str(tuple(wrong.shape)).replace("(", r"\(").replace(")", r"\)")
+        with pytest.raises(ValueError, match=rf"context must have shape \(2, L, 5\), got {got}"):
+            UNet(1, 1, 8, context_features=5)(torch.zeros(2, 1, 4, 4), 0, wrong)
     with pytest.raises(ValueError, match=r"attention_at names levels \[2\]"):
         UNet(1, 1, 8, (1, 2), attention_at=(2,))
     with pytest.raises(ValueError, match="base must be even"):
