@@ -31,28 +31,6 @@ def small(name: str, device: torch.device, held_out: int = 8) -> DataSet:
     )
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_takes_a_step_and_measures_what_its_goals_name(
-    name: str, device: torch.device, generator: Generator
-) -> None:
-    recipe = RECIPES[name]
-    few = small(recipe.data[0], device)
-    learner = recipe.build(few).to(device)
-    history = train(learner, few, minutes=5, batch_size=32, generator=generator, steps=1)
-    assert history.steps == 1
-    learner.eval()
-    metrics = learner.metrics(few, generator=generator)
-    assert {goal.metric for goal in recipe.goals} <= set(metrics)
-    assert all(np.isfinite(value) for value in metrics.values())
-    figure = learner.figure(few, generator=generator)
-    if isinstance(figure, Images):
-        assert figure.pixels.shape == (36, *few.event_shape)
-        assert float(figure.pixels.min()) >= 0
-        assert float(figure.pixels.max()) <= 1
-    else:
-        assert isinstance(figure, Curve)
-
-
 class Even(nn.Module):
     """The same probability for every image of binary pixels."""
 
@@ -100,3 +78,25 @@ def test_class_accuracy_is_the_share_of_classes_found(device: torch.device, gene
     metrics = by_class(model).metrics(data, generator=generator)  # type: ignore[arg-type]
     assert metrics["class_accuracy"] == 9 / 12
     assert close(torch.tensor(metrics["nll_nats"]), labels.double().mean().to(torch.get_default_dtype()), 1e-12)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_takes_a_step_and_measures_what_its_goals_name(
+    name: str, device: torch.device, generator: Generator
+) -> None:
+    recipe = RECIPES[name]
+    few = small(recipe.data[0], device)
+    learner = recipe.build(few).to(device)
+    history = train(learner, few, minutes=5, batch_size=32, generator=generator, steps=1)
+    assert history.steps == 1
+    learner.eval()
+    metrics = learner.metrics(few, generator=generator)
+    assert {goal.metric for goal in recipe.goals} <= set(metrics)
+    assert all(np.isfinite(value) for value in metrics.values())
+    figure = learner.figure(few, generator=generator)
+    if isinstance(figure, Images):
+        assert figure.pixels.shape == (36, *few.event_shape)
+        assert float(figure.pixels.min()) >= 0
+        assert float(figure.pixels.max()) <= 1
+    else:
+        assert isinstance(figure, Curve)
