@@ -145,12 +145,16 @@ class DDPM(nn.Module):
 
         sampler: ancestral by default; times: the indices visited, increasing, all by default
         noise: x_T, drawn unless given, (n, *event); conditions: keywords of `predict`, such as condition=
+
+        Raises ValueError for times that do not increase within the schedule, for noise of another shape.
         """
         at_least("n", n, 1)
         sampler = sampler or Ancestral()
         shape = (n, *self.event_shape)
         with evaluating(self):
             x = standard_normal(shape, self, generator) if noise is None else noise
+            if x.shape != shape:
+                raise ValueError(f"noise must have the shape {shape}, got {tuple(x.shape)}")
             for t, s in self.schedule.pairs(times):
                 guess = self.predict(x, torch.full((n,), t, device=x.device), **conditions)
                 guess = guess if self.clip is None else guess.clipped(self.clip)

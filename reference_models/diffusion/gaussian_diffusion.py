@@ -13,8 +13,10 @@
 2015), https://arxiv.org/abs/1503.03585. Equation numbers are those of
 "Denoising Diffusion Probabilistic Models" (Ho, Jain, Abbeel, 2020), https://arxiv.org/abs/2006.11239
 
-NOTE: β̃ vanishes at the first step, where a decoder needs a variance: p(x_0|x_1) takes that of the step after it,
-as the code of Ho et al. does. Samplers add no noise in their last step.
+NOTE: β̃ vanishes at the first step, where a decoder needs a variance: with "small" p(x_0|x_1) takes that of the step
+after it, as the code of Ho et al. does; with "large" it has β_1 as the paper writes (their code takes β̃_2 there too).
+Samplers add no noise in their last step. A learnt variance between the two ("Improved Denoising Diffusion Probabilistic
+Models", Nichol, Dhariwal, 2021, eq. 15) is left out.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ class Gaussian:
     variance: Tensor
 
     def sample(self, noise: Tensor) -> Tensor:
-        """mean + std · noise."""
+        """mean + std · noise, which has the shape of the mean. Raises ValueError for any other."""
+        if noise.shape != self.mean.shape:
+            raise ValueError(f"noise must have the shape {tuple(self.mean.shape)}, got {tuple(noise.shape)}")
         return self.mean + self.variance.sqrt() * noise
 
 
@@ -95,8 +99,6 @@ class GaussianDiffusion(nn.Module):
 
     def diffuse(self, x_0: Tensor, t: Tensor | int, noise: Tensor) -> Tensor:
         """x_t = √ᾱ_t x_0 + √(1−ᾱ_t) noise, all of shape (*B, *event); t (*B,) or a scalar."""
-        if noise.shape != x_0.shape:
-            raise ValueError(f"noise must have the shape of x_0, {tuple(x_0.shape)}, got {tuple(noise.shape)}")
         return self.marginal(x_0, t).sample(noise)
 
     def posterior(self, x_0: Tensor, x_t: Tensor, t: Tensor | int, s: Tensor | int | None = None) -> Gaussian:

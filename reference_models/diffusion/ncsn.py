@@ -12,7 +12,8 @@ https://arxiv.org/abs/1907.05600
 
 NOTE: s = f/σ, as "Improved Techniques for Training Score-Based Generative Models" (Song, Ermon, 2020), technique 3,
 https://arxiv.org/abs/2006.09011, and f is told the level's index. Chains start from N(0, σ_1² I), near p_{σ_1}, where
-the paper's start from a uniform law.
+the paper's start from a uniform law. f is any network; that of the paper, a RefineNet with dilated convolutions and
+instance normalisation that depends on the level, is not written here: the U-Net of `parts` takes its place.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ class NCSN(nn.Module):
 
     def losses(self, x: Tensor, level: Tensor, noise: Tensor) -> Tensor:
         """σ² ℓ(σ) of each example with its level and noise, summed over dimensions, (*B,)."""
+        if noise.shape != x.shape:
+            raise ValueError(f"noise must have the shape of x, {tuple(x.shape)}, got {tuple(noise.shape)}")
         sigma = self.sigma(level, x)
         error = sigma * self.score(x + sigma * noise, level) + noise
         return 0.5 * sum_event(error.square(), len(self.event_shape))
@@ -93,7 +96,7 @@ class NCSN(nn.Module):
         self,
         n: int,
         *,
-        step: float = 2e-5,
+        step: float = 2e-5,  # this and the next as in the paper, where σ_L = 0.01
         steps_per_level: int = 100,
         initial: Tensor | None = None,
         generator: torch.Generator | None = None,
@@ -111,6 +114,8 @@ class NCSN(nn.Module):
         shape = (n, *self.event_shape)
         with evaluating(self):
             x = self.sigmas[0] * standard_normal(shape, self.sigmas, generator) if initial is None else initial
+            if x.shape != shape:
+                raise ValueError(f"initial must have the shape {shape}, got {tuple(x.shape)}")
             for i in range(len(self.sigmas)):
                 level = torch.full((n,), i, device=x.device)
                 alpha = step * (self.sigmas[i] / self.sigmas[-1]) ** 2

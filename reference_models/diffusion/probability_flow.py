@@ -31,7 +31,7 @@ from reference_models.protocols import Density
 
 
 class ProbabilityFlow:
-    """A density and a flow from any score function; gradients do not flow through it.
+    """A density and a flow from any score function, whose network should be in evaluation mode; builds no graph.
 
     score: (x (N, *event), t ()) -> score of p_t, such as `ScoreSDE.score`
     base: the law at t = 1, N(0, prior_std² I) unless given
@@ -118,6 +118,8 @@ class ProbabilityFlow:
         if noise is None:
             device = None if generator is None else generator.device
             noise = self.sde.prior_std * torch.randn((n, *self.event_shape), generator=generator, device=device)
+        if noise.shape != (n, *self.event_shape):
+            raise ValueError(f"noise must have the shape {(n, *self.event_shape)}, got {tuple(noise.shape)}")
         grid = torch.linspace(1.0, self.t_min, self.steps + 1, dtype=noise.dtype, device=noise.device)
 
         def field(state: tuple[Tensor, ...], t: Tensor) -> tuple[Tensor, ...]:

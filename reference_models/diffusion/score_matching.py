@@ -8,7 +8,7 @@ All differ from the Fisher divergence ½ E|s − ∇ log p|² by a constant of t
 
 "Estimation of Non-Normalized Statistical Models by Score Matching" (Hyvärinen, 2005), eq. 4,
 https://jmlr.org/papers/v6/hyvarinen05a.html
-"Sliced Score Matching: A Scalable Approach to Density and Score Estimation" (Song, Garg, Shi, Ermon, 2019), eq. 7, 8,
+"Sliced Score Matching: A Scalable Approach to Density and Score Estimation" (Song, Garg, Shi, Ermon, 2019), section 3,
 https://arxiv.org/abs/1905.07088
 "A Connection Between Score Matching and Denoising Autoencoders" (Vincent, 2011), section 4.2,
 https://doi.org/10.1162/NECO_a_00142
@@ -49,7 +49,7 @@ def sliced_loss(
     """Sliced score matching with one direction an example, a scalar; x (N, *event).
 
     directions: v with E vvᵀ = I, of x's shape; drawn from N(0, I) unless given
-    variance_reduced: integrates (vᵀ s)² over v by hand (eq. 8), else eq. 7
+    variance_reduced: E_v (vᵀ s)² = |s|² in place of (vᵀ s)², for directions drawn from N(0, I) or alike
     """
     x = _leaf(x)
     v = standard_normal(x.shape, x, generator) if directions is None else directions
@@ -77,6 +77,8 @@ def denoising_loss(
     """
     positive("std", std)
     noise = standard_normal(x.shape, x, generator) if noise is None else noise
+    if noise.shape != x.shape:
+        raise ValueError(f"noise must have the shape of x, {tuple(x.shape)}, got {tuple(noise.shape)}")
     error = score(x + std * noise) + noise / std
     return 0.5 * error.flatten(1).square().sum(1).mean()
 

@@ -42,7 +42,7 @@ class Predictor(Protocol):
 
 
 class Corrector(Protocol):
-    """Some steps of a chain that leaves p_t as it is."""
+    """Some steps of a chain whose law settles at p_t or near it."""
 
     def correct(self, sde: SDE, score: Score, x: Tensor, t: Tensor, generator: torch.Generator | None) -> Tensor:
         """x at t, closer to p_t."""
@@ -140,9 +140,10 @@ class ScoreSDE(nn.Module):
         at_least("steps", steps, 1)
         predictor = predictor or EulerMaruyama()
         with evaluating(self):
-            if noise is None:
-                noise = self.sde.prior_std * standard_normal((n, *self.event_shape), self, generator)
-            x = noise
+            shape = (n, *self.event_shape)
+            x = self.sde.prior_std * standard_normal(shape, self, generator) if noise is None else noise
+            if x.shape != shape:
+                raise ValueError(f"noise must have the shape {shape}, got {tuple(x.shape)}")
             times = torch.linspace(1.0, self.t_min, steps + 1, dtype=x.dtype, device=x.device)
             for t, s in pairwise(times[:-1]):
                 x = predictor.step(self.sde, self.score, x, t, s, standard_normal(x.shape, x, generator))

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference_models.diffusion.ddpm import DDPM
+from reference_models.diffusion.gaussian_diffusion import Gaussian
 from reference_models.diffusion.schedule import Schedule
 from reference_models.parts.distributions import standard_normal
 from reference_models.parts.shapes import expand_right, flatten_batch, restore_batch
@@ -118,6 +119,6 @@ class SR3(DDPM):
         noise = standard_normal(x_0.shape, x_0, generator) if noise is None else noise
         gamma = torch.lerp(self.schedule.alpha_bar(t, u), self.schedule.alpha_bar(t - 1, u), u)
         level = expand_right(gamma, x_0)
-        x_t = level.sqrt() * x_0 + (1.0 - level).sqrt() * noise
+        x_t = Gaussian(level.sqrt() * x_0, 1.0 - level).sample(noise)
         error = self.noise_output(x_t, gamma, low) - noise
         return error.abs().pow(self.norm).mean()

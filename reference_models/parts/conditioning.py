@@ -67,4 +67,5 @@ class SpatialCrossAttention(nn.Module):
         return x + y.reshape(x.shape)
 
     def _split(self, tokens: Tensor) -> Tensor:
-        return tokens.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
+        heads: Tensor = tokens.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
+        return heads

@@ -174,6 +174,8 @@ def test_what_does_not_fit_is_refused():
     x = torch.zeros(4, 2)
     with pytest.raises(ValueError, match="std must be positive, got 0"):
         denoising_loss(lambda v: v, x, 0.0)
+    with pytest.raises(ValueError, match=r"noise must have the shape of x, \(4, 2\), got \(2,\)"):
+        denoising_loss(lambda v: v, x, 0.1, noise=torch.zeros(2))
     with pytest.raises(ValueError, match=r"a score must have the shape of x, \(4, 2\), got \(4, 1\)"):
         implicit_loss(lambda v: v[:, :1], x)
     with pytest.raises(ValueError, match=r"directions must have the shape of x, \(4, 2\), got \(2,\)"):

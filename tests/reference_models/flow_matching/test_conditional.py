@@ -84,6 +84,8 @@ def test_labels_reach_the_network_with_their_data():
     assert torch.equal(net.calls[0][2], y)
     model.sample(3, condition=y, steps=2)
     assert torch.equal(net.calls[-1][2], y)
+    model.encode(torch.randn(3, 2), condition=y.flip(0), steps=1)
+    assert torch.equal(net.calls[-1][2], y.flip(0))
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from reference_models.flow_matching.conditional import FlowMatching
 from reference_models.flow_matching.exact import ExactVelocity
 from reference_models.flow_matching.guidance import GuidedFlowMatching, classifier_guided
 from reference_models.parts.networks import TimeMLP
@@ -84,6 +85,13 @@ def test_labels_are_dropped_at_the_stated_rate_and_become_the_label_of_none(drop
     seen = net.calls[0][2]
     assert abs(int((seen == 3).sum()) - n * drop) <= 5 * (n * drop * (1 - drop)) ** 0.5
     assert torch.equal(seen[seen != 3], y[seen != 3])
+
+
+def test_the_loss_is_that_of_the_noise_and_times_given():
+    net = perturb(TimeMLP(2, [8], 2, num_classes=3))
+    x_0, x_1, t, y = torch.randn(4, 2), torch.randn(4, 2), torch.rand(4), torch.tensor([0, 1, 2, 2])
+    plain = FlowMatching(net, (2,)).loss(x_1, y, x_0=x_0, t=t)
+    assert close(GuidedFlowMatching(net, (2,), 3, drop=0.0).loss(x_1, y, x_0=x_0, t=t), plain, 1e-12)
 
 
 def test_without_labels_all_are_none():

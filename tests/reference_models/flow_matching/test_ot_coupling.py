@@ -122,6 +122,20 @@ def test_the_entropic_coupling_is_dearer_than_the_exact_and_cheaper_than_none(ge
     assert cost(None) < cost(0.05) < cost(0.5) < 0.9 * free
 
 
+def test_the_entropy_is_measured_in_mean_squared_distances(device):
+    """So that units do not matter: noise and data ten times as large are paired as before, from the same draws."""
+    x_0, x_1 = torch.randn(60, 2), torch.randn(60, 2)
+    model = OTFlowMatching(TimeMLP(2, [4], 2), (2,), epsilon=0.1)
+    small, large = (
+        model.couple(c * x_0, c * x_1, torch.Generator(device).manual_seed(3)) / c for c in (torch.ones(()), 10.0)
+    )
+    assert close(small, large, 1e-9)
+    cost = squared_distances(x_1, x_0)
+    plan = sinkhorn(cost, 0.1 * float(cost.mean()))
+    partners = draw_partners(plan, torch.Generator(device).manual_seed(3))
+    assert close(small, x_0[partners], 1e-12)
+
+
 def test_a_single_example_and_single_precision():
     model = OTFlowMatching(TimeMLP(2, [4], 2).float(), (2,))
     assert model.loss(torch.randn(2, dtype=torch.float32)).shape == ()

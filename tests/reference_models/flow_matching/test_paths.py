@@ -100,7 +100,7 @@ def test_the_exact_velocity_gives_the_score_of_the_mixture(path):
         time = torch.tensor(t)
         c = path.coefficients(time)
         log_p = target.noised(c.alpha, c.sigma).log_prob(x)
-        score, = torch.autograd.grad(log_p.sum(), x)
+        (score,) = torch.autograd.grad(log_p.sum(), x)
         u = ExactVelocity(target, path)(x.detach(), time)
         assert close(path.score(x.detach(), u, time), score, 1e-8)
         assert close(path.velocity(x.detach(), score, time), u, 1e-8)

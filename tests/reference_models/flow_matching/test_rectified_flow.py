@@ -25,7 +25,6 @@ def first(dims: int = 1) -> RectifiedFlow:
 def second() -> RectifiedFlow:
     """What reflow learns from the pairs (z, M + S z): their lines never meet, each point keeps its velocity."""
 
-
     def velocity(x, t):
         t = expand_right(t, x)
         return M + (S - 1) * (x - t * M) / (1 - t + t * S)
