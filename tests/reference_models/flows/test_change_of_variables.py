@@ -87,11 +87,13 @@ def test_one_condition_for_all_equals_the_same_condition_for_each() -> None:
 
 
 def test_gradients_pass_through_draws_as_reparametrisation_demands() -> None:
-    """x = (z - b) / a: ∂x/∂z = 1/a."""
+    """x = (z - b) / a: ∂x/∂z = 1/a, and the density of x is that of z times a in each of two dimensions."""
     z = torch.randn(4, 2, requires_grad=True)
     drawn = FlowDensity(Affine(2, 4.0, 1.0)).draw(z)
     (gradient,) = torch.autograd.grad(drawn.x.sum(), z)
     assert close(gradient, torch.full((4, 2), 0.25), 1e-12)
+    base = torch.distributions.Normal(torch.zeros(2), torch.ones(2)).log_prob(z).sum(-1)
+    assert close(drawn.log_prob, base + 2 * math.log(4), 1e-12)
 
 
 def test_likelihood_fits_the_moments_and_the_reverse_divergence_a_mode() -> None:
