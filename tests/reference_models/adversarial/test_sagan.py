@@ -65,7 +65,7 @@ def test_pooled_attention_reads_the_maxima_of_squares() -> None:
     assert close(weights[0], torch.as_tensor(expected), 1e-12)
     h = numpy(layer.h(x))[0].reshape(2, 2, 2, 2, 2).max(axis=(2, 4)).reshape(2, 4)
     mixed = numpy(layer.v.weight)[:, :, 0, 0] @ (h @ expected.T)
-    assert close(layer(x), float(layer.gamma) * torch.as_tensor(mixed).reshape(1, 8, 4, 4) + x, 1e-12)
+    assert close(layer(x), layer.gamma.item() * torch.as_tensor(mixed).reshape(1, 8, 4, 4) + x, 1e-12)
 
 
 def test_both_networks_depend_on_the_label(generator: torch.Generator) -> None:
