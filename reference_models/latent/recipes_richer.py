@@ -1,15 +1,13 @@
-"""How richer decoders, priors and posteriors, discrete and implicit codes are trained, and what they reach.
+"""How richer decoders, priors and posteriors, and implicit posteriors are trained, and what they reach.
 
-Metrics as in `recipes_plain`; beside them `nll_nats`, exact -log p(x), by the sum over all codes (Gumbel-softmax) or by
-quadrature over a code of two variables (adversarial variational Bayes), `cluster_accuracy`, the share of digits whose
-component's commonest digit is theirs.
+Metrics beside those of `recipes_bounds`: `nll_nats` of adversarial variational Bayes, exact −log p(x) by quadrature
+over a code of two variables; `cluster_accuracy`, the share of digits whose component's commonest digit is theirs.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,69 +18,50 @@ from reference_models.latent.autoregressive_prior import AutoregressivePrior
 from reference_models.latent.avb import AVB
 from reference_models.latent.flow_posterior import IAFVAE
 from reference_models.latent.flow_prior import FlowPrior
-from reference_models.latent.gumbel_vae import GumbelVAE, annealed_temperature
 from reference_models.latent.mixture_prior import VaDE
 from reference_models.latent.pixelvae import PixelVAE
-from reference_models.latent.recipes_plain import PICTURES, TRIALS, bound_metrics
+from reference_models.latent.recipes_bounds import (
+    HIDDEN,
+    LATENT_DIM,
+    PICTURES,
+    TRIALS,
+    bound_metrics,
+    levels,
+    minimise,
+    samples_of,
+)
 from reference_models.latent.vae import VAE
 from reference_models.latent.vampprior import VampVAE
-from reference_models.parts.likelihoods import Binomial, Likelihood
+from reference_models.parts.descent import descend
 from reference_models.protocols import Density
-from reference_models.recipes import Figure, Goal, Images, Learner, Minimise, Recipe, cosine
-
-LATENT_DIM, HIDDEN = 8, (256, 256)
-
-
-def _pixels(data: DataSet) -> Likelihood:
-    return Binomial(TRIALS[data.name])
-
-
-def _images(model: Any, data: DataSet, generator: Generator) -> Figure:
-    return Images(model.sample(64, generator=generator).clamp(0, 1))
-
-
-def _on_the_bound(
-    model: VAE, metrics: Callable[[Any, DataSet, Generator], dict[str, float]] = bound_metrics, lr: float = 2e-3
-) -> Learner:
-    return Minimise(
-        model,
-        loss=lambda model, x, y, generator: -model.elbo(x, generator=generator).value.mean(),
-        metrics=metrics,
-        figure=_images,
-        lr=lr,
-        decay=True,
-    )
+from reference_models.recipes import Figure, Goal, Learner, Recipe, cosine
 
 
 def _with_prior(prior: Callable[[], Density]) -> Callable[[DataSet], Learner]:
-    return lambda data: _on_the_bound(
-        VAE.mlp(data.event_shape, LATENT_DIM, HIDDEN, likelihood=_pixels(data), prior=prior())
-    )
+    return lambda data: minimise(VAE.mlp(data.event_shape, LATENT_DIM, HIDDEN, likelihood=levels(data), prior=prior()))
 
 
 def _pixelvae(data: DataSet) -> Learner:
     model = PixelVAE(data.event_shape, TRIALS[data.name] + 1, LATENT_DIM, (256,), maps=8, features=16, layers=2)
-    return _on_the_bound(model, lambda model, data, generator: bound_metrics(model, data, generator, samples=50))
+    return minimise(model, metrics=lambda model, data, generator: bound_metrics(model, data, generator, samples=50))
 
 
 def _vamp(data: DataSet) -> Learner:
     K = 64
     start = data.train[:K]
-    return _on_the_bound(
-        VampVAE(data.event_shape, LATENT_DIM, HIDDEN, K, likelihood=_pixels(data), pseudo_inputs=start)
-    )
+    return minimise(VampVAE(data.event_shape, LATENT_DIM, HIDDEN, K, likelihood=levels(data), pseudo_inputs=start))
 
 
 def _iaf(data: DataSet) -> Learner:
-    return _on_the_bound(
-        IAFVAE(data.event_shape, LATENT_DIM, HIDDEN, steps=2, flow_hidden=(64,), context=32, likelihood=_pixels(data))
+    return minimise(
+        IAFVAE(data.event_shape, LATENT_DIM, HIDDEN, steps=2, flow_hidden=(64,), context=32, likelihood=levels(data))
     )
 
 
 def _vade(data: DataSet) -> Learner:
     components = 32 if data.name == "bars" else 10
-    return _on_the_bound(
-        VaDE(data.event_shape, LATENT_DIM, HIDDEN, components, likelihood=_pixels(data)), _cluster_metrics
+    return minimise(
+        VaDE(data.event_shape, LATENT_DIM, HIDDEN, components, likelihood=levels(data)), metrics=_cluster_metrics
     )
 
 
@@ -93,33 +72,6 @@ def _cluster_metrics(model: VaDE, data: DataSet, generator: Generator) -> dict[s
         table = torch.bincount(clusters * 10 + labels, minlength=10 * len(model.prior.logits)).view(-1, 10)
         found["cluster_accuracy"] = table.amax(1).sum().item() / len(labels)
     return found
-
-
-class Annealing(Minimise):
-    """A straight-through Gumbel-softmax VAE, the temperature falling from 1 to 1/2.
-
-    Decoding the relaxed codes themselves lets the decoder read more from them than one-hot codes can tell: the longer
-    it trains, the worse the discrete model it leaves.
-    """
-
-    def __init__(self, data: DataSet, variables: int = 4, classes: int = 8) -> None:
-        def loss(model: GumbelVAE, x: Tensor, y: Tensor | None, generator: Generator) -> Tensor:
-            temperature = annealed_temperature(int(1000 * self.progress), rate=1e-3)
-            return -model.elbo(x, temperature=temperature, hard=True, generator=generator).value.mean()
-
-        model = GumbelVAE(data.event_shape, variables, classes, HIDDEN, likelihood=_pixels(data))
-        super().__init__(model, loss=loss, metrics=_discrete_metrics, figure=_images, lr=2e-3, decay=True)
-
-
-@torch.no_grad()
-def _discrete_metrics(model: GumbelVAE, data: DataSet, generator: Generator) -> dict[str, float]:
-    """The exact bound and likelihood, on at most 500 examples."""
-    chunks = data.held_out[:500].split(50)
-    found = {
-        "nelbo_nats": -torch.cat([model.exact_elbo(x) for x in chunks]).mean().item(),
-        "nll_nats": -torch.cat([model.log_prob(x) for x in chunks]).mean().item(),
-    }
-    return found if data.entropy is None else found | {"excess_nats": found["nll_nats"] - data.entropy}
 
 
 class Adversaries(Learner):
@@ -134,17 +86,10 @@ class Adversaries(Learner):
     def step(self, x: Tensor, y: Tensor | None, *, generator: Generator) -> dict[str, float]:
         for _ in range(2):
             contrast = self.model.discriminator_loss(x, generator=generator)
-            self._update(self._discriminator, contrast)
+            descend(self._discriminator, contrast, cosine(self.progress))
         loss = self.model.loss(x, generator=generator)
-        self._update(self._model, loss)
+        descend(self._model, loss, cosine(self.progress))
         return {"bound": loss.item(), "discriminator": contrast.item()}
-
-    def _update(self, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-        for group in optimiser.param_groups:
-            group["lr"] = optimiser.defaults["lr"] * cosine(self.progress)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
 
     @torch.no_grad()
     def metrics(self, data: DataSet, *, generator: Generator) -> dict[str, float]:
@@ -156,7 +101,7 @@ class Adversaries(Learner):
         return found if data.entropy is None else found | {"excess_nats": nll - data.entropy}
 
     def figure(self, data: DataSet, *, generator: Generator) -> Figure:
-        return _images(self.model, data, generator)
+        return samples_of(self.model, data, generator)
 
 
 @torch.no_grad()
@@ -191,6 +136,5 @@ RICHER: dict[str, Recipe] = {
     ),
     "flow-posterior": Recipe(_iaf, data=PICTURES, goals=(Goal("excess_nats", at_most=0.8, at_least=-0.1),)),
     "mixture-prior": Recipe(_vade, data=PICTURES, goals=(Goal("excess_nats", at_most=0.5, at_least=-0.1),)),
-    "gumbel-vae": Recipe(Annealing, data=PICTURES, goals=(Goal("excess_nats", at_most=0.4, at_least=-0.1),)),
     "avb": Recipe(Adversaries, data=("bars", "digits-binary"), goals=(Goal("excess_nats", at_most=2.4),)),
 }
