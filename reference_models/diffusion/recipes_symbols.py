@@ -1,4 +1,8 @@
-"""How diffusion of symbols is trained, on binary images and on the seventeen grey levels of digits."""
+"""How diffusion of symbols is trained, on binary images and on the seventeen grey levels of digits.
+
+On "bars" the best network would still leave 0.12 nats above the entropy in absorbing diffusion of 32 steps, because
+symbols unmasked in the same step are drawn independently (worked out by enumeration; 0.06 in 64 steps).
+"""
 
 from __future__ import annotations
 
@@ -54,7 +58,7 @@ def _d3pm(data: DataSet, absorbing: bool) -> Learner:
         figure=lambda model, data, generator: Images(
             model.sample(64, generator=generator).to(data.held_out.dtype) / (classes - 1)
         ),
-        lr=1.5e-3,
+        lr=2e-3,
         decay=True,
         clip=5.0,
     )
@@ -62,9 +66,15 @@ def _d3pm(data: DataSet, absorbing: bool) -> Learner:
 
 SYMBOLS: dict[str, Recipe] = {
     "d3pm-uniform": Recipe(
-        build=lambda data: _d3pm(data, absorbing=False), data=PICTURES, goals=(Goal("excess_nats", at_most=1.0),)
+        build=lambda data: _d3pm(data, absorbing=False),
+        data=PICTURES,
+        goals=(Goal("excess_nats", at_most=0.5),),
+        minutes=2.0,
     ),
     "d3pm-absorbing": Recipe(
-        build=lambda data: _d3pm(data, absorbing=True), data=PICTURES, goals=(Goal("excess_nats", at_most=1.0),)
+        build=lambda data: _d3pm(data, absorbing=True),
+        data=PICTURES,
+        goals=(Goal("excess_nats", at_most=0.5),),
+        minutes=2.0,
     ),
 }
