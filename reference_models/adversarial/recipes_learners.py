@@ -24,9 +24,10 @@ from reference_models.adversarial.constrained_gan import covariance
 from reference_models.adversarial.gan import GAN
 from reference_models.adversarial.stylegan import r1_penalty
 from reference_models.data import DataSet
-from reference_models.evaluation.features import digit_features, digit_logits
-from reference_models.evaluation.frechet import frechet_interval
+from reference_models.evaluation.features import digit_logits
+from reference_models.evaluation.held_out import frechet_digits
 from reference_models.evaluation.mode_coverage import mode_coverage
+from reference_models.parts.descent import descend
 from reference_models.parts.residual_gan import double
 from reference_models.parts.training import EMA, evaluating
 from reference_models.parts.validate import at_least
@@ -74,27 +75,24 @@ class Adversarial(Learner):
         at_least("r1", r1, 0)
         self.gan, self.average = gan, EMA(gan, average)
         self.shape, self.images, self.labels = data.event_shape, images, labels
-        self.critic_steps, self.lr, self.r1 = critic_steps, lr, r1
+        self.critic_steps, self.r1 = critic_steps, r1
         self.of_generator = optimiser(list(gan.generator.parameters()), lr[0])
         self.of_critic = optimiser(list(gan.discriminator.parameters()), lr[1])
         self.moves = 0
 
     def step(self, x: Tensor, y: Tensor | None, *, generator: Generator) -> dict[str, float]:
         condition = y if self.labels else None
-        for optimiser, lr in zip((self.of_generator, self.of_critic), self.lr, strict=True):
-            for group in optimiser.param_groups:
-                group["lr"] = lr * cosine(self.progress)
         real = self._from_pixels(x)
         critic = self.gan.discriminator_loss(real, condition=condition, generator=generator)
         if self.r1:
             critic = critic + 0.5 * self.r1 * r1_penalty(lambda x: self.gan.score(x, condition=condition), real)
-        _descend(self.of_critic, critic)
+        descend(self.of_critic, critic, cosine(self.progress))
         self.gan.after_discriminator_step(len(x))
         losses = {"critic": critic.item()}
         self.moves += 1
         if self.moves % self.critic_steps == 0:
             loss = self.gan.generator_loss(len(x), condition=condition, generator=generator)
-            _descend(self.of_generator, loss)
+            descend(self.of_generator, loss, cosine(self.progress))
             self.average.update(self.gan)
             losses["generator"] = loss.item()
         return losses
@@ -111,7 +109,7 @@ class Adversarial(Learner):
                 "covariance_error": float(gap.norm() / covariance(data.held_out).norm()),
             }
         pixels, asked = self._draw(2000, data, generator)
-        found = frechet(pixels, data, generator)
+        found = frechet_digits(pixels, data, generator)
         if asked is not None:
             found["right_class"] = float((digit_logits(pixels).argmax(dim=1) == asked).double().mean())
         return found
@@ -170,7 +168,7 @@ class Translation(Learner):
         lr: float = 1e-3,
     ) -> None:
         super().__init__()
-        self.model, self.task, self.paired, self.lr = model, task, paired, lr
+        self.model, self.task, self.paired = model, task, paired
         judging = [p for judge in judges for p in judge.parameters()]
         known = {id(p) for p in judging}
         rest = [p for p in model.parameters() if id(p) not in known]
@@ -182,15 +180,12 @@ class Translation(Learner):
         return cast(Translator, self.model)
 
     def step(self, x: Tensor, y: Tensor | None, *, generator: Generator) -> dict[str, float]:
-        for optimiser in (self.of_judges, self.of_rest):
-            for group in optimiser.param_groups:
-                group["lr"] = self.lr * cosine(self.progress)
         first, second = (x, x) if self.paired else x[: 2 * (len(x) // 2)].chunk(2)
         source, target = 2 * self.task(first)[0] - 1, 2 * self.task(second)[1] - 1
         judged = self.translator.discriminator_loss(source, target, generator=generator)
-        _descend(self.of_judges, judged)
+        descend(self.of_judges, judged, cosine(self.progress))
         loss = self.translator.generator_loss(source, target, generator=generator).total
-        _descend(self.of_rest, loss)
+        descend(self.of_rest, loss, cosine(self.progress))
         return {"critic": judged.item(), "generator": loss.item()}
 
     def _translate(self, source: Tensor, generator: Generator) -> Tensor:
@@ -208,13 +203,6 @@ class Translation(Learner):
         return Images(rows.flatten(0, 1))
 
 
-def frechet(pixels: Tensor, data: DataSet, generator: Generator) -> dict[str, float]:
-    """The Fréchet distance of images from held-out digits, with the ends of its 95 % interval."""
-    real, fake = digit_features(data.held_out), digit_features(pixels)
-    found = frechet_interval(fake, real, generator=generator)
-    return {"frechet_digits": found.value, "frechet_digits_low": found.low, "frechet_digits_high": found.high}
-
-
 def sharpen(digits: Tensor) -> tuple[Tensor, Tensor]:
     """From digits at half the resolution to digits."""
     return double(F.avg_pool2d(digits, 2)), digits
@@ -228,9 +216,3 @@ def invert(digits: Tensor) -> tuple[Tensor, Tensor]:
 def fade(digits: Tensor) -> tuple[Tensor, Tensor]:
     """From white on black to light grey on dark grey."""
     return digits, 0.25 + 0.5 * digits
-
-
-def _descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    optimiser.step()
