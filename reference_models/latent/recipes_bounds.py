@@ -4,6 +4,11 @@ Metrics, all on held-out data and in nats per example: `nelbo_nats`, minus the b
 the bound of 200 importance samples, from above close to −log p(x); `excess_nats`, where the entropy is known:
 `iw_nll_nats` minus it; `rate_nats`, the KL part of the bound; `active_units`, the coordinates of the code that move
 with x.
+
+On "bars" a VAE with Gaussian prior and posterior, trained on the bound of one draw, stays about 0.6 nats above the
+entropy however long it trains (0.61 after 4,000 steps, 0.56 after 17,000): a bars image tells of its pattern at most
+5 ln 2 = 3.47 nats, the rate is 4.2. With the same networks a prior that is learnt, or the bound of eight draws (IWAE),
+gets to 0.25. Hence goals of 0.8 where the prior is fixed and the draw single, and of 0.5 elsewhere.
 """
 
 from __future__ import annotations

@@ -121,12 +121,14 @@ CODES: dict[str, Recipe] = {
     "vq-vae": Recipe(
         _vqvae,
         data=("digits", "digits-binary", "mnist"),
-        goals=(Goal("frechet_digits", at_most=13), Goal("perplexity", at_least=20)),
+        goals=(Goal("frechet_digits", at_most=10), Goal("perplexity", at_least=20)),
+        minutes=1.0,
     ),
     "vq-vae-2": Recipe(
         _vqvae2,
         data=("digits", "digits-binary", "mnist"),
-        goals=(Goal("frechet_digits", at_most=13), Goal("perplexity", at_least=10)),
+        goals=(Goal("frechet_digits", at_most=10), Goal("perplexity", at_least=10)),
+        minutes=1.0,
     ),
     "gumbel-vae": Recipe(Annealing, data=PICTURES, goals=(Goal("excess_nats", at_most=0.4, at_least=-0.1),)),
 }
