@@ -2,6 +2,9 @@
 
 Metrics beside those of `recipes_bounds`: `nll_nats` of adversarial variational Bayes, exact −log p(x) by quadrature
 over a code of two variables; `cluster_accuracy`, the share of digits whose component's commonest digit is theirs.
+
+Adversarial variational Bayes has a goal of 0.8 on "bars", as the VAE: its prior is fixed as well, its bound is only as
+good as the discriminator, and all 30 patterns have to find room in a plane.
 """
 
 from __future__ import annotations
@@ -138,5 +141,5 @@ RICHER: dict[str, Recipe] = {
         _iaf, data=PICTURES, goals=(Goal("excess_nats", at_most=0.5, at_least=-0.1),), minutes=1.0
     ),
     "mixture-prior": Recipe(_vade, data=PICTURES, goals=(Goal("excess_nats", at_most=0.5, at_least=-0.1),)),
-    "avb": Recipe(Adversaries, data=("bars", "digits-binary"), goals=(Goal("excess_nats", at_most=2.4),)),
+    "avb": Recipe(Adversaries, data=("bars", "digits-binary"), goals=(Goal("excess_nats", at_most=0.8),), minutes=1.0),
 }
