@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,17 +26,50 @@ def device(request: pytest.FixtureRequest) -> torch.device:
     return torch.device(request.config.getoption("--device", default="cpu"))
 
 
+class SameDraws(TorchFunctionMode):
+    """Draws without a generator come from the CPU's, so that weights and inputs are the same on every device.
+
+    Draws with one come from the device's own: laws of samples are tested with other numbers than on the CPU.
+    """
+
+    NEW = (torch.rand, torch.randn, torch.randint, torch.randperm)
+    LIKE = (torch.rand_like, torch.randn_like, torch.bernoulli)
+    FILL = (torch.Tensor.normal_, torch.Tensor.uniform_)  # and torch.nn.init, whose functions call them unseen
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self.device = device
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        first = args[0] if args else kwargs.pop("tensor", None)
+        on_meta = isinstance(first, torch.Tensor) and first.is_meta or "meta" in str(kwargs.get("device"))
+        if kwargs.get("generator") is not None or on_meta:
+            return func(first, *args[1:], **kwargs)
+        if func in self.NEW:
+            drawn = func(*args, **{**kwargs, "device": "cpu"})
+            return drawn.to(kwargs.get("device") or self.device)
+        if func in self.LIKE:
+            return func(first.cpu(), *args[1:], **kwargs).to(first.device)
+        if func in self.FILL or getattr(func, "__module__", None) == "torch.nn.init":
+            with torch.no_grad():
+                return first.copy_(func(torch.empty_like(first, device="cpu"), *args[1:], **kwargs))
+        return func(*args, **kwargs)
+
+
 @pytest.fixture(autouse=True)
 def _double_precision_and_one_seed(device: torch.device) -> Iterator[None]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
-    if device.type != "cpu":
-        torch.set_default_device(device)
     torch.manual_seed(0)
-    yield
+    if device.type == "cpu":
+        yield
+    else:
+        with device, SameDraws(device):
+            yield
     torch.set_default_dtype(before)
-    if device.type != "cpu":
-        torch.set_default_device(None)
 
 
 @pytest.fixture
