@@ -44,10 +44,12 @@ class SameDraws(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = dict(kwargs or {})
-        first = args[0] if args else kwargs.pop("tensor", None)
-        on_meta = isinstance(first, torch.Tensor) and first.is_meta or "meta" in str(kwargs.get("device"))
+        if "tensor" in kwargs:  # torch.nn.init names it
+            args = (kwargs.pop("tensor"), *args)
+        first = args[0] if args else None
+        on_meta = getattr(first, "is_meta", False) or "meta" in str(kwargs.get("device"))
         if kwargs.get("generator") is not None or on_meta:
-            return func(first, *args[1:], **kwargs)
+            return func(*args, **kwargs)
         if func in self.NEW:
             drawn = func(*args, **{**kwargs, "device": "cpu"})
             return drawn.to(kwargs.get("device") or self.device)
