@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
-import shutil
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from reference_models.catalogue import Family, families, find
+from reference_models.results import keep, reached
 
 if TYPE_CHECKING:  # torch takes a second to import, and the catalogue needs none of it
-    from reference_models.data import DataSet
-    from reference_models.recipes import History, Learner, Recipe
+    from reference_models.runs import Order
 
 app = typer.Typer(
     help="The reference models: what there is, and training.",
@@ -29,7 +24,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 talk = Console(stderr=True)
-HERE = Path(__file__).parent
 MARKERS = ("<!-- models -->", "<!-- /models -->")
 HEADINGS = ("name", "family", "paper", "module", "named by", "homework", "verified against", "reached here")
 
@@ -88,40 +82,10 @@ def _cells(family: Family, paper: str) -> tuple[str, ...]:
     module = family.module.removeprefix("reference_models.")
     homework = "" if family.homework is None else str(family.homework)
     verified = family.verified_against
-    return family.name, family.title, paper, module, family.programmes, homework, verified, _reached(family)
-
-
-def _reached(family: Family) -> str:
-    """What the recorded run of the recipe reached, with the data, the device, the time and the seed."""
-    run = _results(family).get(family.name)
-    if run is None:
-        return ""
-    metrics = run["metrics"]
-    numbers = ", ".join(f"{g['metric']} {metrics[g['metric']]:.3g}" for g in run["goals"] if g["metric"] in metrics)
-    return f"{numbers} on {run['data']} ({run['device']}, {run['minutes']:g} min, seed {run['seed']})"
-
-
-def _results(family: Family) -> dict[str, Any]:
-    file = HERE / family.folder / "results.json"
-    results: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    return results
+    return family.name, family.title, paper, module, family.programmes, homework, verified, reached(family)
 
 
 # --- training
-
-
-@dataclass(frozen=True)
-class Order:
-    """A training run that can begin: everything a user asked for has been found and checked."""
-
-    family: Family
-    recipe: Recipe
-    data: DataSet
-    minutes: float
-    steps: int | None
-    seed: int
-    device: str
-    out: Path
 
 
 @app.command()
@@ -138,14 +102,20 @@ def train(
 ) -> None:
     """Train a family: learning curve, samples, checkpoint and numbers; exit 1 when a goal is missed."""
     order = _order(name, data, path, minutes, steps, seed, device, out)
+    from reference_models.recipes import DivergedError
+    from reference_models.runs import run
+
     try:
-        said = _run(order)
+        said = run(order)
+    except DivergedError as error:
+        talk.print(f"{order.family.title} diverged: {error}; nothing was written", markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
     except KeyboardInterrupt:
         talk.print("stopped; nothing was written")
         raise typer.Exit(130) from None
     _show(said)
     if record:
-        _record(order.family, said)
+        keep(order.family, said)
     raise typer.Exit(0 if all(goal["reached"] for goal in said["goals"]) else 1)
 
 
@@ -172,6 +142,7 @@ def _order(
         raise _refuse(f"no family is called {name}{hint}") from None
     from reference_models.data import load
     from reference_models.recipes import recipe_of
+    from reference_models.runs import Order
 
     recipe = recipe_of(family)
     if recipe is None:
@@ -214,101 +185,6 @@ def _check_out(out: Path) -> None:
         raise _refuse(f"{out} cannot be made: {standing} is not a folder one may write to")
 
 
-def _run(order: Order) -> dict[str, Any]:
-    """Trains, measures and writes the four files; a run that fails or is stopped leaves none of them."""
-    import torch
-
-    from reference_models.recipes import DivergedError
-    from reference_models.recipes import train as loop
-
-    torch.manual_seed(order.seed)
-    learner = order.recipe.build(order.data).to(order.device)
-    generator = torch.Generator(order.device)
-    with _bar(order) as bar:
-        task = bar.add_task(f"{order.family.title} on {order.data.name}", total=60 * order.minutes, loss="")
-
-        def on_step(history: History) -> None:
-            loss = "  ".join(f"{name} {values[-1]:.4g}" for name, values in history.losses.items())
-            bar.update(task, completed=learner.progress * 60 * order.minutes, loss=loss)
-
-        try:
-            history = loop(
-                learner,
-                order.data,
-                minutes=order.minutes,
-                batch_size=order.recipe.batch_size,
-                generator=generator.manual_seed(order.seed),
-                steps=order.steps,
-                on_step=on_step,
-            )
-        except DivergedError as error:
-            bar.stop()
-            talk.print(f"{order.family.title} diverged: {error}; nothing was written", markup=False, soft_wrap=True)
-            raise typer.Exit(1) from None
-        bar.update(task, completed=60 * order.minutes)
-    learner.eval()
-    said = _said(order, history, learner.metrics(order.data, generator=generator.manual_seed(order.seed)))
-    order.out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{order.out.name}-", dir=order.out.parent))
-    try:
-        _write(part, order, learner, history, said)
-        _put(part, order.out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return said
-
-
-def _put(part: Path, out: Path) -> None:
-    """Moves a folder to its place at once, or its files one by one where there are others already."""
-    part.chmod(0o755)
-    try:
-        part.rename(out)
-    except OSError:
-        for file in part.iterdir():
-            file.replace(out / file.name)
-
-
-def _bar(order: Order) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[loss]}"))
-    return Progress(*columns, console=talk)
-
-
-def _said(order: Order, history: History, metrics: dict[str, float]) -> dict[str, Any]:
-    import torch
-
-    device = torch.device(order.device)
-    threads = torch.get_num_threads()
-    cpu = f"CPU, {threads} thread{'s' * (threads != 1)}"
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu
-    goals = order.recipe.goals if order.data.name == order.recipe.data[0] else ()
-    return {
-        "family": order.family.name,
-        "data": order.data.name,
-        "device": where,
-        "minutes": round(history.seconds / 60, 2),
-        "steps": history.steps,
-        "seed": order.seed,
-        "metrics": {name: float(value) for name, value in metrics.items()},
-        "goals": [{"metric": g.metric, "goal": str(g), "reached": g.reached(metrics)} for g in goals],
-    }
-
-
-def _write(folder: Path, order: Order, learner: Learner, history: History, said: dict[str, Any]) -> None:
-    import torch
-    from safetensors.torch import save_file
-
-    from reference_models.figures import save_figure, save_learning_curve
-
-    generator = torch.Generator(order.device).manual_seed(order.seed)
-    title = f"{order.family.title} on {order.data.name}"
-    save_learning_curve(history.losses, folder / "learning_curve.png", title)
-    save_figure(learner.figure(order.data, generator=generator), folder / "samples.png", title)
-    weights = {name: value.detach().cpu().clone().contiguous() for name, value in learner.state_dict().items()}
-    metadata = {key: str(said[key]) for key in ("family", "data", "seed", "steps")}
-    save_file(weights, folder / "model.safetensors", metadata=metadata)
-    (folder / "metrics.json").write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n")
-
-
 def _show(said: dict[str, Any]) -> None:
     """The numbers on stdout, each goal with its verdict."""
     goals = {goal["metric"]: goal for goal in said["goals"]}
@@ -319,14 +195,6 @@ def _show(said: dict[str, Any]) -> None:
         typer.echo(f"{name:<20} {value:>10.4g}{verdict}")
     for metric in goals.keys() - said["metrics"].keys():
         typer.echo(f"{metric:<20} {'?':>10}   goal {goals[metric]['goal']}: MISSED, it was not measured")
-
-
-def _record(family: Family, said: dict[str, Any]) -> None:
-    results = {**_results(family), family.name: {key: value for key, value in said.items() if key != "family"}}
-    file = HERE / family.folder / "results.json"
-    part = file.with_name(f".results-{os.getpid()}.json")
-    part.write_text(json.dumps(dict(sorted(results.items())), indent=2, ensure_ascii=False) + "\n")
-    part.replace(file)
 
 
 if __name__ == "__main__":

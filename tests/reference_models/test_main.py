@@ -13,6 +13,7 @@ from safetensors.torch import load_file, safe_open
 from typer.testing import CliRunner
 
 import reference_models.__main__ as command
+from reference_models import results
 from reference_models.catalogue import families, find
 from reference_models.flow_matching import recipes
 from reference_models.recipes import Curve, Goal, Images, Minimise, Recipe
@@ -158,7 +159,7 @@ def test_a_run_that_diverges_or_is_stopped_leaves_nothing(tiny, tmp_path, monkey
         raise KeyboardInterrupt
 
     tiny["cfm"] = Recipe(tiny_build, ("moons",), (Goal("distance", at_most=1),), 0.01)
-    monkeypatch.setattr("reference_models.figures.save_figure", stop)
+    monkeypatch.setattr("reference_models.runs.save_figure", stop)
     done = invoke("train", "cfm", "--steps", 1, "--out", tmp_path / "run")
     assert done.exit_code == 130
     assert "stopped; nothing was written" in done.stderr
@@ -167,12 +168,15 @@ def test_a_run_that_diverges_or_is_stopped_leaves_nothing(tiny, tmp_path, monkey
 
 def test_record_keeps_the_numbers_beside_the_recipes(tiny, tmp_path, monkeypatch):
     (tmp_path / "flow_matching").mkdir()
-    monkeypatch.setattr(command, "HERE", tmp_path)
+    monkeypatch.setattr(results, "HERE", tmp_path)
     assert invoke("train", "cfm", "--steps", 2, "--out", tmp_path / "run", "--record").exit_code == 0
     kept = json.loads((tmp_path / "flow_matching" / "results.json").read_text())
     assert kept["cfm"]["metrics"]["distance"] == 0.25
-    assert "distance 0.25 on moons (CPU" in command._reached(find("cfm"))
+    assert "distance 0.25 on moons (CPU" in results.reached(find("cfm"))
     assert [file.name for file in (tmp_path / "flow_matching").iterdir()] == ["results.json"]
+    kept["cfm"]["metrics"] |= {"distance_low": 0.125, "distance_high": 0.5}
+    (tmp_path / "flow_matching" / "results.json").write_text(json.dumps(kept))
+    assert "distance 0.25 [0.125, 0.5] on moons (CPU" in results.reached(find("cfm"))
 
 
 @pytest.mark.parametrize(

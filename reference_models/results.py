@@ -1,0 +1,43 @@
+"""What the recipes reached: one `results.json` a folder, written by `train NAME --record`, read by the catalogue."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from reference_models.catalogue import Family
+
+HERE = Path(__file__).parent
+
+
+def results(folder: str) -> dict[str, Any]:
+    """The recorded runs of a folder by the family's name; none where nothing was recorded."""
+    file = HERE / folder / "results.json"
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    return found
+
+
+def keep(family: Family, said: dict[str, Any]) -> None:
+    """Puts the numbers of a run in place of the family's last ones."""
+    runs = {**results(family.folder), family.name: {key: value for key, value in said.items() if key != "family"}}
+    file = HERE / family.folder / "results.json"
+    part = file.with_name(f".results-{os.getpid()}.json")
+    part.write_text(json.dumps(dict(sorted(runs.items())), indent=2, ensure_ascii=False) + "\n")
+    part.replace(file)
+
+
+def reached(family: Family) -> str:
+    """The numbers of the recorded run that have goals, with their intervals, the data, the device, time and seed."""
+    run = results(family.folder).get(family.name)
+    if run is None:
+        return ""
+    numbers = ", ".join(_number(goal["metric"], run["metrics"]) for goal in run["goals"])
+    return f"{numbers} on {run['data']} ({run['device']}, {run['minutes']:g} min, seed {run['seed']})"
+
+
+def _number(name: str, metrics: dict[str, float]) -> str:
+    low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+    interval = "" if low is None or high is None else f" [{low:.3g}, {high:.3g}]"
+    return f"{name} {metrics[name]:.3g}{interval}"

@@ -1,0 +1,115 @@
+"""One training run: the progress bar while it lasts, then learning curve, samples, checkpoint and numbers on disk."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.torch import save_file
+
+from reference_models.catalogue import Family
+from reference_models.data import DataSet
+from reference_models.figures import save_figure, save_learning_curve
+from reference_models.recipes import History, Learner, Recipe, train
+
+
+@dataclass(frozen=True)
+class Order:
+    """A training run that can begin: everything a user asked for has been found and checked."""
+
+    family: Family
+    recipe: Recipe
+    data: DataSet
+    minutes: float
+    steps: int | None
+    seed: int
+    device: str
+    out: Path
+
+
+def run(order: Order) -> dict[str, Any]:
+    """Trains, measures and writes the four files; a run that fails or is stopped leaves none of them.
+
+    Returns what metrics.json says. Raises DivergedError when a loss is not finite.
+    """
+    torch.manual_seed(order.seed)
+    learner = order.recipe.build(order.data).to(order.device)
+    generator = torch.Generator(order.device)
+    with _bar(order) as bar:
+        task = bar.add_task(f"{order.family.title} on {order.data.name}", total=60 * order.minutes, loss="")
+
+        def on_step(history: History) -> None:
+            loss = "  ".join(f"{name} {values[-1]:.4g}" for name, values in history.losses.items())
+            bar.update(task, completed=learner.progress * 60 * order.minutes, loss=loss)
+
+        history = train(
+            learner,
+            order.data,
+            minutes=order.minutes,
+            batch_size=order.recipe.batch_size,
+            generator=generator.manual_seed(order.seed),
+            steps=order.steps,
+            on_step=on_step,
+        )
+        bar.update(task, completed=60 * order.minutes)
+    learner.eval()
+    said = _said(order, history, learner.metrics(order.data, generator=generator.manual_seed(order.seed)))
+    order.out.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{order.out.name}-", dir=order.out.parent))
+    try:
+        _write(part, order, learner, history, said)
+        _put(part, order.out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return said
+
+
+def _put(part: Path, out: Path) -> None:
+    """Moves a folder to its place at once, or its files one by one where there are others already."""
+    part.chmod(0o755)
+    try:
+        part.rename(out)
+    except OSError:
+        for file in part.iterdir():
+            file.replace(out / file.name)
+
+
+def _bar(order: Order) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[loss]}"))
+    return Progress(*columns, console=Console(stderr=True))
+
+
+def _said(order: Order, history: History, metrics: dict[str, float]) -> dict[str, Any]:
+    device = torch.device(order.device)
+    threads = torch.get_num_threads()
+    cpu = f"CPU, {threads} thread{'s' * (threads != 1)}"
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu
+    goals = order.recipe.goals if order.data.name == order.recipe.data[0] else ()
+    return {
+        "family": order.family.name,
+        "data": order.data.name,
+        "device": where,
+        "minutes": round(history.seconds / 60, 2),
+        "steps": history.steps,
+        "seed": order.seed,
+        "metrics": {name: float(value) for name, value in metrics.items()},
+        "goals": [{"metric": g.metric, "goal": str(g), "reached": g.reached(metrics)} for g in goals],
+    }
+
+
+def _write(folder: Path, order: Order, learner: Learner, history: History, said: dict[str, Any]) -> None:
+    generator = torch.Generator(order.device).manual_seed(order.seed)
+    title = f"{order.family.title} on {order.data.name}"
+    save_learning_curve(history.losses, folder / "learning_curve.png", title)
+    save_figure(learner.figure(order.data, generator=generator), folder / "samples.png", title)
+    weights = {name: value.detach().cpu().clone().contiguous() for name, value in learner.state_dict().items()}
+    metadata = {key: str(said[key]) for key in ("family", "data", "seed", "steps")}
+    save_file(weights, folder / "model.safetensors", metadata=metadata)
+    (folder / "metrics.json").write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n")
