@@ -126,7 +126,7 @@ def waves(data: DataSet) -> Learner:
         drawn = model.sample(3, generator=generator)
         time = torch.arange(drawn.shape[1])
         lines = {f"sample {i + 1}": x for i, x in enumerate(drawn)}
-        lines |= {f"data {i + 1}": x + 20 for i, x in enumerate(data.held_out[:3])}
+        lines |= {f"data {i + 1}, 20 higher": x + 20 for i, x in enumerate(data.held_out[:3])}
         return Curve(time, lines)
 
     return by_likelihood(WaveNet(LEVELS[data.name], length=data.event_shape[0]), figure=figure)
