@@ -21,7 +21,7 @@ def save_learning_curve(losses: Mapping[str, Sequence[float]], path: Path, title
         axes = canvas.add_subplot(len(losses), 1, i + 1)
         window = max(1, len(values) // 50)
         mean = np.convolve(values, np.ones(window) / window, mode="valid")
-        line, = axes.plot(np.arange(len(mean)) + window, mean)
+        (line,) = axes.plot(np.arange(len(mean)) + window, mean)
         axes.plot(np.arange(len(values)) + 1, values, color=line.get_color(), alpha=0.25, linewidth=0.5)
         low, high = np.quantile(values[len(values) // 50 :], [0.002, 0.998])  # the first steps would hide the rest
         margin = 0.05 * (high - low) or 1.0
