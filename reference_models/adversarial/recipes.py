@@ -1,19 +1,21 @@
 """How the adversarial families are trained here, and how good they get.
 
 Families that change the game learn four or eight Gaussians in the plane, where every mode can be counted; families
-that change the networks learn digits, judged by the Fréchet distance on features of the digit classifier. Two samples
-of true digits (training and held-out) are 0.78 apart, digits with noise of deviation 0.2 are 8, uniform noise 76.
-Samples come from an average of the generator's weights.
+that change the networks learn digits of 8×8 pixels, or to translate between two versions of them. Samples come from an
+average of the generator's weights; `recipes_learners` says what is measured.
 
-Recorded runs count steps; their minutes are processor time. Goals on digits were set after one run of each recipe,
-with slack for other machines: they catch a recipe that breaks, they are no claim of quality. At half a minute DCGAN and
-SAGAN come near real digits, the growing and the perceptron models do not. The conditional perceptron stops early:
-it gets worse, after 4000 steps instead of 1500, 31 instead of 24 from the digits. CUT fades digits instead of inverting
-them: at this size its contrast holds on to brightness (translation error 0.31 to 0.35 where CycleGAN reaches 0.04).
+Every goal is a standard that was there before the run, and was reached at seeds 0 and 1:
 
-Metrics beside those of `reference_models.recipes`: `min_share` (of samples on the rarest mode), `right_class` (share of
-samples that the digit classifier gives the label asked for), `covariance_error` (Frobenius distance of covariances over
-the norm of the data's), `translation_l1` (mean absolute error of translated held-out images, pixels in [0, 1]).
+    within_4_sigma   0.95 of the samples lie on a mode, and no mode is missing
+    frechet_digits   10: digits with noise of deviation 0.2 on their pixels lie at about 8, true digits at 0.8
+    right_class      0.8 of the samples are read as the label asked for
+    translation_l1   0.08 for pix2pix: the best linear map from the coarse digits to the fine ones, fitted to pairs,
+                     errs by 0.088, leaving them as they are by 0.154. 0.1 without pairs (CycleGAN inverts, CUT
+                     sharpens)
+
+Settings are the papers' in kind, not in number: a minute on one core is some thousand steps, so learning rates are five
+to fifty times larger and penalties smaller. Where weights are equalised, which makes N(0, 1) of them all, 1e-2 is what
+1e-3 is elsewhere: at 2e-3 the growing models stay at 30.
 """
 
 from __future__ import annotations
@@ -58,13 +60,13 @@ def _f_gan(data: DataSet) -> Learner:
 
 def _wgan(data: DataSet) -> Learner:
     gan = WGAN.mlp(hidden=HIDDEN)
-    return Adversarial(gan, data, lr=(1e-3, 1e-3), optimiser=rmsprop, critic_steps=CRITIC_STEPS)
+    return Adversarial(gan, data, lr=(5e-4, 5e-4), optimiser=rmsprop, critic_steps=CRITIC_STEPS)
 
 
 def _wgan_gp(data: DataSet) -> Learner:
     gan = WGANGP.mlp(hidden=HIDDEN)
-    gan.penalty = 1.0  # the plane is small: 10 is for images
-    return Adversarial(gan, data, lr=(1e-3, 2e-3), critic_steps=2)
+    gan.penalty = 0.1  # as in the authors' code for points of the plane
+    return Adversarial(gan, data, lr=(2e-3, 2e-3), optimiser=adam(0.0, 0.9), critic_steps=2)
 
 
 def _constrained_gan(data: DataSet) -> Learner:
@@ -82,12 +84,13 @@ def _dcgan(data: DataSet) -> Learner:
 
 def _conditional_gan(data: DataSet) -> Learner:
     gan = ConditionalGAN(features=64, width=0.25)
-    return Adversarial(gan, data, images="flat", labels=True)
+    # NOTE: R1 and a long average are not the paper's; with little R1 the distance grows during training, 24 to 30
+    return Adversarial(gan, data, optimiser=adam(0.0, 0.99), images="flat", labels=True, r1=5.0, average=0.999)
 
 
 def _sngan(data: DataSet) -> Learner:
     gan = SNGAN.images(data.event_shape, channels=32)
-    return Adversarial(gan, data, lr=(1e-3, 1e-3), optimiser=adam(0.0, 0.9), images="signed")
+    return Adversarial(gan, data, lr=(1e-3, 2e-3), optimiser=adam(0.0, 0.9), images="signed")
 
 
 def _sagan(data: DataSet) -> Learner:
@@ -98,18 +101,20 @@ def _sagan(data: DataSet) -> Learner:
 def _biggan(data: DataSet) -> Learner:
     gan = BigGAN(data.event_shape, channels=32, multipliers=(1, 1, 1))
     return Adversarial(
-        gan, data, lr=(5e-4, 1e-3), optimiser=adam(0.0, 0.999), critic_steps=2, images="signed", labels=True
+        gan, data, lr=(1e-3, 1e-3), optimiser=adam(0.0, 0.999), critic_steps=2, images="signed", labels=True
     )
 
 
 def _progressive_gan(data: DataSet) -> Learner:
-    gan = ProgressiveGAN.images(data.event_shape, widths=Widths(128, 32), images_per_phase=10_000)
-    return Adversarial(gan, data, lr=(2e-3, 2e-3), optimiser=adam(0.0, 0.99), images="signed")
+    gan = ProgressiveGAN.images(data.event_shape, widths=Widths(128, 32), images_per_phase=8000)
+    gan.penalty = 1.0
+    return Adversarial(gan, data, lr=(1e-2, 1e-2), optimiser=adam(0.0, 0.99), images="signed")
 
 
 def _stylegan(data: DataSet) -> Learner:
-    gan = StyleGAN.images(data.event_shape, widths=Widths(128, 32), style_dim=32, gamma=1.0)
-    return Adversarial(gan, data, lr=(2e-3, 2e-3), optimiser=adam(0.0, 0.99), images="signed")
+    # little mixing: of the four layers at 8×8, a second style would take over half
+    gan = StyleGAN.images(data.event_shape, widths=Widths(128, 32), style_dim=32, gamma=0.3, mixing=0.1)
+    return Adversarial(gan, data, lr=(1e-2, 1e-2), optimiser=adam(0.0, 0.99), images="signed", average=0.998)
 
 
 # --- translation
@@ -136,30 +141,31 @@ IMAGES = ("digits",)
 FOUR = (Goal("within_4_sigma", at_least=0.95), Goal("modes_covered", at_least=4))
 
 
-def _digits(distance: float, right: float | None = None) -> tuple[Goal, ...]:
+def _digits(right: float | None = None) -> tuple[Goal, ...]:
     of_class = () if right is None else (Goal("right_class", at_least=right),)
-    return (Goal("frechet_digits", at_most=distance), *of_class)
+    return (Goal("frechet_digits", at_most=10.0), *of_class)
 
 
 RECIPES: dict[str, Recipe] = {
     "gan": Recipe(_gan, PLANE, FOUR, batch_size=256),
     "lsgan": Recipe(_lsgan, PLANE, FOUR, batch_size=256),
     "f-gan": Recipe(_f_gan, PLANE, FOUR, batch_size=256),
-    "wgan": Recipe(_wgan, PLANE, (Goal("within_4_sigma", at_least=0.9), FOUR[1]), batch_size=256),
+    "wgan": Recipe(_wgan, PLANE, FOUR, minutes=0.75, batch_size=256),
     "wgan-gp": Recipe(
         _wgan_gp,
         ("eight-gaussians", "mixture"),
-        (Goal("within_4_sigma", at_least=0.85), Goal("modes_covered", at_least=8), Goal("min_share", at_least=0.05)),
+        (FOUR[0], Goal("modes_covered", at_least=8), Goal("min_share", at_least=0.05)),
+        minutes=0.75,
         batch_size=256,
     ),
     "constrained-gan": Recipe(_constrained_gan, PLANE, (*FOUR, Goal("covariance_error", at_most=0.1)), batch_size=256),
-    "dcgan": Recipe(_dcgan, IMAGES, _digits(12.0), batch_size=64),
-    "conditional-gan": Recipe(_conditional_gan, IMAGES, _digits(40.0, 0.6), minutes=0.2, batch_size=64),
-    "spectral-norm": Recipe(_sngan, IMAGES, _digits(25.0), batch_size=64),
-    "sagan": Recipe(_sagan, IMAGES, _digits(15.0, 0.7), minutes=0.75, batch_size=64),
-    "biggan": Recipe(_biggan, IMAGES, _digits(30.0, 0.5), minutes=0.75, batch_size=64),
-    "progressive-gan": Recipe(_progressive_gan, IMAGES, _digits(45.0), minutes=0.75, batch_size=64),
-    "stylegan": Recipe(_stylegan, IMAGES, _digits(40.0), minutes=1.0, batch_size=64),
+    "dcgan": Recipe(_dcgan, IMAGES, _digits(), minutes=0.75, batch_size=64),
+    "conditional-gan": Recipe(_conditional_gan, IMAGES, _digits(0.8), minutes=0.3, batch_size=64),
+    "spectral-norm": Recipe(_sngan, IMAGES, _digits(), minutes=1.0, batch_size=32),
+    "sagan": Recipe(_sagan, IMAGES, _digits(0.8), minutes=1.0, batch_size=32),
+    "biggan": Recipe(_biggan, IMAGES, _digits(0.8), minutes=1.0, batch_size=32),
+    "progressive-gan": Recipe(_progressive_gan, IMAGES, _digits(), minutes=1.0, batch_size=32),
+    "stylegan": Recipe(_stylegan, IMAGES, _digits(), minutes=1.5, batch_size=32),
     "pix2pix": Recipe(_pix2pix, IMAGES, (Goal("translation_l1", at_most=0.08),), batch_size=64),
     "cyclegan": Recipe(_cyclegan, IMAGES, (Goal("translation_l1", at_most=0.1),), batch_size=64),
     "cut": Recipe(_cut, IMAGES, (Goal("translation_l1", at_most=0.1),), batch_size=64),

@@ -43,7 +43,7 @@ def adam(beta_1: float, beta_2: float) -> Optimiser:
 
 def rmsprop(parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
     """RMSProp, which has no momentum, as the paper on WGAN asks."""
-    return torch.optim.RMSprop(parameters, lr=lr)
+    return torch.optim.RMSprop(parameters, lr=lr, foreach=True)
 
 
 class Adversarial(Learner):
