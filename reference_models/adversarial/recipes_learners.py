@@ -211,8 +211,3 @@ def sharpen(digits: Tensor) -> tuple[Tensor, Tensor]:
 def invert(digits: Tensor) -> tuple[Tensor, Tensor]:
     """From white on black to black on white."""
     return digits, 1 - digits
-
-
-def fade(digits: Tensor) -> tuple[Tensor, Tensor]:
-    """From white on black to light grey on dark grey."""
-    return digits, 0.25 + 0.5 * digits
