@@ -4,7 +4,7 @@ Families that change the game learn four or eight Gaussians in the plane, where 
 that change the networks learn digits of 8×8 pixels, or to translate between two versions of them. Samples come from an
 average of the generator's weights; `recipes_learners` says what is measured.
 
-Every goal is a standard that was there before the run, and was reached at seeds 0 and 1:
+A goal says what samples must be, not what a run happened to give; each was reached at seeds 0 and 1:
 
     within_4_sigma   0.95 of the samples lie on a mode, and no mode is missing
     frechet_digits   10: digits with noise of deviation 0.2 on their pixels lie at about 8, true digits at 0.8
@@ -15,9 +15,9 @@ Every goal is a standard that was there before the run, and was reached at seeds
 
 CUT is not asked to invert: trained as long, it stays at 0.3, whether its contrast weighs 1 or 0.1.
 
-Settings are the papers' in kind, not in number: a minute on one core is some thousand steps, so learning rates are five
-to fifty times larger and penalties smaller. Where weights are equalised, which makes N(0, 1) of them all, 1e-2 is what
-1e-3 is elsewhere: at 2e-3 the growing models stay at 30.
+Settings are the papers' in kind, not in number: a minute on one core is some thousand steps, so learning rates are
+mostly five to twenty times theirs, and penalties smaller. Where weights are equalised, which makes N(0, 1) of them all,
+1e-2 is what 1e-3 is elsewhere: at 2e-3 the growing models stay near 30.
 """
 
 from __future__ import annotations

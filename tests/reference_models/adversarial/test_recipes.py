@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from reference_models.adversarial.gan import GAN
 from reference_models.adversarial.recipes import RECIPES
 from reference_models.adversarial.recipes_learners import Adversarial, Translation, invert, sharpen
-from reference_models.data import load
+from reference_models.data import DataSet, load
+from reference_models.recipes import Images
 from tests.reference_models.adversarial.games import snapshot, unchanged
 from tests.reference_models.helpers import close
 
@@ -56,6 +57,50 @@ def test_settings_that_mean_nothing_are_refused(settings: dict[str, float]) -> N
     data = load("mixture", size=64, dtype=torch.float64, device=torch.get_default_device())
     with pytest.raises(ValueError, match="must be at least"):
         Adversarial(GAN.mlp(hidden=(4,)), data, **settings)
+
+
+class Reciter(nn.Module):
+    """A generator that shows training digits of the label asked for, or of the next one."""
+
+    def __init__(self, data: DataSet, images: str, shift: int = 0) -> None:
+        super().__init__()
+        self.digits = torch.stack([data.train[data.train_labels == label][:100] for label in range(10)])
+        self.images, self.shift, self.unused = images, shift, nn.Parameter(torch.zeros(1))
+
+    def forward(self, z: Tensor, condition: Tensor) -> Tensor:
+        x = self.digits[(condition + self.shift) % 10, torch.arange(len(z)) // 10 % 100]
+        return x.flatten(1) if self.images == "flat" else 2 * x - 1
+
+
+@pytest.mark.parametrize(("images", "shift"), [("flat", 0), ("signed", 1)])
+def test_samples_are_measured_as_pixels_and_as_the_digit_that_was_asked_for(
+    images: str, shift: int, generator: torch.Generator
+) -> None:
+    data = load("digits", dtype=torch.float64, device=torch.get_default_device())
+    shape = (64,) if images == "flat" else data.event_shape
+    critic = nn.Sequential(nn.Flatten(), nn.Linear(64, 1), nn.Flatten(0))
+    gan = GAN(Reciter(data, images, shift), critic, latent_dim=2, event_shape=shape)
+    learner = Adversarial(gan, data, images=images, labels=True)
+    found = learner.metrics(data, generator=generator)
+    assert found["frechet_digits"] < 2
+    assert found["right_class"] < 0.02 if shift else found["right_class"] > 0.98
+    figure = learner.figure(data, generator=generator)
+    assert isinstance(figure, Images)
+    assert figure.pixels.shape == (100, 1, 8, 8)
+    assert (float(figure.pixels.min()), float(figure.pixels.max())) == (0, 1)
+
+
+def test_points_are_counted_on_modes_and_their_covariance_compared(generator: torch.Generator) -> None:
+    """Noise of covariance I around nothing: the error is |I - C| / |C|, to a tenth of it with 4000 samples."""
+    data = load("mixture", dtype=torch.float64, device=torch.get_default_device())
+    gan = GAN(nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 1), nn.Flatten(0)), latent_dim=2, event_shape=(2,))
+    gan.generator.weight.data, gan.generator.bias.data = torch.eye(2), torch.zeros(2)
+    found = Adversarial(gan, data).metrics(data, generator=generator)
+    expected = torch.cov(data.held_out.mT)
+    error = float((torch.eye(2) - expected).norm() / expected.norm())
+    assert abs(found["covariance_error"] - error) < 0.1 * error
+    assert set(found) == {"within_4_sigma", "modes_covered", "min_share", "covariance_error"}
+    assert found["within_4_sigma"] < 0.9
 
 
 class Watched(nn.Module):
