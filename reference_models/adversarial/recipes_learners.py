@@ -30,7 +30,7 @@ from reference_models.evaluation.mode_coverage import mode_coverage
 from reference_models.parts.descent import descend
 from reference_models.parts.residual_gan import double
 from reference_models.parts.training import EMA, evaluating
-from reference_models.parts.validate import at_least
+from reference_models.parts.validate import at_least, one_of
 from reference_models.recipes import Figure, Images, Learner, Points, cosine
 
 Optimiser = Callable[[list[nn.Parameter], float], torch.optim.Optimizer]
@@ -55,6 +55,9 @@ class Adversarial(Learner):
     labels: whether the players are told the labels.
     r1: weight gamma of gamma/2 E |∇D(x)|² over data, added to the critic's loss, for families that do not have it.
     average: decay of the average of weights that samples come from.
+
+    Raises:
+        ValueError: fewer than 1 critic step, a negative r1, another word for images, a decay outside (0, 1).
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Adversarial(Learner):
         super().__init__()
         at_least("critic_steps", critic_steps, 1)
         at_least("r1", r1, 0)
+        one_of("images", images, (None, "signed", "flat"))
         self.gan, self.average = gan, EMA(gan, average)
         self.shape, self.images, self.labels = data.event_shape, images, labels
         self.critic_steps, self.r1 = critic_steps, r1
