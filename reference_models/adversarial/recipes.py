@@ -13,7 +13,7 @@ A goal says what samples must be, not what a run happened to give; each was reac
                      0.154 and their best linear map, which needs pairs, by 0.088; 0.1 for inverting (CycleGAN), where
                      doing nothing errs by 0.79
 
-CUT is not asked to invert: trained as long, it stays at 0.3, whether its contrast weighs 1 or 0.1.
+CUT is not asked to invert: there its error stayed near 0.3 in every trial.
 
 Settings are the papers' in kind, not in number: a minute on one core is some thousand steps, so learning rates are
 mostly five to twenty times theirs, and penalties smaller. Where weights are equalised, which makes N(0, 1) of them all,
@@ -86,7 +86,7 @@ def _dcgan(data: DataSet) -> Learner:
 
 def _conditional_gan(data: DataSet) -> Learner:
     gan = ConditionalGAN(features=64, width=0.25)
-    # NOTE: R1 and a long average are not the paper's; with little R1 the distance grows during training, 24 to 30
+    # NOTE: R1 and a long average are not the paper's; without R1 the distance grew during training, 24 to 31
     return Adversarial(gan, data, optimiser=adam(0.0, 0.99), images="flat", labels=True, r1=5.0, average=0.999)
 
 
