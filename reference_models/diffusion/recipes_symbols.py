@@ -1,7 +1,7 @@
 """How diffusion of symbols is trained, on binary images and on the seventeen grey levels of digits.
 
 On "bars" the best network would still leave 0.12 nats above the entropy in absorbing diffusion of 32 steps, because
-symbols unmasked in the same step are drawn independently, and 0.19 in uniform diffusion with the cosine schedule (worked
+symbols unmasked in the same step are drawn independently, and 0.19 in uniform diffusion, cosine schedule (worked
 out by enumeration; 0.06 and 0.09 in 64 steps). Uniform diffusion is the harder one to learn: no symbol tells whether it
 is still true. Twice the time gained 0.04 nats, so its goal is 0.8 where the others' on "bars" is 0.5.
 """
