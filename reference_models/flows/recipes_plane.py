@@ -102,13 +102,15 @@ def plane_learner(flow: FlowDensity, *, lr: float) -> Learner:
     )
 
 
-def plane(build: Callable[[], FlowDensity], excess: float, within: float, *, lr: float = 5e-3) -> Recipe:
+def plane(
+    build: Callable[[], FlowDensity], excess: float, within: float, *, lr: float = 5e-3, minutes: float = 0.5
+) -> Recipe:
     """The recipe of such a flow."""
 
     def learner(data: DataSet) -> Learner:
         return plane_learner(build(), lr=lr)
 
-    return Recipe(learner, PLANE, plane_goals(excess, within), minutes=0.5, batch_size=256)
+    return Recipe(learner, PLANE, plane_goals(excess, within), minutes=minutes, batch_size=256)
 
 
 def gaussian_nll(train: Tensor, held_out: Tensor) -> float:
@@ -142,7 +144,7 @@ PLANE_RECIPES: dict[str, Recipe] = {
     "linear-flow": Recipe(_linear, PLANE, (Goal("above_gaussian_nats", at_most=0.01),), minutes=0.5, batch_size=512),
     "nice": plane(lambda: NICE(2, 8, (64, 64)), 0.3, 0.88),
     "maf": plane(lambda: MAF(2, 6, (64, 64)), 0.3, 0.88),
-    "iaf": plane(lambda: IAF(2, 6, (64, 64)), 0.6, 0.8, lr=3e-3),
+    "iaf": plane(lambda: IAF(2, 6, (64, 64)), 0.5, 0.88, lr=3e-3, minutes=1.5),
     "neural-spline": plane(lambda: NSF(2, 4, (64, 64)), 0.1, 0.95),
     "neural-ode": continuous(
         lambda: CNF(TimeMLP(2, (48, 48), 2, embedding=16, time_scale=6.0), (2,), steps=4),
