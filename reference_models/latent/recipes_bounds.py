@@ -8,8 +8,9 @@ with x.
 On "bars" a VAE with Gaussian prior and posterior, trained on the bound of one draw, stays about 0.6 nats above the
 entropy however long it trains (0.61 after 4,000 steps, 0.56 after 17,000): a bars image tells of its pattern at most
 5 ln 2 = 3.47 nats, the rate is 4.2. With the same networks a prior that is learnt, or the bound of eight draws (IWAE),
-gets to 0.25, a posterior by flows to 0.39. Hence goals of 0.8 here, for the VAE and for its guarded kin, and of 0.5 for
-those. The hierarchy has 0.8 too, being slow: its 0.63 is that of 1,000 steps.
+comes below 0.3, a posterior by flows to 0.35. Hence goals of 0.8 here, for the VAE, its guarded kin and the hierarchy,
+and of 0.5 for those. The 1,437 training digits are soon known by heart, so what learns from them stops early: the β-VAE
+is at 21 nats after 3,200 steps and at 29 after 9,800.
 """
 
 from __future__ import annotations
@@ -177,6 +178,8 @@ def _hierarchy(data: DataSet) -> Learner:
     return minimise(model, negative_bound, lambda m, d, g: bound_metrics(m, d, g, samples=50), lr=3e-3)
 
 
+EARLY = 0.15  # minutes
+
 BOUNDS: dict[str, Recipe] = {
     "vae": Recipe(
         lambda data: minimise(_vae(data), negative_bound),
@@ -191,6 +194,7 @@ BOUNDS: dict[str, Recipe] = {
             Goal("information_nats", at_most=math.log(500) + 0.01),
             Goal("amortisation_gap_nats", at_least=0.0),
         ),
+        minutes=EARLY,
     ),
     "iwae": Recipe(
         lambda data: minimise(IWAE(_vae(data), 8), _own_loss),
@@ -198,9 +202,17 @@ BOUNDS: dict[str, Recipe] = {
         goals=(Goal("excess_nats", at_most=0.5, at_least=-0.1),),
     ),
     "beta-vae": Recipe(
-        Annealed, data=DIGITS, goals=(Goal("rate_nats", at_least=11, at_most=13), Goal("nelbo_nats", at_most=23))
+        Annealed,
+        data=DIGITS,
+        goals=(Goal("rate_nats", at_least=11, at_most=13), Goal("nelbo_nats", at_most=23)),
+        minutes=EARLY,
     ),
-    "dip-vae": Recipe(_dip(), data=DIGITS, goals=(Goal("off_diagonal", at_most=0.1), Goal("nelbo_nats", at_most=19))),
+    "dip-vae": Recipe(
+        _dip(),
+        data=DIGITS,
+        goals=(Goal("off_diagonal", at_most=0.1), Goal("nelbo_nats", at_most=19)),
+        minutes=EARLY,
+    ),
     "posterior-collapse": Recipe(
         Guarded,
         data=("bars", "digits-binary"),
