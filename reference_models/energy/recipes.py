@@ -23,7 +23,7 @@ SUPPORT = ebm.Support.box(-BOX, BOX, cells=200)
 class ContrastiveEBM(Learner):
     """An energy network against persistent Langevin chains."""
 
-    def __init__(self, data: DataSet, steps: int = 20, step_size: float = 0.02, lr: float = 2e-3) -> None:
+    def __init__(self, data: DataSet, steps: int = 20, step_size: float = 0.02, lr: float = 5e-4) -> None:
         super().__init__()
         self.planar = len(data.event_shape) == 1
         self.low, self.high = (-BOX, BOX) if self.planar else (0.0, 1.0)
@@ -188,7 +188,7 @@ RECIPES: dict[str, Recipe] = {
         build=ContrastiveEBM,
         data=("mixture", "eight-gaussians", "moons", "checkerboard", "digits"),
         goals=(Goal("excess_nats", at_most=0.15),),
-        minutes=0.75,
+        minutes=0.4,
         batch_size=256,
     ),
     "rbm": Recipe(
