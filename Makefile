@@ -9,6 +9,7 @@ demo: .venv/ready
 
 test: .venv/ready
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check autograder reference_models tests
 	$(BIN)/mypy
 	$(BIN)/pytest
 

@@ -1,11 +1,11 @@
 """Everything the engine raises on purpose.
 
-    AutograderError
-    ├── UserError        the person at the keyboard can fix it: one sentence, exit code 2
-    ├── Infrastructure   the machine failed (engine, image, disk): never costs a student points
-    └── StudentFault     the submission failed a check: a reason code and a message for the student
-        ├── Wrong        a property does not hold
-        └── PartialCredit  a property holds in part: carries the fraction earned
+AutograderError
+├── UserError        the person at the keyboard can fix it: one sentence, exit code 2
+├── Infrastructure   the machine failed (engine, image, disk): never costs a student points
+└── StudentFault     the submission failed a check: a reason code and a message for the student
+    ├── Wrong        a property does not hold
+    └── PartialCredit  a property holds in part: carries the fraction earned
 """
 
 from __future__ import annotations

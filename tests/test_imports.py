@@ -138,14 +138,14 @@ def wheel(tmp_path_factory) -> zipfile.ZipFile:
             target.write_bytes(path.read_bytes())
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", str(folder)]
     subprocess.run([*command, str(folder / "project")], check=True, cwd=folder, capture_output=True)
-    built, = folder.glob("*.whl")
+    (built,) = folder.glob("*.whl")
     return zipfile.ZipFile(built)
 
 
 def test_the_wheel_holds_the_engine_and_nothing_hidden(wheel):
     names = [name for name in wheel.namelist() if ".dist-info/" not in name]
     assert {name.split("/")[0] for name in names} == {"autograder"}
-    top, = [name for name in wheel.namelist() if name.endswith("top_level.txt")]
+    (top,) = [name for name in wheel.namelist() if name.endswith("top_level.txt")]
     assert wheel.read(top).decode().split() == ["autograder"]
 
 

@@ -15,7 +15,7 @@ from autograder.errors import Infrastructure, StudentFault, UserError
 
 def check(
     notebook: Annotated[Path, typer.Argument(help="The notebook, with checks.py beside it.")],
-    cell: Annotated[str | None, typer.Option("--only", help="One task, as in `check(\"made-masks\")`.")] = None,
+    cell: Annotated[str | None, typer.Option("--only", help='One task, as in `check("made-masks")`.')] = None,
     train: Annotated[bool, typer.Option("--train", help="Also run checks that train a model.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print results as JSON.")] = False,
 ) -> None:

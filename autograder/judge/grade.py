@@ -75,9 +75,7 @@ def grade_repeatedly(
         provider=provider,
         cells=restored.cells,
         files=job.submission.files,
-        budgets=Budgets(
-            budgets.cell_seconds, budgets.check_seconds, budgets.train_seconds, budgets.submission_seconds
-        ),
+        budgets=Budgets(budgets.cell_seconds, budgets.check_seconds, budgets.train_seconds, budgets.submission_seconds),
         seed=seeds[0],
         device="cpu" if job.gpu is None else "cuda",
     )
@@ -175,9 +173,7 @@ def score(assignment: Assignment, results: Sequence[CheckResult]) -> list[CellRe
             earned = cell.points
         if cell.manual or broken or not mine:
             earned = None
-        cells.append(
-            CellResult(cell=name, title=cell.title, max_points=cell.points, manual=cell.manual, earned=earned)
-        )
+        cells.append(CellResult(cell=name, title=cell.title, max_points=cell.points, manual=cell.manual, earned=earned))
     return cells
 
 

@@ -163,7 +163,7 @@ def test_a_flaky_check_is_found_by_its_changing_outcome(repository):
     plant(checks(repository), SLOPE, f"{SLOPE} and seed % 2 == 0")
     plant(checks(repository), "slope_is_three(student)", "slope_is_three(student, seed)")
     audit = audit_of(repository, seeds=12)
-    sentence, = found(audit)["solution"]
+    (sentence,) = found(audit)["solution"]
     assert sentence.startswith("loses `line`, which it does not break (")
     assert sentence.endswith(" of 12 runs)")
     quality = next(quality for quality in audit.checks if quality.check == "test_trained_slope_is_three")

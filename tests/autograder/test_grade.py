@@ -103,7 +103,7 @@ def test_points_are_exact_sums_rounded_half_up_to_a_hundredth(repository, parts,
     cell = dataclasses.replace(assignment.cells["double"], points=points)
     assignment = dataclasses.replace(assignment, cells={"double": cell})
     results = [result(f"test_{n}", fraction, share) for n, (share, fraction) in enumerate(parts)]
-    cell_result, = score(assignment, results)
+    (cell_result,) = score(assignment, results)
     assert cell_result.earned == want
     assert Fraction(str(cell_result.earned)) <= Fraction(str(points))
 

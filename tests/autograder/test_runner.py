@@ -46,7 +46,7 @@ def check(body: str, marker: str = '"cell", points=1', name: str = "test_it", ar
     ],
 )
 def test_every_end_of_a_check_is_one_outcome_with_one_reason(tmp_path, body, outcome, reason, message):
-    result, = run(tmp_path, check(body), {"boom": lambda: 1 / 0})
+    (result,) = run(tmp_path, check(body), {"boom": lambda: 1 / 0})
     assert (result.outcome, result.reason) == (outcome, reason)
     assert message in result.message
     assert result.title == "What holds."
@@ -54,7 +54,7 @@ def test_every_end_of_a_check_is_one_outcome_with_one_reason(tmp_path, body, out
 
 
 def test_the_values_of_a_failed_assertion_are_for_the_ta_only(tmp_path):
-    result, = run(tmp_path, check("secret = 4321; assert secret == 1"))
+    (result,) = run(tmp_path, check("secret = 4321; assert secret == 1"))
     assert "4321" not in result.message
     assert "4321" in (result.detail or "")
 
@@ -79,10 +79,10 @@ def test_points_and_seconds_may_be_given_by_position(tmp_path):
         asked.append(seconds)
         return nullcontext()
 
-    result, = run(tmp_path, check("pass", '"one", 0.5, 3'), limit=limit)
+    (result,) = run(tmp_path, check("pass", '"one", 0.5, 3'), limit=limit)
     assert (result.cell, result.points, asked) == ("one", 0.5, [3])
     (tmp_path / "named").mkdir()  # a judge imports a file of checks once
-    result, = run(tmp_path / "named", check("pass", 'cell="two", points=0.25'))
+    (result,) = run(tmp_path / "named", check("pass", 'cell="two", points=0.25'))
     assert (result.cell, result.points) == ("two", 0.25)
 
 
@@ -91,21 +91,21 @@ def test_no_time_is_spent_on_the_difference_of_two_long_texts(tmp_path, monkeypa
     text = "\n".join("x" * 100 + str(number) for number in range(3000))
     body = "assert student.text() == '\\n'.join('x' * 100 + str(n + 10**6) for n in range(3000))"
     begin = time.monotonic()
-    result, = run(tmp_path, check(body), {"text": lambda: text})
+    (result,) = run(tmp_path, check(body), {"text": lambda: text})
     assert result.outcome == "failed"
     assert "xxx" in (result.detail or "")
     assert time.monotonic() - begin < 3
 
 
 def test_a_message_of_a_megabyte_is_cut(tmp_path):
-    result, = run(tmp_path, check("assert False, student.text()"), {"text": lambda: "y" * 900_000})
+    (result,) = run(tmp_path, check("assert False, student.text()"), {"text": lambda: "y" * 900_000})
     assert 100 < len(result.message) <= 2000
     assert len(result.detail or "") <= 8000
 
 
 def test_no_time_is_spent_on_tracebacks_that_nobody_prints(tmp_path, monkeypatch):
     monkeypatch.setattr(pytest.Function, "repr_failure", lambda *arguments: pytest.exit("a traceback is formatted"))
-    result, = run(tmp_path, check("assert False"))
+    (result,) = run(tmp_path, check("assert False"))
     assert result.outcome == "failed"
 
 

@@ -256,7 +256,7 @@ def honest(): return 7
 @pytest.mark.parametrize(
     "forgery",
     [
-        "def cheat(): os.write(channel(), b'{\"ok\": true, \"value\": 1}' * 9)",
+        'def cheat(): os.write(channel(), b\'{"ok": true, "value": 1}\' * 9)',
         "def cheat(): forge({'id': 10**6, 'ok': True, 'value': 1, 'stdout': ''})",
         "def cheat(): forge({'id': True, 'ok': True, 'value': 1, 'stdout': ''})",
         "def cheat(): forge({'ok': True, 'value': 1, 'stdout': ''})",

@@ -1,11 +1,11 @@
 """Planted errors: small wrong edits of the reference models, each of which a test must catch.
 
-    - family: realnvp                 # the name of the family in the catalogue
-      file: flows/realnvp.py          # under reference_models/
-      replace: "logdet = s.sum"       # occurs exactly once in the file
-      by: "logdet = -s.sum"
-      error: the log-determinant has the wrong sign
-      tests: flows/test_coupling.py   # optional, under tests/reference_models/; else the test file named after `file`
+- family: realnvp                 # the name of the family in the catalogue
+  file: flows/realnvp.py          # under reference_models/
+  replace: "logdet = s.sum"       # occurs exactly once in the file
+  by: "logdet = -s.sum"
+  error: the log-determinant has the wrong sign
+  tests: flows/test_coupling.py   # optional, under tests/reference_models/; else the test file named after `file`
 """
 
 from __future__ import annotations

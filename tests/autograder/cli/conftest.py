@@ -70,5 +70,3 @@ def handed_in(course, notebook) -> Course:
     folder.mkdir(parents=True)
     (folder / f"{NAME}.ipynb").write_bytes(notebook)
     return course
-
-

@@ -91,7 +91,7 @@ def test_a_student_sees_what_does_not_hold_and_in_which_cell(invoke, provider, r
     assert "FAILED  Doubling 1 gives 2." in said.out
     assert "SyntaxError" in said.out
     said = invoke("check", path, "--json", "--only", "double")
-    result, = json.loads(said.out)
+    (result,) = json.loads(said.out)
     assert (result["cell"], result["outcome"], said.code) == ("double", "failed", 1)
 
 

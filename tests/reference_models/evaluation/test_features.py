@@ -260,9 +260,7 @@ def test_an_extractor_that_cannot_work_is_refused():
         ModuleFeatures(Network(), std=(1.0, 0.0))
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         ModuleFeatures(Network(), batch_size=0)
-    with pytest.raises(
-        ValueError, match=r"images must be floats .*, got torch.float64 \(3, 6, 6\)"
-    ):
+    with pytest.raises(ValueError, match=r"images must be floats .*, got torch.float64 \(3, 6, 6\)"):
         ModuleFeatures(Network())(torch.zeros(3, 6, 6))
     with pytest.raises(ValueError, match=r"images must be floats .* got torch.uint8"):
         ModuleFeatures(Network())(torch.zeros(2, 3, 6, 6, dtype=torch.uint8))
