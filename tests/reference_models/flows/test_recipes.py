@@ -1,53 +1,17 @@
-"""The recipes: one step of each, its metrics, and the numbers its metrics are made of."""
+"""The recipes: the numbers that their metrics are made of."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
-import pytest
 import scipy.stats
 import torch
 
-from reference_models.data import DataSet, load
+from reference_models.data import load
 from reference_models.flows.ffjord import FFJORD, ConcatSquashField
 from reference_models.flows.neural_ode import CNF
-from reference_models.flows.recipes import RECIPES
 from reference_models.flows.recipes_images import levels_of
 from reference_models.flows.recipes_plane import gaussian_nll, plane_metrics, solved_finely
-from reference_models.recipes import Images, Points, train
 from tests.reference_models.helpers import close, numpy, perturb
-
-
-def small(name: str, device: torch.device) -> DataSet:
-    data = load(name, device=device, dtype=torch.get_default_dtype())
-    return replace(data, train=data.train[:64], held_out=data.held_out[:8], train_labels=None, held_out_labels=None)
-
-
-CHOICES = [(name, data) for name, recipe in RECIPES.items() for data in recipe.data[:1]]
-
-
-@pytest.mark.parametrize(("name", "data"), [*CHOICES, ("realnvp", "digits"), ("maf", "checkerboard")])
-def test_every_recipe_takes_a_step_and_measures_what_its_goals_name(
-    name: str, data: str, device: torch.device, generator: torch.Generator
-) -> None:
-    recipe, few = RECIPES[name], small(data, device)
-    learner = recipe.build(few).to(device)
-    history = train(learner, few, minutes=5, batch_size=32, generator=generator, steps=1)
-    assert history.steps == 1
-    learner.eval()
-    metrics = learner.metrics(few, generator=generator)
-    if data == recipe.data[0]:
-        assert {goal.metric for goal in recipe.goals} <= set(metrics)
-    assert all(np.isfinite(value) for value in metrics.values())
-    figure = learner.figure(few, generator=generator)
-    if isinstance(figure, Images):
-        assert figure.pixels.shape[1:] == few.event_shape
-        assert float(figure.pixels.min()) >= 0
-        assert float(figure.pixels.max()) <= 1
-    else:
-        assert isinstance(figure, Points)
-        assert figure.samples.shape == (2000, 2)
 
 
 def test_pixels_become_the_levels_they_were_made_of() -> None:
