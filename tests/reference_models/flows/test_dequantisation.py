@@ -118,6 +118,13 @@ def test_the_gradient_of_the_bound_reaches_the_density(generator: torch.Generato
     assert all(q.grad is not None for q in p.parameters())
 
 
+def test_what_the_density_draws_outside_of_the_unit_cube_becomes_the_nearest_level(generator: torch.Generator) -> None:
+    """A standard normal law: half of it lies below 0, a sixth above 1."""
+    normal = FlowDensity(LinearFlow(1).transform)
+    levels = UniformDequantisation(normal, K).sample(500, generator=generator)
+    assert set(levels.flatten().tolist()) == {0, 1, 2}
+
+
 def test_bad_levels_are_refused() -> None:
     model = UniformDequantisation(density(), K)
     with pytest.raises(ValueError, match=r"levels must be whole numbers in 0..2, got values in \[0, 3\]"):

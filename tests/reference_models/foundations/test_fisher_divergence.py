@@ -146,4 +146,4 @@ def test_nonsense_is_refused():
     with pytest.raises(ValueError, match=r"x must have shape \(N, D\), got \(3,\)"):
         fisher_divergence(torch.zeros(3), lambda x: x, lambda x: x)
     with pytest.raises(ValueError, match="cov_p must be positive definite, got an eigenvalue of -1"):
-        gaussian_fisher_divergence(torch.zeros(1), -torch.eye(1), torch.zeros(1), torch.eye(1))
+        gaussian_fisher_divergence(torch.zeros(2), torch.tensor([[-1.0, 0], [0, 2]]), torch.zeros(2), torch.eye(2))
