@@ -131,16 +131,3 @@ class IAFVAE(VAE):
         hidden layers in each step's network are this file's choice.
         """
         return cls((1, 28, 28), 32, (450,), steps=8, flow_hidden=(1920, 1920), context=450)
-
-
-def planar_posterior(base: GaussianPosterior, u: Tensor, w: Tensor, b: Tensor, noise: Tensor) -> Draw:
-    """One planar step z' = z + u tanh(wᵀz + b) with parameters of each example (Rezende and Mohamed, eq. 10-12).
-
-    u, w: (N, d); b: (N,); noise: (S, N, d). u is made to satisfy wᵀu > -1, their appendix A.1, so that the map inverts.
-    """
-    start = base.draw(len(noise), noise=noise)
-    inner = (w * u).sum(-1, keepdim=True)
-    u_hat = u + (torch.nn.functional.softplus(inner) - 1 - inner) * w / w.square().sum(-1, keepdim=True)
-    h = torch.tanh((start.z * w).sum(-1) + b)  # (S, N)
-    det = 1 + (1 - h.square()) * (w * u_hat).sum(-1)
-    return Draw(start.z + h.unsqueeze(-1) * u_hat, start.log_prob - det.abs().log())

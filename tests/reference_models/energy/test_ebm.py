@@ -87,11 +87,11 @@ def test_the_loss_is_the_gap_of_mean_energies_plus_the_penalty_on_their_squares(
     with torch.no_grad():
         model.net.mu.zero_()
     x = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # energies 1, 0.5
-    x_model = torch.tensor([[2.0, 0.0]])  # energy 4
+    x_model = torch.tensor([[2.0, 0.0], [0.0, 2.0]])  # energies 4, 2
     loss = contrastive_loss(model, x, x_model, penalty=0.1)
-    assert close(loss.value, 0.75 - 4 + 0.1 * ((1 + 0.25) / 2 + 16))
+    assert close(loss.value, 0.75 - 3 + 0.1 * ((1 + 0.25) / 2 + (16 + 4) / 2))
     assert close(loss.energy_data, 0.75)
-    assert close(loss.energy_model, 4.0)
+    assert close(loss.energy_model, 3.0)
 
 
 def test_no_gradient_enters_the_samples_of_the_model() -> None:

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from reference_models.latent.code_prior import CodePrior
+from reference_models.latent.code_prior import CodePrior, GatedBlock
 from tests.reference_models.helpers import close, perturb
 
 
 def small(**options: object) -> CodePrior:
     """Three codes on 2×2 cells, weights away from their initialisation."""
-    return perturb(CodePrior(3, (2, 2), hidden=4, layers=2, **options), 0.5)  # type: ignore[arg-type]
+    return perturb(CodePrior(3, (2, 2), hidden=4, **{"layers": 2, **options}), 0.5)  # type: ignore[arg-type]
 
 
 def grids(K: int = 3, cells: int = 4) -> Tensor:
@@ -65,6 +65,23 @@ def test_attention_sees_into_the_blind_spot() -> None:
         other[0, 0, j] = 1
         change = (prior.logits(other) - prior.logits(codes))[0, :, 1, 0].abs().max()
         assert (float(change.detach()) > 1e-9) is sees
+
+
+def test_a_block_adds_a_tanh_opened_by_a_sigmoid() -> None:
+    block = GatedBlock(3, 4, 3, condition_channels=2, dropout=0.0)
+    h, c = torch.randn(2, 3, 2, 2), torch.randn(2, 2, 2, 2)
+    before = block.masked(block.squeeze[1](h.relu()).relu()) + block.condition(c)
+    gated = torch.tanh(before[:, :4]) / (1 + torch.exp(-before[:, 4:]))
+    assert close(block(h, c), h + block.out(gated), 1e-12)
+
+
+def test_attentions_stand_evenly_among_the_blocks_each_once() -> None:
+    prior, order = small(layers=5, attention_layers=2), []
+    for name, module in [*prior.blocks.named_children(), *prior.attention.named_children()]:
+        kind = "block" if isinstance(module, GatedBlock) else "attention"
+        module.register_forward_hook(lambda *_, said=f"{kind} {name}": order.append(said))
+    prior.logits(grids()[:1])
+    assert order == ["block 0", "block 1", "block 2", "attention 0", "block 3", "block 4", "attention 1"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
+from reference_models.flows.change_of_variables import Composed, Inverse
 from reference_models.flows.maf import AffineAutoregressive
-from reference_models.latent.flow_posterior import IAFVAE, FlowEncoder, FlowPosterior, planar_posterior
+from reference_models.flows.planar import Planar
+from reference_models.latent.flow_posterior import IAFVAE, FlowEncoder, FlowPosterior
 from reference_models.latent.vae import GaussianPosterior
 from tests.reference_models.helpers import close, log_abs_det, perturb, standard_errors
 
@@ -109,29 +111,22 @@ def test_gradients_reach_mean_scale_context_and_flow() -> None:
     assert bool((vae.encoder.net[1][-1].bias.grad != 0).all())
 
 
-def test_a_planar_step_has_the_density_of_its_jacobian_even_where_u_would_fold_it() -> None:
-    base = GaussianPosterior(torch.randn(2, 3), 0.3 * torch.randn(2, 3))
-    w, b, noise = torch.randn(2, 3), torch.randn(2), torch.randn(4, 2, 3)
-    for u in (torch.randn(2, 3), -3 * w):
-        draw = planar_posterior(base, u, w, b, noise)
-        for n in range(2):
-            one = GaussianPosterior(base.mean[n : n + 1], base.log_std[n : n + 1])
+def test_planar_layers_bend_each_example_by_its_context_with_the_density_of_their_jacobian() -> None:
+    """Amortised planar layers, figure 2 of the paper: the posterior pushes noise through f, so f⁻¹ is its transform."""
+    base, context = GaussianPosterior(torch.randn(2, 3), 0.3 * torch.randn(2, 3)), torch.randn(2, 4)
+    planar = Inverse(Composed([perturb(Planar(3, condition_dim=4), 0.3) for _ in range(2)]))
+    noise = torch.randn(5, 2, 3)
+    draw = FlowPosterior(base, planar, context).draw(5, noise=noise)
+    for n in range(2):
+        one = FlowPosterior(
+            GaussianPosterior(base.mean[n : n + 1], base.log_std[n : n + 1]), planar, context[n : n + 1]
+        )
 
-            def push(e: Tensor, one: GaussianPosterior = one, u: Tensor = u, n: int = n) -> Tensor:
-                return planar_posterior(one, u[n : n + 1], w[n : n + 1], b[n : n + 1], e.view(1, 1, 3)).z
+        def push(e: Tensor, one: FlowPosterior = one) -> Tensor:
+            return one.draw(1, noise=e.view(1, 1, 3)).z
 
-            truth = normal_log_prob(noise[:, n]) - log_abs_det(push, noise[:, n])
-            assert close(draw.log_prob[:, n], truth, atol=1e-9)
-
-
-def test_a_planar_step_never_folds_space() -> None:
-    """At the middle of the bend, wᵀz + b = 0, the determinant 1 + wᵀu of the bare step would be 1 - 3 wᵀw < 0."""
-    base, w = GaussianPosterior(torch.zeros(1, 3), torch.zeros(1, 3)), torch.ones(1, 3)
-
-    def push(e: Tensor) -> Tensor:
-        return planar_posterior(base, -3 * w, w, torch.zeros(1), e.view(1, 1, 3)).z
-
-    assert float(torch.linalg.det(torch.autograd.functional.jacobian(push, torch.zeros(3)).view(3, 3))) > 0
+        truth = normal_log_prob(noise[:, n]) - log_abs_det(push, noise[:, n])
+        assert close(draw.log_prob[:, n], truth, atol=1e-9)
 
 
 def test_the_published_posterior_has_its_size() -> None:

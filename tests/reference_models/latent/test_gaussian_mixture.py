@@ -76,7 +76,10 @@ def test_one_step_by_hand() -> None:
 
 
 def test_log_likelihood_never_falls_and_the_fit_stops_when_it_no_longer_gains() -> None:
-    fit = fit_by_em(mixture().sample(300), mixture(), steps=200, tolerance=1e-5, floor=0.0)
+    x, start = mixture().sample(300), mixture()
+    fit = fit_by_em(x, start, steps=200, tolerance=1e-5, floor=0.0)
+    for one, at in ((start, 0), (fit.mixture, -1)):
+        assert close(fit.log_likelihoods[at], one.log_prob(x).mean(), 1e-12)
     gains = fit.log_likelihoods.diff()
     assert bool((gains >= -1e-10).all())
     assert len(gains) < 200
@@ -194,6 +197,7 @@ def test_start_takes_its_means_from_the_data_far_apart(generator: torch.Generato
         assert bool((start.means[:, None] == x).all(-1).any(-1).all())
         assert sorted(round(float(m)) for m in start.means[:, 0]) == [-10, 0, 10]
     assert close(start.weights, torch.full((3,), 1 / 3))
+    assert close(start.covariances, (torch.cov(x.mT, correction=0) / 9).expand(3, 2, 2), 1e-5)
 
 
 def test_a_component_on_one_point_keeps_the_floor_as_its_variance() -> None:

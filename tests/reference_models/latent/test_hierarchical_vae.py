@@ -197,7 +197,9 @@ def test_posterior_reads_x_and_prior_does_not() -> None:
     x = torch.stack([torch.zeros(1, 4, 4), torch.ones(1, 4, 4)])
     for z in model.descend(2, x=x, noise=[e[:1].expand_as(e) for e in noise]).z:
         assert float((z[0] - z[1]).abs().max().detach()) > 1e-6
-    for z in model.descend(2, noise=[e[:1].expand_as(e) for e in noise]).z:
+    unseen = model.descend(2, noise=[e[:1].expand_as(e) for e in noise])
+    assert close(unseen.kl, torch.zeros(3, 2))
+    for z in unseen.z:
         assert close(z[0], z[1])
 
 
