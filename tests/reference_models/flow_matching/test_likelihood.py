@@ -37,6 +37,20 @@ def test_the_density_of_a_gaussian_by_hand():
     assert close(logdet, torch.log(torch.tensor(2.0)).expand(2), 1e-6)
 
 
+@pytest.mark.parametrize("steps", [1, 4])
+def test_the_equation_is_solved_in_as_many_steps_as_were_asked_for(steps):
+    """Euler's with the velocity -x: from t = 1 to 0 each step multiplies by 1 + 1/n."""
+
+    class Inward(torch.nn.Module):
+        def forward(self, x, t, y=None):
+            return -x
+
+    x = torch.randn(3, 2)
+    z, logdet = FlowMatchingDensity(Inward(), (2,), steps=steps, method="euler").forward(x)
+    assert close(z, (1 + 1 / steps) ** steps * x, 1e-12)
+    assert close(logdet, torch.full((3,), 2.0), 1e-12)
+
+
 def test_the_log_determinant_is_that_of_the_solved_map():
     model, x = network(3), torch.randn(4, 3)
     assert close(model(x)[1], log_abs_det(lambda point: model(point)[0], x), 1e-6)
