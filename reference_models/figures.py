@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from reference_models.recipes import Curve, Figure, Images, Points
 def save_learning_curve(losses: Mapping[str, Sequence[float]], path: Path, title: str) -> None:
     """Each loss over its steps, as it was and averaged over fiftieths of the run, one below the other."""
     canvas = Canvas(figsize=(6, 4.5), dpi=120, layout="constrained")
-    canvas.suptitle(title)
+    canvas.suptitle(textwrap.fill(title, 60))
     for i, (name, values) in enumerate(losses.items()):
         axes = canvas.add_subplot(len(losses), 1, i + 1)
         window = max(1, len(values) // 50)
@@ -45,7 +46,7 @@ def save_figure(figure: Figure, path: Path, title: str) -> None:
 def _canvas(title: str) -> tuple[Canvas, Axes]:
     canvas = Canvas(figsize=(6, 4.5), dpi=120, layout="constrained")
     axes = canvas.add_subplot()
-    axes.set_title(title)
+    axes.set_title(textwrap.fill(title, 60))
     return canvas, axes
 
 

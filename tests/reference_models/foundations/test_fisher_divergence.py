@@ -35,6 +35,7 @@ def test_the_score_is_the_gradient_of_the_log_density(batch):
     assert close(score_of(mixture.log_prob)(x), mixture.score(x), 1e-10)
     with torch.no_grad():
         assert not score_of(mixture.log_prob)(x).requires_grad
+    assert not x.requires_grad
 
 
 def test_the_score_carries_gradients_to_parameters():
@@ -115,14 +116,15 @@ def test_integration_by_parts_gives_the_divergence_without_the_score_of_p(genera
     assert fisher == pytest.approx(terms + expectation(lambda x: (p.score(x) ** 2).sum()), abs=1e-6)
 
 
-def test_score_matching_trains_the_score_it_should():
-    """Model s(x) = −a x on a sample: the terms are a² m₂ − 2a, least at a = 1/m₂; the gradient reaches a."""
-    x = torch.randn(50, 1)
+@pytest.mark.parametrize("D", [1, 3])
+def test_score_matching_trains_the_score_it_should(D):
+    """Model s(x) = −a x on a sample: the terms are a² E|x|² − 2aD; the gradient reaches a."""
+    x = torch.randn(50, D)
     a = torch.tensor(0.3, requires_grad=True)
     terms = score_matching_terms(x, lambda at: -a * at)
-    moment = float((x**2).mean())
-    assert float(terms.detach()) == pytest.approx(0.09 * moment - 0.6, abs=1e-12)
-    assert float(torch.autograd.grad(terms, a)[0]) == pytest.approx(0.6 * moment - 2, abs=1e-12)
+    moment = float((x**2).sum(1).mean())
+    assert float(terms.detach()) == pytest.approx(0.09 * moment - 0.6 * D, abs=1e-12)
+    assert float(torch.autograd.grad(terms, a)[0]) == pytest.approx(0.6 * moment - 2 * D, abs=1e-12)
 
 
 def test_weights_of_modes_far_apart_hardly_show(generator):

@@ -60,6 +60,7 @@ def test_a_normal_from_a_wider_normal(generator):
 def test_a_proposal_is_kept_when_u_lies_below_the_ratio():
     log_ratio = torch.tensor([math.log(0.5), math.log(0.5), 0.0, -math.inf])
     assert accept(log_ratio, torch.tensor([0.49, 0.51, 0.999, 0.0])).tolist() == [True, False, True, False]
+    assert accept(torch.zeros(0), torch.zeros(0)).shape == (0,)
 
 
 def test_the_same_generator_state_gives_the_same_draws(device):
