@@ -41,12 +41,6 @@ def bernoulli_log_prob(x: Tensor, logits: Tensor) -> Tensor:
     return x * F.logsigmoid(logits) + (1 - x) * F.logsigmoid(-logits)
 
 
-def logistic_log_prob(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    """Log-density of the logistic distribution elementwise, nats."""
-    z = (x - mean) * torch.exp(-log_scale)
-    return F.logsigmoid(z) + F.logsigmoid(-z) - log_scale
-
-
 def discretised_logistic_mixture_log_prob(
     levels: Tensor, logits: Tensor, means: Tensor, log_scales: Tensor, num_levels: int
 ) -> Tensor:

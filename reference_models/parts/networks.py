@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from reference_models.parts.shapes import flatten_batch, restore_batch
-from reference_models.parts.validate import at_least, has_event_shape
+from reference_models.parts.validate import has_event_shape
 
 Activation = Callable[[], nn.Module]
 
@@ -31,28 +31,6 @@ class MLP(nn.Sequential):
         for narrow, wide in pairwise(widths):
             layers += [nn.Linear(narrow, wide), activation()]
         super().__init__(*layers, nn.Linear(widths[-1], out_features))
-
-
-class ResidualMLP(nn.Module):
-    """x ↦ W_out f_L(… f_1(W_in x)) with f_l(h) = h + MLP_l(h): (*B, in_features) to (*B, out_features)."""
-
-    def __init__(
-        self, in_features: int, hidden: int, out_features: int, blocks: int = 2, activation: Activation = nn.SiLU
-    ) -> None:
-        super().__init__()
-        at_least("blocks", blocks, 1)
-        self.embed = nn.Linear(in_features, hidden)
-        self.blocks = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(hidden), MLP(hidden, [hidden], hidden, activation)) for _ in range(blocks)
-        )
-        self.head = nn.Linear(hidden, out_features)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h: Tensor = self.embed(x)
-        for block in self.blocks:
-            h = h + block(h)
-        out: Tensor = self.head(h)
-        return out
 
 
 def sinusoidal_embedding(t: Tensor, dim: int, max_period: float = 10000.0) -> Tensor:

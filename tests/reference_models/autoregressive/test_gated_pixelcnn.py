@@ -80,9 +80,10 @@ def test_later_layers_are_residual_in_the_horizontal_stack_alone() -> None:
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.zero_()
+        layer.out.bias.copy_(torch.tensor([1.0, 2.0, 3.0]))
     v, h = torch.randn(2, 1, 3, 4, 4)
     new_v, new_h = layer(v, h, None)
-    assert close(new_h, h, 0.0)
+    assert close(new_h, h + layer.out.bias.view(3, 1, 1), 0.0)
     assert close(new_v, torch.zeros_like(v), 0.0)
 
 

@@ -226,6 +226,12 @@ def test_squeeze_excite_scales_channels_by_a_gate_of_their_means() -> None:
     assert close(se(x), x * gate[:, :, None, None])
 
 
+@pytest.mark.parametrize("kind", [NVAEEncoderCell, NVAEDecoderCell])
+def test_a_cell_adds_a_tenth_of_its_branch(kind: type[NVAEEncoderCell] | type[NVAEDecoderCell]) -> None:
+    cell, x = perturb(kind(4)).eval(), torch.randn(2, 4, 3, 3)
+    assert close(cell(x), x + cell.body(x) / 10)
+
+
 def cell_sizes(c: int) -> tuple[int, int]:
     """Parameters of NVAE's encoder and decoder cell at c channels, by hand from figure 3."""
     inner = max(c // 16, 4)

@@ -14,7 +14,6 @@ from reference_models.parts.distributions import (
     GaussianMixture,
     bernoulli_log_prob,
     discretised_logistic_mixture_log_prob,
-    logistic_log_prob,
     normal_kl,
     normal_log_prob,
     standard_normal,
@@ -41,12 +40,6 @@ def test_the_bernoulli_agrees_with_torch_and_stays_finite_and_exact():
     extreme = bernoulli_log_prob(torch.tensor([0.0, 1.0, 1.0]), torch.tensor([800.0, -800.0, 800.0]))
     assert close(extreme, torch.tensor([-800.0, -800.0, 0.0]), 0.0)
     assert close(bernoulli_log_prob(torch.tensor(0.0), torch.tensor(-30.0)), -math.exp(-30), 1e-20)
-
-
-def test_the_logistic_agrees_with_scipy():
-    x, mean, log_scale = torch.randn(3, 64)
-    expected = logistic.logpdf(numpy(x), numpy(mean), numpy(log_scale.exp()))
-    assert numpy(logistic_log_prob(x, mean, log_scale)) == pytest.approx(expected, abs=1e-10)
 
 
 @pytest.mark.parametrize("num_levels", [2, 17, 256])

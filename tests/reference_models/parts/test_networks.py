@@ -20,7 +20,6 @@ from reference_models.parts.networks import (
     ConvDecoder,
     ConvEncoder,
     ResidualConvBlock,
-    ResidualMLP,
     TimeMLP,
     sinusoidal_embedding,
 )
@@ -41,7 +40,6 @@ def test_shapes_of_the_plain_networks(batch):
     x = torch.randn(*batch, 3)
     assert MLP(3, [8, 8], 2)(x).shape == (*batch, 2)
     assert MLP(3, [], 2)(x).shape == (*batch, 2)
-    assert ResidualMLP(3, 8, 2)(x).shape == (*batch, 2)
     image = ConvDecoder(3, (2, 8, 12), base=4)(x)
     assert image.shape == (*batch, 2, 8, 12)
     assert ConvEncoder((2, 8, 12), 5, base=4)(image).shape == (*batch, 5)

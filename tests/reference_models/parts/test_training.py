@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from reference_models.parts.training import EMA, evaluating, freeze, gradient_norm
+from reference_models.parts.training import EMA, evaluating, freeze
 from tests.reference_models.helpers import close
 
 
@@ -56,10 +56,3 @@ def test_evaluation_mode_is_temporary_module_by_module():
         assert not torch.is_grad_enabled()
     assert [net.training, net[0].training, net[1].training] == [True, True, False]
     assert torch.is_grad_enabled()
-
-
-def test_the_norm_of_all_gradients_together():
-    net = nn.Linear(2, 1)
-    assert close(gradient_norm(net.parameters()), 0.0)
-    net.weight.grad, net.bias.grad = torch.tensor([[3.0, 0.0]]), torch.tensor([4.0])
-    assert close(gradient_norm(net.parameters()), 5.0)
