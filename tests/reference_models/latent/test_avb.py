@@ -159,6 +159,12 @@ def images(n: int) -> Tensor:
     return (torch.rand(n, 1, 2, 2) > 0.5).double()
 
 
+def test_the_loss_of_the_model_is_minus_the_mean_bound(generator: torch.Generator) -> None:
+    model, x = perturb(AVB((1, 2, 2), 2, 3, (6,))), images(5)
+    bound = model.elbo(x, generator=generator).value
+    assert close(model.loss(x, generator=generator.manual_seed(0)), -bound.sum() / 5, 1e-12)
+
+
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_each_loss_trains_its_own_side_only(adaptive: bool, generator: torch.Generator) -> None:
     model = perturb(AVB((1, 2, 2), 2, 3, (6,), adaptive_contrast=adaptive))

@@ -75,6 +75,16 @@ def test_a_block_adds_a_tanh_opened_by_a_sigmoid() -> None:
     assert close(block(h, c), h + block.out(gated), 1e-12)
 
 
+def test_layers_at_the_end_add_to_what_they_see() -> None:
+    prior, seen = small(output_layers=2), []
+    prior.blocks[-1].register_forward_hook(lambda *said: seen.append(said[-1]))
+    logits = prior.logits(grids()[:3])
+    h = seen[0]
+    for layer in prior.output:
+        h = h + layer[1](h.relu())
+    assert close(logits, prior.head(h), 1e-12)
+
+
 def test_attentions_stand_evenly_among_the_blocks_each_once() -> None:
     prior, order = small(layers=5, attention_layers=2), []
     for name, module in [*prior.blocks.named_children(), *prior.attention.named_children()]:

@@ -162,6 +162,9 @@ def test_module_stands_for_the_mixture_it_starts_from() -> None:
     x = torch.randn(7, 2)
     perturb(module)
     m = module.mixture()
+    scale = torch.linalg.cholesky(m.covariances)
+    assert close(scale.tril(-1), module.lower.detach().tril(-1))
+    assert close(scale.diagonal(dim1=1, dim2=2).log(), module.log_diagonal)
     law = MixtureSameFamily(Categorical(m.weights), MultivariateNormal(m.means, m.covariances))
     assert close(module.log_prob(x), law.log_prob(x))
     assert close(module.elbo(x).value, law.log_prob(x))
@@ -191,11 +194,11 @@ def test_samples_have_the_mixtures_mean(generator: torch.Generator) -> None:
 
 def test_start_takes_its_means_from_the_data_far_apart(generator: torch.Generator) -> None:
     """Three tight clusters get one mean each: drawing without regard to distance would miss one in most seeds."""
-    x = torch.cat([torch.randn(50, 2) * 1e-3 + centre for centre in (0.0, 10.0, -10.0)])
+    x = torch.cat([torch.randn(50, 2) * 1e-3 + centre for centre in (5.0, 15.0, -5.0)])
     for _ in range(10):
         start = spread_start(x, 3, generator=generator)
         assert bool((start.means[:, None] == x).all(-1).any(-1).all())
-        assert sorted(round(float(m)) for m in start.means[:, 0]) == [-10, 0, 10]
+        assert sorted(round(float(m)) for m in start.means[:, 0]) == [-5, 5, 15]
     assert close(start.weights, torch.full((3,), 1 / 3))
     assert close(start.covariances, (torch.cov(x.mT, correction=0) / 9).expand(3, 2, 2), 1e-5)
 
