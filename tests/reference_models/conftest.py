@@ -36,10 +36,6 @@ class SameDraws(TorchFunctionMode):
     LIKE = (torch.rand_like, torch.randn_like, torch.bernoulli)
     FILL = (torch.Tensor.normal_, torch.Tensor.uniform_)  # and torch.nn.init, whose functions call them unseen
 
-    def __init__(self, device: torch.device) -> None:
-        super().__init__()
-        self.device = device
-
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
@@ -50,11 +46,14 @@ class SameDraws(TorchFunctionMode):
         on_meta = getattr(first, "is_meta", False) or "meta" in str(kwargs.get("device"))
         if kwargs.get("generator") is not None or on_meta:
             return func(*args, **kwargs)
-        if func in self.NEW:
-            drawn = func(*args, **{**kwargs, "device": "cpu"})
-            return drawn.to(kwargs.get("device") or self.device)
-        if func in self.LIKE:
-            return func(first.cpu(), *args[1:], **kwargs).to(first.device)
+        if func in self.NEW or func in self.LIKE:
+            learns = kwargs.pop("requires_grad", False)  # of the leaf on its device
+            if func in self.NEW:
+                where = kwargs.pop("device", None) or torch.empty(0).device
+                drawn = func(*args, **kwargs, device="cpu")
+            else:
+                where, drawn = first.device, func(first.cpu(), *args[1:], **kwargs)
+            return drawn.to(where).requires_grad_(learns) if learns else drawn.to(where)
         if func in self.FILL or getattr(func, "__module__", None) == "torch.nn.init":
             with torch.no_grad():
                 return first.copy_(func(torch.empty_like(first, device="cpu"), *args[1:], **kwargs))
@@ -69,8 +68,10 @@ def _double_precision_and_one_seed(device: torch.device) -> Iterator[None]:
     if device.type == "cpu":
         yield
     else:
-        with device, SameDraws(device):
+        torch.set_default_device(device)  # and not `with device`, which a test could not leave
+        with SameDraws():
             yield
+        torch.set_default_device(None)
     torch.set_default_dtype(before)
 
 
