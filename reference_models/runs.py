@@ -40,7 +40,8 @@ def run(order: Order) -> dict[str, Any]:
     Returns what metrics.json says. Raises DivergedError when a loss is not finite.
     """
     torch.manual_seed(order.seed)
-    learner = order.recipe.build(order.data).to(order.device)
+    with torch.device(order.device):  # where its optimisers find its weights
+        learner = order.recipe.build(order.data)
     generator = torch.Generator(order.device)
     with _bar(order) as bar:
         task = bar.add_task(f"{order.family.title} on {order.data.name}", total=60 * order.minutes, loss="")

@@ -17,7 +17,6 @@ from reference_models.energy.persistent import PersistentChains
 from reference_models.recipes import Figure, Goal, Images, Learner, Minimise, Points, Recipe, cosine
 
 BOX = 4.0  # the planar data lie within [-4, 4]²
-SUPPORT = ebm.Support.box(-BOX, BOX, cells=200)
 
 
 class ContrastiveEBM(Learner):
@@ -29,7 +28,7 @@ class ContrastiveEBM(Learner):
         self.low, self.high = (-BOX, BOX) if self.planar else (0.0, 1.0)
         self.steps, self.step_size, self.lr = steps, step_size if self.planar else 1e-3, lr
         self.model = (
-            ebm.EBM.of_vectors(2, (128, 128), ebm.Support(SUPPORT.points.float(), SUPPORT.log_volume))
+            ebm.EBM.of_vectors(2, (128, 128), ebm.Support.box(-BOX, BOX, cells=200))
             if self.planar
             else ebm.EBM.of_images(data.event_shape, features=32)
         )

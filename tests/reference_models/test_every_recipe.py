@@ -39,7 +39,7 @@ def test_a_recipe_trains_and_measures_what_its_goals_name(name: str, data: str, 
     torch.set_default_dtype(torch.float32)  # as in training; the fixture puts float64 back
     recipe = RECIPES[name]
     few = few_of(load(data, device=device), held_out=80 if data.startswith("digits") else 120)
-    learner = recipe.build(few).to(device)
+    learner = recipe.build(few)
     before = {key: value.clone() for key, value in learner.state_dict().items()}
     history = train(learner, few, minutes=5, batch_size=16, generator=generator, steps=3)
     assert history.steps == 3
@@ -71,10 +71,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, DataSet]:
 @pytest.mark.parametrize(("name", "images"), ON_FILES)
 def test_a_recipe_takes_a_step_on_the_images_it_names(name: str, images: str, written, device):
     torch.set_default_dtype(torch.float32)  # as in training; the fixture puts float64 back
-    torch.set_default_device(None)
     data = written[images]
     data = replace(data, train=data.train.to(device), train_labels=data.train_labels.to(device))
-    learner = RECIPES[name].build(data).to(device).train()
+    learner = RECIPES[name].build(data).train()
     before = [parameter.detach().clone() for parameter in learner.parameters() if parameter.requires_grad]
     generator = torch.Generator(device).manual_seed(0)
     losses = learner.step(data.train[:2], data.train_labels[:2], generator=generator)

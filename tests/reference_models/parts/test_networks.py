@@ -46,6 +46,13 @@ def test_shapes_of_the_plain_networks(batch):
     assert ResidualConvBlock(2, 6)(image.reshape(-1, 2, 8, 12)).shape[1:] == (6, 8, 12)
 
 
+def test_a_residual_block_adds_its_body_to_its_shortcut():
+    for channels in (2, 6):
+        block, x = ResidualConvBlock(2, channels), torch.randn(3, 2, 4, 4)
+        assert close(block(x), block.shortcut(x) + block.body(x), 1e-12)
+    assert close(ResidualConvBlock(2, 2).shortcut(x), x, 0.0)
+
+
 def test_images_that_do_not_divide_are_refused():
     with pytest.raises(ValueError, match="divisible by 4, got 8 × 6"):
         ConvEncoder((1, 8, 6), 2)
