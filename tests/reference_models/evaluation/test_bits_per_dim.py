@@ -43,7 +43,7 @@ def test_nats_come_back():
 def test_dequantisation_bounds_the_mass_of_a_bin_and_reaches_it(generator):
     """Normal densities on 4 levels scaled to [0, 1]: −log P(x) = −Σ log ∫ over the bin, by the normal law's cdf.
 
-    One draw lies above it in the mean; 10000 draws hit it within 0.05, 5 standard errors.
+    One draw lies above it in the mean, by 10 standard errors or more; 20000 draws hit it within 0.05, 6 of them.
     """
     law = Normal(torch.tensor(0.4), torch.tensor(0.15))
     levels = 4
@@ -54,12 +54,12 @@ def test_dequantisation_bounds_the_mass_of_a_bin_and_reaches_it(generator):
     def log_prob(y):
         return law.log_prob(y).sum(1)
 
-    many = dequantised_nll(log_prob, x, levels, draws=10000, generator=generator)
+    many = dequantised_nll(log_prob, x, levels, draws=20000, generator=generator)
     assert close(bits_per_dim(many, 2, levels=levels, width=1.0), exact, 0.05)
-    single = torch.stack([dequantised_nll(log_prob, x, levels, generator=generator) for _ in range(400)])
+    single = dequantised_nll(log_prob, x.repeat(20000, 1), levels, generator=generator).view(20000, 3)
     bound = bits_per_dim(single, 2, levels=levels, width=1.0)
-    error = bound.std(0) / 20
-    assert bool((bound.mean(0) > exact + 2 * error).all())
+    error = bound.std(0) / math.sqrt(20000)
+    assert bool((bound.mean(0) > exact + 5 * error).all())
 
 
 def test_the_interval_is_that_of_the_mean(generator):
