@@ -33,6 +33,7 @@ from reference_models.parts.validate import at_least
 
 def mu_law_encode(audio: Tensor, levels: int = 256) -> Tensor:
     """Amplitudes in [−1, 1] as levels 0..K−1, long, same shape, μ = K − 1. Raises ValueError outside of [−1, 1]."""
+    at_least("levels", levels, 2)
     if not bool((audio.abs() <= 1).all()):
         raise ValueError(f"audio must lie in [-1, 1], got values in [{float(audio.min())}, {float(audio.max())}]")
     mu = levels - 1
@@ -42,6 +43,7 @@ def mu_law_encode(audio: Tensor, levels: int = 256) -> Tensor:
 
 def mu_law_decode(k: Tensor, levels: int = 256, dtype: torch.dtype = torch.float32) -> Tensor:
     """Levels 0..K−1 as amplitudes in [−1, 1]: the inverse of the companding, up to the rounding."""
+    at_least("levels", levels, 2)
     mu = levels - 1
     compressed = 2 * to_levels(k, levels).to(dtype) / mu - 1
     return compressed.sign() * torch.expm1(compressed.abs() * math.log1p(mu)) / mu

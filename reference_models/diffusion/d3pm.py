@@ -95,16 +95,25 @@ class Transitions(nn.Module):
         """q(x_t | x_0) of each symbol: x_0 long (N, *event), t (N,), −1..T−1 -> (N, *event, S)."""
         return self.cumulative[_spread(t, x_0) + 1, x_0]
 
-    def posterior(self, x_0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+    def posterior(self, log_x_0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         """log q(x_{t−1} | x_t, x_0) of each symbol, (N, *event, S), for t (N,) in 0..T−1.
 
-        x_0: laws (N, *event, K), K ≤ S: one-hot gives the posterior, a guess p̃ gives p(x_{t−1} | x_t)
+        log_x_0: logs of laws, (N, *event, K), K ≤ S: those of one-hot rows give the posterior, log p̃ gives
+            log p(x_{t−1} | x_t)
         NaN where x_t cannot come from x_0, as a symbol other than x_0 and the mask in absorbing diffusion
         """
         step = self.matrices[_spread(t, x_t), :, x_t]  # (N, *event, S): [Q_t]_{·, x_t}
-        before = x_0.flatten(1, -2) @ self.cumulative[t][:, : x_0.shape[-1]]  # (N, E, S)
-        joint = step.log() + before.reshape(step.shape).log()
-        return joint.log_softmax(-1)
+        law = log_x_0.flatten(1, -2)  # (N, E, K)
+        classes = law.shape[-1]
+        between = self.cumulative[t][:, :classes]  # (N, K, S)
+        # x_0 Q̄ in two parts: what stays is summed in logs, for a p̃ that underflows must keep its gradient
+        stays = F.pad(
+            law + between.diagonal(dim1=1, dim2=2).log().unsqueeze(1), (0, self.states - classes), value=-math.inf
+        )
+        moves = law.exp() @ (between.tril(-1) + between.triu(1))  # (N, E, S)
+        log_moves = torch.where(moves > 0, moves, 1.0).log().masked_fill(moves == 0, -math.inf)
+        before = torch.logaddexp(stays, log_moves).reshape(step.shape)
+        return (step.log() + before).log_softmax(-1)
 
 
 class D3PM(nn.Module):
@@ -152,7 +161,7 @@ class D3PM(nn.Module):
         """
         guess = self.guess(x_t, t) if guess is None else guess
         first = F.pad(guess, (0, self.transitions.states - self.classes), value=-math.inf)
-        later = self.transitions.posterior(guess.exp(), x_t, t.clamp(min=1))
+        later = self.transitions.posterior(guess, x_t, t.clamp(min=1))
         return torch.where(expand_last(t, first) == 0, first, later)
 
     def diffuse(self, x_0: Tensor, t: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -162,8 +171,8 @@ class D3PM(nn.Module):
     def term(self, x_0: Tensor, x_t: Tensor, t: Tensor, guess: Tensor | None = None) -> Tensor:
         """L_t of the bound: KL(q(x_{t−1}|x_t,x_0) ‖ p(x_{t−1}|x_t)), or −log p(x_0|x_1) at t = 0; nats, (N,)."""
         log_p = self.reverse(x_t, t, guess)
-        one_hot = F.one_hot(x_0, self.classes).to(log_p.dtype)
-        kl = categorical_kl(self.transitions.posterior(one_hot, x_t, t), log_p)  # −log p(x_0|x_1) at t = 0, q a point
+        point = F.one_hot(x_0, self.classes).to(log_p.dtype).log()
+        kl = categorical_kl(self.transitions.posterior(point, x_t, t), log_p)  # −log p(x_0|x_1) at t = 0, q a point
         return sum_event(kl, len(self.event_shape))
 
     def prior_kl(self, x_0: Tensor) -> Tensor:

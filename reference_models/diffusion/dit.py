@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from reference_models.parts.attention import CausalSelfAttention
 from reference_models.parts.conditioning import embed_labels
-from reference_models.parts.networks import sinusoidal_embedding
+from reference_models.parts.networks import sinusoidal_embedding, time_embedding
 from reference_models.parts.shapes import flatten_batch, restore_batch
 from reference_models.parts.unet import zeroed
 from reference_models.parts.validate import at_least, has_event_shape
@@ -103,8 +103,8 @@ class DiT(nn.Module):
 
     def conditioning(self, t: Tensor | float, y: Tensor | None, batch: int) -> Tensor:
         """The sum of time and label embedding, (N, dim); t and y are (N,) or scalars."""
-        times = torch.as_tensor(t, device=self.positions.device).to(self.positions.dtype).expand(batch)
-        c: Tensor = self.time(sinusoidal_embedding(self.time_scale * times, FREQUENCIES))
+        times = time_embedding(t, FREQUENCIES, self.embed.weight, self.time_scale).expand(batch, -1)
+        c: Tensor = self.time(times)
         return c + embed_labels(self.labels, y, batch)
 
     def forward(self, x: Tensor, t: Tensor | float, y: Tensor | None = None) -> Tensor:

@@ -139,11 +139,20 @@ class GaussianDiffusion(nn.Module):
         return sum_event(normal_kl(q.mean, log_stds[0], p.mean, log_stds[1]), event_ndim)
 
     def reconstruction(self, x_0: Tensor, x_0_hat: Tensor, x_1: Tensor, event_ndim: int) -> Tensor:
-        """log p(x_0 | x_1): a density, or with `levels` the probability of x_0's bin, nats, (*B,)."""
+        """log p(x_0 | x_1): a density, or with `levels` the probability of x_0's bin, nats, (*B,).
+
+        Raises ValueError for an x_0 that is none of the `levels` values, such as pixels in 0..K−1 or in [0, 1].
+        """
         p = self.reverse(x_0_hat, x_1, 0)
         log_std = 0.5 * p.variance.log().expand_as(x_0)
         if self.levels is None:
             return sum_event(normal_log_prob(x_0, p.mean, log_std), event_ndim)
+        k = (x_0 + 1.0) / 2.0 * (self.levels - 1)
+        if not bool(((k - k.round()).abs() < 0.01).all()) or not bool((x_0.abs() < 1.0 + 0.01 / self.levels).all()):
+            found = f"values in [{float(x_0.min()):g}, {float(x_0.max()):g}]"
+            raise ValueError(
+                f"x_0 must hold values 2k/{self.levels - 1} − 1 for k in 0..{self.levels - 1}, got {found}"
+            )
         return sum_event(discretised_normal_log_prob(x_0, p.mean, log_std, self.levels), event_ndim)
 
     def bound(

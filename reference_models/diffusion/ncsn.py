@@ -58,7 +58,10 @@ class NCSN(nn.Module):
         self.register_buffer("sigmas", sigmas)
 
     def sigma(self, level: Tensor | int, x: Tensor) -> Tensor:
-        """σ of the level, (*B,) or a scalar, shaped to broadcast against x."""
+        """σ of the level, (*B,) or a scalar in 0..L−1, shaped to broadcast against x. Raises ValueError for others."""
+        level = torch.as_tensor(level, device=self.sigmas.device)
+        if not bool(((level >= 0) & (level < len(self.sigmas))).all()):
+            raise ValueError(f"level must lie in 0..{len(self.sigmas) - 1}, got {level.tolist()}")
         sigma = self.sigmas[level].to(x.dtype)
         return sigma.reshape(sigma.shape + (1,) * (x.ndim - sigma.ndim))
 

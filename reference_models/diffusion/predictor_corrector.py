@@ -52,9 +52,10 @@ class LangevinCorrector:
         at_least("steps", self.steps, 1)
 
     def step_size(self, score: Tensor, noise: Tensor) -> Tensor:
-        """δ of each sample, (n,): 2 (ρ |z|/|s|)², from score and noise (n, *event)."""
+        """δ of each sample, (n,): 2 (ρ |z|/|s|)², from score and noise (n, *event); none where the score vanishes."""
         length, size = (v.flatten(1).square().sum(1).sqrt() for v in (noise, score))
-        return 2.0 * (self.ratio * length / size).square()
+        delta = 2.0 * (self.ratio * length / size).square()
+        return torch.where(delta.isfinite(), delta, 0.0)
 
     def correct(self, sde: SDE, score: Score, x: Tensor, t: Tensor, generator: torch.Generator | None) -> Tensor:
         """x (n, *event) at t after `steps` Langevin steps towards p_t."""

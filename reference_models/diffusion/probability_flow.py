@@ -19,11 +19,11 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reference_models.diffusion.score_sde import Score
 from reference_models.diffusion.sde import SDE
-from reference_models.parts.distributions import normal_log_prob
+from reference_models.parts.distributions import normal_log_prob, standard_normal
 from reference_models.parts.ode import Method, odeint_states
 from reference_models.parts.shapes import flatten_batch, restore_batch, sum_event
 from reference_models.parts.validate import at_least, has_event_shape, one_of
@@ -37,6 +37,7 @@ class ProbabilityFlow:
     base: the law at t = 1, N(0, prior_std² I) unless given
     steps, method: of the solver; t_min: where the data are
     divergence: "exact" or "hutchinson", whose Rademacher noise is drawn from `generator` once a solve
+    like: a tensor or a module, such as the network, whose device and dtype samples have; the default ones unless given
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class ProbabilityFlow:
         method: Method = "rk4",
         t_min: float = 1e-3,
         divergence: str = "exact",
+        like: Tensor | nn.Module | None = None,
     ) -> None:
         at_least("steps", steps, 1)
         one_of("divergence", divergence, ("exact", "hutchinson"))
@@ -59,6 +61,7 @@ class ProbabilityFlow:
         self.event_shape = tuple(event_shape)
         self.steps, self.method, self.t_min = steps, method, t_min
         self.divergence = divergence
+        self.like = like
 
     def velocity(self, x: Tensor, t: Tensor) -> Tensor:
         """v(x, t) at x (N, *event), t ()."""
@@ -117,7 +120,8 @@ class ProbabilityFlow:
             noise = self.base.sample(n, generator=generator)
         if noise is None:
             device = None if generator is None else generator.device
-            noise = self.sde.prior_std * torch.randn((n, *self.event_shape), generator=generator, device=device)
+            like = torch.empty(0, device=device) if self.like is None else self.like
+            noise = self.sde.prior_std * standard_normal((n, *self.event_shape), like, generator)
         if noise.shape != (n, *self.event_shape):
             raise ValueError(f"noise must have the shape {(n, *self.event_shape)}, got {tuple(noise.shape)}")
         grid = torch.linspace(1.0, self.t_min, self.steps + 1, dtype=noise.dtype, device=noise.device)

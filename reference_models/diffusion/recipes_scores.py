@@ -93,7 +93,7 @@ def _sde_excess(model: ScoreSDE, data: DataSet, generator: Generator) -> dict[st
 
 
 def _flow(model: ScoreSDE) -> ProbabilityFlow:
-    return ProbabilityFlow(model.score, model.sde, (2,), steps=60, t_min=model.t_min)
+    return ProbabilityFlow(model.score, model.sde, (2,), steps=60, t_min=model.t_min, like=model)
 
 
 def _flow_samples(model: ScoreSDE, n: int, generator: Generator) -> Tensor:

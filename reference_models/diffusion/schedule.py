@@ -105,12 +105,18 @@ class Schedule(nn.Module):
         return -torch.expm1(self.log_alpha_bar(t, like))
 
     def alpha_between(self, t: Tensor | int, s: Tensor | int, like: Tensor) -> Tensor:
-        """ᾱ_t/ᾱ_s for s < t: α_t when s = t − 1."""
-        return (self.log_alpha_bar(t, like) - self.log_alpha_bar(s, like)).exp()
+        """ᾱ_t/ᾱ_s for s < t: α_t when s = t − 1. Raises ValueError for another s."""
+        return self._log_alpha_between(t, s, like).exp()
 
     def beta_between(self, t: Tensor | int, s: Tensor | int, like: Tensor) -> Tensor:
-        """1 − ᾱ_t/ᾱ_s for s < t: β_t when s = t − 1."""
-        return -torch.expm1(self.log_alpha_bar(t, like) - self.log_alpha_bar(s, like))
+        """1 − ᾱ_t/ᾱ_s for s < t: β_t when s = t − 1. Raises ValueError for another s."""
+        return -torch.expm1(self._log_alpha_between(t, s, like))
+
+    def _log_alpha_between(self, t: Tensor | int, s: Tensor | int, like: Tensor) -> Tensor:
+        log_ratio = self.log_alpha_bar(t, like) - self.log_alpha_bar(s, like)
+        if not bool((torch.as_tensor(s) < torch.as_tensor(t)).all()):
+            raise ValueError(f"a step goes from s to a later t, got s = {_listed(s)} and t = {_listed(t)}")
+        return log_ratio
 
     def log_snr(self, t: Tensor | int, like: Tensor) -> Tensor:
         """log ᾱ_t/(1 − ᾱ_t): the signal-to-noise ratio that orders all schedules."""
@@ -128,3 +134,7 @@ class Schedule(nn.Module):
         if any(later <= earlier for earlier, later in pairwise(visited)):
             raise ValueError(f"times must increase strictly, got {visited}")
         return list(pairwise([*reversed(visited), -1]))
+
+
+def _listed(t: Tensor | int) -> object:
+    return t.tolist() if isinstance(t, Tensor) else t

@@ -107,13 +107,15 @@ class ScoreSDE(nn.Module):
     ) -> Tensor:
         """Denoising score matching over t uniform on [t_min, 1]: averaged over the batch, summed over dimensions.
 
-        t (*B,) and noise of x_0's shape are drawn unless given.
+        t (*B,) in (0, 1] and noise of x_0's shape are drawn unless given.
         """
         has_event_shape("x_0", x_0, self.event_shape)
         if t is None:
             batch = x_0.shape[: x_0.ndim - len(self.event_shape)]
             u = torch.rand(batch, generator=generator, device=x_0.device, dtype=x_0.dtype)
             t = self.t_min + (1.0 - self.t_min) * u
+        elif not bool(((t > 0) & (t <= 1)).all()):
+            raise ValueError(f"t must lie in (0, 1], got {t.tolist()}")
         noise = standard_normal(x_0.shape, x_0, generator) if noise is None else noise
         x_t = self.sde.marginal(x_0, t).sample(noise)
         error = sum_event((self.epsilon(x_t, t) - noise).square(), len(self.event_shape))  # σ² |s − ∇ log q|²

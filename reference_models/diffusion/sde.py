@@ -64,7 +64,9 @@ class SDE(ABC):
         return Gaussian(expand_right(self.a(t), x_0) * x_0, expand_right(self.sigma(t).square(), x_0))
 
     def transition(self, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
-        """r and q of q(x_t | x_s) = N(r x_s, q I) for s < t, exact, of t's shape."""
+        """r and q of q(x_t | x_s) = N(r x_s, q I), exact, of t's shape. Raises ValueError unless s < t."""
+        if not bool((s < t).all()):
+            raise ValueError(f"a transition goes from s to a later t, got s = {s.tolist()} and t = {t.tolist()}")
         r = self.a(t) / self.a(s)
         return r, self.sigma(t).square() - r.square() * self.sigma(s).square()
 

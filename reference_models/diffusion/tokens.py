@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from reference_models.parts.attention import TransformerBlock
-from reference_models.parts.networks import sinusoidal_embedding
+from reference_models.parts.networks import time_embedding
 
 
 class TokenTransformer(nn.Module):
@@ -31,7 +31,7 @@ class TokenTransformer(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """Logits of x_0, with the symbols of x_t attending to each other."""
-        embedding = sinusoidal_embedding(t.to(self.positions.dtype), self.positions.shape[1])
+        embedding = time_embedding(t, self.positions.shape[1], self.positions)
         h: Tensor = self.symbols(x.flatten(1)) + self.positions + self.time(embedding).unsqueeze(1)  # (N, E, dim)
         for block in self.blocks:
             h = block(h)

@@ -24,7 +24,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from reference_models.parts.enumeration import MOST_UNITS, binary_states, binary_states_in_chunks
-from reference_models.parts.validate import at_least, has_event_shape
+from reference_models.parts.validate import at_least, binary, has_event_shape
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ class BoltzmannMachine(nn.Module):
     def completions(self, v: Tensor) -> Tensor:
         """Each visible vector with every state of the hidden units. v: (*B, visible). Returns (*B, 2^hidden, units)."""
         has_event_shape("v", v, (self.visible,))
+        binary("v", v)
         if self.hidden == 0:
             return v[..., None, :]
         h = binary_states(self.hidden, self)

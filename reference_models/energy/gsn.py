@@ -27,7 +27,7 @@ from torch import Generator, Tensor, nn
 
 from reference_models.energy.markov_chain import BitFlip, log_mean_exp
 from reference_models.parts.distributions import bernoulli_log_prob, standard_normal
-from reference_models.parts.validate import at_least, has_event_shape
+from reference_models.parts.validate import at_least, binary, has_event_shape
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,7 @@ class GSN(nn.Module):
     def walkback(self, x: Tensor, steps: int, *, generator: Generator | None = None) -> Tensor:
         """Logits of X along a chain from x, (steps, B, dim), with gradients through the hidden layers."""
         has_event_shape("x", x, (self.dim,))
+        binary("x", x)
         at_least("steps", steps, 1)
         state, hidden, logits = x, self.start(len(x)), []
         for _ in range(steps):
@@ -133,6 +134,7 @@ class GSN(nn.Module):
         samples: number of chains, each used once after `steps` steps.
         """
         has_event_shape("x", x, (self.dim,))
+        binary("x", x)
         logits = self.chain(samples, steps, generator=generator)
         return log_mean_exp(bernoulli_log_prob(x[..., None, :], logits).sum(-1))  # (*B, S) inside
 

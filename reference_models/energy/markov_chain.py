@@ -29,7 +29,7 @@ from torch import Generator, Tensor, nn
 from reference_models.parts.distributions import bernoulli_log_prob
 from reference_models.parts.enumeration import binary_states, state_index
 from reference_models.parts.networks import MLP
-from reference_models.parts.validate import at_least, has_event_shape, open_unit
+from reference_models.parts.validate import at_least, binary, has_event_shape, open_unit
 
 MOST_STATES_UNITS = 10  # a transition matrix of 1024 x 1024
 
@@ -101,6 +101,7 @@ class DenoisingChain(nn.Module):
     def loss(self, x: Tensor, *, walkback: int = 1, generator: Generator | None = None) -> Tensor:
         """-log P(x | x̃_k), mean over batch and k < walkback; walkback = 1 is plain denoising. x: (B, dim). Nats."""
         has_event_shape("x", x, (self.dim,))
+        binary("x", x)
         at_least("walkback", walkback, 1)
         state, total = x, x.new_zeros(())
         for k in range(walkback):
@@ -136,6 +137,7 @@ class DenoisingChain(nn.Module):
         samples: number S of chains, each used once after `steps` steps.
         """
         has_event_shape("x", x, (self.dim,))
+        binary("x", x)
         x_tilde = self.corruption.sample(self.sample(samples, generator=generator, steps=steps), generator=generator)
         return log_mean_exp(self.reconstruction.log_prob(x[..., None, :], x_tilde))  # (*B, S) inside
 
@@ -171,11 +173,12 @@ def stationary_law(T: Tensor) -> Tensor:
     sums = T.sum(1)
     if (T < 0).any() or not torch.allclose(sums, torch.ones_like(sums), atol=1e-4):
         raise ValueError(f"rows of a transition matrix are laws, got sums in [{sums.min():.4g}, {sums.max():.4g}]")
-    S = len(T)
-    identity = torch.eye(S, device=T.device, dtype=T.dtype)
+    exact = T.double() / T.double().sum(1, keepdim=True)
+    one = exact.new_ones(len(T))
     # π (I - T) = 0 has one equation too many; adding π·1 = 1 to each of them makes the system regular.
-    pi: Tensor = torch.linalg.solve((identity - T).T + 1.0, torch.ones(S, device=T.device, dtype=T.dtype))
-    return pi
+    pi: Tensor = torch.linalg.solve((torch.diag(one) - exact).T + 1.0, one)
+    pi = pi.clamp(min=0) @ exact  # a rare state is reached from others: rounding leaves it neither zero nor below
+    return pi.to(T.dtype)
 
 
 def log_mean_exp(log_values: Tensor) -> Tensor:

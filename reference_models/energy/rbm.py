@@ -31,7 +31,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from reference_models.parts.enumeration import MOST_UNITS, binary_states, binary_states_in_chunks
-from reference_models.parts.validate import at_least, has_event_shape
+from reference_models.parts.validate import at_least, binary, has_event_shape
 
 
 @dataclass(frozen=True)
@@ -114,10 +114,14 @@ class RBM(nn.Module):
 
     def log_prob(self, v: Tensor) -> Tensor:
         """Exact log p(v) in nats; v: (*B, visible) zeros and ones. Returns (*B,). Refused where log Z is."""
+        binary("v", v)
         return -self.free_energy(v) - self.log_partition()
 
     def statistics(self, v: Tensor) -> Phase:
-        """Means over the batch of v E[h|v]ᵀ, v and E[h|v]: one phase of the gradient. v: (B, visible)."""
+        """Means over the batch of v E[h|v]ᵀ, v and E[h|v]: one phase of the gradient.
+
+        v: (B, visible), zeros and ones, or grey levels in [0, 1] taken as their means.
+        """
         h = self.hidden_mean(v)
         return Phase(v.T @ h / len(v), v.mean(0), h.mean(0))
 

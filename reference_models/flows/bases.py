@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import softplus
 
 from reference_models.parts.shapes import sum_event
+from reference_models.parts.validate import ends_with
 
 
 class Base(nn.Module, ABC):
@@ -37,6 +38,7 @@ class StandardNormal(Base):
     """N(0, I): log p(z) = -½ Σ (z_i² + log 2π)."""
 
     def log_prob(self, z: Tensor) -> Tensor:
+        ends_with("z", z, self.event_shape)
         return sum_event(-0.5 * (z**2 + math.log(2 * math.pi)), len(self.event_shape))
 
     def sample(self, n: int, *, generator: Generator | None = None) -> Tensor:
@@ -48,6 +50,7 @@ class StandardLogistic(Base):
     """Logistic(0, 1): log p(z) = -Σ log(1 + e^{z_i}) + log(1 + e^{-z_i}), the base of NICE, section 3.4."""
 
     def log_prob(self, z: Tensor) -> Tensor:
+        ends_with("z", z, self.event_shape)
         return sum_event(-softplus(z) - softplus(-z), len(self.event_shape))
 
     def sample(self, n: int, *, generator: Generator | None = None) -> Tensor:

@@ -140,7 +140,8 @@ def variational_bound(
 
     weights_p, weights_q: masses of the points when they are not samples but all the outcomes of a law; equal unless
         given.
-    Raises ValueError when a T lies outside dom f* (apply the activation first) or weights do not fit their points.
+    Raises ValueError when a T lies outside dom f* (apply the activation first) or at an end of it where f* is infinite
+    (an activation rounds to it), or when weights do not fit their points.
     """
     divergence = get(name)
     low, high = divergence.domain
@@ -151,6 +152,8 @@ def variational_bound(
             found = f"values in [{float(values.min()):g}, {float(values.max()):g}]"
             raise ValueError(f"every T of {name!r} must lie in the domain ({low:g}, {high:g}) of f*, got {found}")
     on_p, on_q = critic_p, divergence.conjugate(critic_q)
+    if bool((on_q.isinf() & (critic_q == high)).any()):
+        raise ValueError(f"f* of {name!r} is infinite at the end {high:g} of its domain, which some T reach")
     mean_p = on_p.mean() if weights_p is None else (weights_p * on_p).sum()
     mean_q = on_q.mean() if weights_q is None else (weights_q * on_q).sum()
     return mean_p - mean_q

@@ -20,10 +20,10 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor, nn
 
-from reference_models.latent.vae import VAE, Draw, Form, GaussianPosterior, Posterior
+from reference_models.latent.vae import VAE, Draw, Form, GaussianPosterior, Posterior, mlp_vae
 from reference_models.parts.distributions import normal_kl, normal_log_prob, standard_normal
 from reference_models.parts.likelihoods import Likelihood
-from reference_models.parts.validate import at_least
+from reference_models.parts.validate import at_least, ends_with
 
 
 class MixturePrior(nn.Module):
@@ -44,6 +44,7 @@ class MixturePrior(nn.Module):
 
     def joint_log_prob(self, z: Tensor) -> Tensor:
         """Returns log π_c + log p(z | c) in nats; z: (..., d) -> (..., K)."""
+        ends_with("z", z, self.means.shape[1:])
         per_component = normal_log_prob(z.unsqueeze(-2), self.means, self.log_stds).sum(-1)
         return torch.log_softmax(self.logits, dim=0) + per_component
 
@@ -80,7 +81,7 @@ class VaDE(VAE):
     """A VAE with a mixture prior; its bound takes the KL in closed form unless another form is asked for.
 
     Args:
-        event_shape, latent_dim, hidden, likelihood: as for `VAE.mlp`.
+        event_shape, latent_dim, hidden, likelihood: as for `mlp_vae`.
         components: K of the prior.
     """
 
@@ -96,7 +97,7 @@ class VaDE(VAE):
         likelihood: Likelihood | None = None,
         activation: type[nn.Module] = nn.SiLU,
     ) -> None:
-        parts = VAE.mlp(event_shape, latent_dim, hidden, likelihood=likelihood, activation=activation)
+        parts = mlp_vae(event_shape, latent_dim, hidden, likelihood=likelihood, activation=activation)
         prior = MixturePrior(latent_dim, components)
         super().__init__(parts.encoder, parts.decoder, prior, parts.likelihood, event_shape=event_shape)
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from reference_models.parts.validate import at_least, positive
+from reference_models.parts.validate import at_least, ends_with, positive
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -81,11 +81,13 @@ class DiagonalNormal:
         self.mean, self.log_std = mean, log_std
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """(*B, D) to (*B,), nats."""
+        """(*B, D) to (*B,), nats. Raises ValueError for another D."""
+        ends_with("x", x, self.mean.shape)
         return normal_log_prob(x, self.mean, self.log_std).sum(-1)
 
     def score(self, x: Tensor) -> Tensor:
         """∇ₓ log p(x), shaped as x."""
+        ends_with("x", x, self.mean.shape)
         return (self.mean - x) * torch.exp(-2 * self.log_std)
 
     def entropy(self) -> Tensor:
@@ -118,6 +120,7 @@ class GaussianMixture:
 
     def _joint(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """log w_k N(x; μ_k, Σ_k), shape (*B, K), and L_k⁻¹(x − μ_k), shape (*B, K, D)."""
+        ends_with("x", x, self.means.shape[1:])
         deviation = x.unsqueeze(-2) - self.means  # (*B, K, D)
         z = torch.linalg.solve_triangular(self._scale, deviation.unsqueeze(-1), upper=False).squeeze(-1)
         log_det = self._scale.diagonal(dim1=-2, dim2=-1).log().sum(-1)

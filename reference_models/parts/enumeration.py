@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from reference_models.parts.validate import binary
+
 MOST_UNITS = 22  # 4 194 304 states: seconds; beyond it a sum over states is a mistake, not a plan
 
 
@@ -50,7 +52,6 @@ def state_index(x: Tensor) -> Tensor:
 
     Raises ValueError for any other value.
     """
-    if not bool(((x == 0) | (x == 1)).all()):
-        raise ValueError(f"states are zeros and ones, got values in [{float(x.min()):g}, {float(x.max()):g}]")
+    binary("states", x)
     places = torch.arange(x.shape[-1] - 1, -1, -1, device=x.device)
     return (x.long() << places).sum(-1)

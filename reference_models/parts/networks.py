@@ -48,6 +48,15 @@ def sinusoidal_embedding(t: Tensor, dim: int, max_period: float = 10000.0) -> Te
     return torch.cat([torch.cos(angles), torch.sin(angles)], dim=-1)
 
 
+def time_embedding(t: Tensor | float, dim: int, like: Tensor, scale: float = 1.0) -> Tensor:
+    """`sinusoidal_embedding` of scale·t with the device and dtype of `like`: t (*B,) to (*B, dim).
+
+    Angles are taken in float32 at least: bfloat16 does not tell step 998 from step 1000.
+    """
+    times = torch.as_tensor(t, device=like.device, dtype=torch.promote_types(like.dtype, torch.float32))
+    return sinusoidal_embedding(scale * times, dim).to(like.dtype)
+
+
 class TimeMLP(nn.Module):
     """A network f(x, t) or f(x, t, y) on vectors: the time's embedding, and the label's, are put beside x.
 
@@ -75,7 +84,7 @@ class TimeMLP(nn.Module):
     def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """x: (*B, dim); t: (*B,) or (); y: long, (*B,) or (). Returns (*B, out)."""
         batch = x.shape[:-1]
-        time = sinusoidal_embedding(self.time_scale * t.to(x.dtype), self.embedding)
+        time = time_embedding(t, self.embedding, x, self.time_scale)
         parts = [x, time.expand(*batch, self.embedding)]
         if self.labels is not None:
             label = torch.tensor(self.num_classes, device=x.device) if y is None else y

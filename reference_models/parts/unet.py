@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from reference_models.parts.attention import SpatialSelfAttention
 from reference_models.parts.conditioning import SpatialCrossAttention, embed_labels, flatten_tokens
-from reference_models.parts.networks import sinusoidal_embedding
+from reference_models.parts.networks import time_embedding
 from reference_models.parts.shapes import flatten_batch, restore_batch
 from reference_models.parts.validate import at_least
 
@@ -211,9 +211,8 @@ class UNet(nn.Module):
 
     def embed(self, t: Tensor | float, y: Tensor | None, batch: int) -> Tensor:
         """Time, (N,) or a scalar, and labels, (N,) or a scalar, as one embedding (N, 4·base)."""
-        weight = self.conv_in.weight
-        times = torch.as_tensor(t, device=weight.device).to(weight.dtype).expand(batch)
-        embedding: Tensor = self.time(sinusoidal_embedding(self.time_scale * times, self.base))
+        times = time_embedding(t, self.base, self.conv_in.weight, self.time_scale).expand(batch, -1)
+        embedding: Tensor = self.time(times)
         return embedding + embed_labels(self.labels, y, batch)
 
     def forward(self, x: Tensor, t: Tensor | float, y: Tensor | None = None) -> Tensor:

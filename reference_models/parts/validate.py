@@ -41,6 +41,19 @@ def has_event_shape(name: str, x: Tensor, event_shape: Sequence[int]) -> None:
         raise ValueError(f"{name} must have shape ({wanted}) or (N, {wanted}), got {tuple(x.shape)}")
 
 
+def ends_with(name: str, x: Tensor, event_shape: Sequence[int]) -> None:
+    """Raises ValueError unless x has shape (*B, *event_shape), with any batch dimensions."""
+    event = tuple(event_shape)
+    if tuple(x.shape[max(0, x.ndim - len(event)) :]) != event:
+        raise ValueError(f"{name} must have shape (*B, {', '.join(map(str, event))}), got {tuple(x.shape)}")
+
+
+def binary(name: str, x: Tensor) -> None:
+    """Raises ValueError unless every entry is zero or one."""
+    if not bool(((x == 0) | (x == 1)).all()):
+        raise ValueError(f"{name} must hold zeros and ones, got {_range(x)}")
+
+
 def one_of(name: str, value: object, choices: Collection[object]) -> None:
     """Raises ValueError unless the value is among the choices."""
     if value not in choices:

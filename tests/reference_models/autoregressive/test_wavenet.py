@@ -209,6 +209,8 @@ def test_the_size_of_the_full_model() -> None:
         ),
         (lambda: small(condition_features=2).log_prob(torch.zeros(3).long()), "got none"),
         (lambda: small().sample(1, length=0), "length must be at least 1, got 0"),
+        (lambda: mu_law_encode(torch.zeros(1), levels=1), "levels must be at least 2, got 1"),
+        (lambda: mu_law_decode(torch.zeros(1).long(), levels=0), "levels must be at least 2, got 0"),
         (lambda: mu_law_encode(torch.tensor([0.0, 1.5])), r"audio must lie in \[-1, 1\], got values in \[0.0, 1.5\]"),
     ],
 )

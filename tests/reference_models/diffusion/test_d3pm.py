@@ -111,8 +111,8 @@ def test_the_posterior_is_bayes_rule(kind):
             joint = torch.stack([before[x_0, v] * q.matrices[t][v, x_t] for v in range(q.states)])
             if float(joint.sum()) == 0:
                 continue
-            one_hot = torch.eye(4)[x_0].reshape(1, 1, 4)
-            posterior = q.posterior(one_hot, torch.tensor([[x_t]]), torch.tensor([t])).exp()
+            point = torch.eye(4)[x_0].reshape(1, 1, 4).log()
+            posterior = q.posterior(point, torch.tensor([[x_t]]), torch.tensor([t])).exp()
             assert close(posterior[0, 0], joint / joint.sum(), 1e-12)
 
 
@@ -256,6 +256,36 @@ def test_gradients_are_those_of_finite_differences(kind, device):
         d3pm.network.logits[place] -= 2e-5
         down = loss()
     assert close((up - down) / 2e-5, gradient[place], 1e-6)
+
+
+class Sure(nn.Module):
+    """Logits that all but exclude symbol 2, by a gap whose exponential underflows."""
+
+    def __init__(self, gap: float) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.tensor([0.0, 0.5, -gap, 1.0]))
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.logits.expand(*x.shape, 4)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "absorbing"])
+def test_a_network_that_is_sure_loses_neither_value_nor_gradient(kind):
+    """Float32 and a gap of 110 nats, against float64, where nothing underflows; the data hold the symbol."""
+    q = transitions(kind, 4)
+    x, t = torch.tensor([[2, 0, 3]]).expand(T, 3), torch.arange(T)
+    masked = torch.tensor([[False, True, False], [False, True, False], [True, True, True]])  # all are in the last step
+    x_t = x if kind == "uniform" else x.masked_fill(masked, 4)
+    found = []
+    for dtype in (torch.float64, torch.float32):
+        d3pm = D3PM(Sure(110.0), q, (3,), 4).to(dtype)
+        value = d3pm.term(x, x_t, t)
+        value.sum().backward()
+        found.append((value.detach(), d3pm.network.logits.grad))
+    exact, rough = found
+    assert close(rough[0].double(), exact[0], 1e-3)
+    assert close(rough[1].double(), exact[1], 1e-5)
+    assert float(exact[1].abs().max()) > 0.1
 
 
 def test_a_transformer_sees_every_position_and_the_time(generator):

@@ -251,3 +251,12 @@ def test_what_does_not_fit_is_refused():
         process().diffuse(torch.zeros(4, 2), 0, torch.zeros(4, 1))
     with pytest.raises(ValueError, match="dimensions must be at least 1, got 0"):
         bits_per_dim(torch.zeros(1), 0)
+
+
+@pytest.mark.parametrize("off", [[0.0, 3.0], [0.0, 0.5], [-1.0, 0.99], [-5 / 3, 1.0], [float("nan"), 1.0]])
+def test_pixels_on_another_scale_have_no_probability(off):
+    """Values of levels = 4 are −1, −1/3, 1/3 and 1; those of float32 are near enough."""
+    q, x_1 = process(levels=4), torch.zeros(1, 2)
+    q.reconstruction(torch.tensor([[-1 / 3, 1.0]]).float().double(), x_1, x_1, 1)
+    with pytest.raises(ValueError, match=r"x_0 must hold values 2k/3 − 1 for k in 0\.\.3, got values in"):
+        q.reconstruction(torch.tensor([off]), x_1, x_1, 1)

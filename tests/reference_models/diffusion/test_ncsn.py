@@ -158,3 +158,7 @@ def test_what_does_not_fit_is_refused():
         exact().sample(5, initial=torch.zeros(1, 1))
     with pytest.raises(ValueError, match=r"noise must have the shape of x, \(3, 1\), got \(1,\)"):
         exact().loss(torch.zeros(3, 1), noise=torch.zeros(1))
+    levels = len(exact().sigmas)
+    for level in (-1, levels):
+        with pytest.raises(ValueError, match=rf"level must lie in 0\.\.{levels - 1}, got \[{level}\]"):
+            exact().loss(torch.zeros(1, 1), level=torch.tensor([level]))

@@ -137,3 +137,13 @@ def test_what_does_not_fit_is_refused():
         LangevinCorrector(0.0)
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         LangevinCorrector(steps=0)
+
+
+def test_a_score_that_vanishes_moves_nothing(generator):
+    """One sample has no score and stays; the other moves as it would alone."""
+    x = torch.tensor([[3.0, 4.0], [1.0, 2.0]])
+    corrector = LangevinCorrector(0.2)
+    out = corrector.correct(VP(), lambda x, t: torch.tensor([[0.0], [1.0]]) * x, x, torch.tensor(0.5), generator)
+    assert out[0].tolist() == [3.0, 4.0]
+    assert bool(torch.isfinite(out[1]).all())
+    assert not close(out[1], x[1], 1e-3)

@@ -193,3 +193,10 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"noise must have the shape \(5, 1\), got \(1, 1\)"):
         ProbabilityFlow(score, SDES[0], (1,)).sample(5, noise=torch.zeros(1, 1))
     assert math.isfinite(float(ProbabilityFlow(score, SDES[0], (1,), steps=2).log_prob(torch.zeros(1))))
+
+
+def test_samples_have_the_precision_of_the_network(generator):
+    network = ScoreSDE(TimeMLP(2, [8], 2), SDES[0], (2,)).float()
+    flow = ProbabilityFlow(network.score, SDES[0], (2,), steps=2, like=network)
+    assert flow.sample(3, generator=generator).dtype == torch.float32
+    assert flow.sample(3).shape == (3, 2)

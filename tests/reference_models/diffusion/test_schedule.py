@@ -149,3 +149,11 @@ def test_times_outside_the_schedule_are_refused():
         schedule.pairs([0, 0])
     with pytest.raises(ValueError, match=r"times must be indices in 0\.\.4"):
         schedule.pairs([])
+
+
+def test_a_step_that_does_not_go_forward_is_refused():
+    schedule, like = Schedule(torch.tensor(BETAS)), torch.zeros(3)
+    for t, s in ((2, 2), (1, 3), (torch.tensor([2, 1, 2]), torch.tensor([1, 1, 0]))):
+        for between in (schedule.alpha_between, schedule.beta_between):
+            with pytest.raises(ValueError, match="a step goes from s to a later t, got s = "):
+                between(t, s, like)

@@ -163,3 +163,6 @@ def test_what_does_not_fit_is_refused():
         ScoreSDE(Recorder(), VP(), (1,)).sample(5, noise=torch.zeros(1, 1))
     with pytest.raises(ValueError, match=r"noise must have the shape \(4, 2\), got \(2,\)"):
         ScoreSDE(Recorder(), VP(), (2,)).loss(torch.zeros(4, 2), noise=torch.zeros(2))
+    for t in (-0.5, 0.0, 500.0):
+        with pytest.raises(ValueError, match=rf"t must lie in \(0, 1\], got \[{t}\]"):
+            ScoreSDE(Recorder(), VP(), (1,)).loss(torch.zeros(1, 1), t=torch.tensor([t]))

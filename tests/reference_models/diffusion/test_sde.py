@@ -127,3 +127,5 @@ def test_what_does_not_fit_is_refused():
         SubVP(2.0, 1.0)
     with pytest.raises(ValueError, match="nu_1 must exceed nu_0, got 1"):
         VE(2.0, 1.0)
+    with pytest.raises(ValueError, match=r"from s to a later t, got s = 0\.5 and t = 0\.25"):
+        VP().transition(torch.tensor(0.25), torch.tensor(0.5))

@@ -184,3 +184,5 @@ def test_bad_input_is_refused_with_the_value_in_hand() -> None:
         machine().statistics(torch.zeros(6))
     with pytest.raises(ValueError, match="up to 22 units, got 30"):
         BoltzmannMachine(30).log_partition()
+    with pytest.raises(ValueError, match=r"v must hold zeros and ones, got values in \[-1, 1\]"):
+        BoltzmannMachine(3, 1).log_prob(torch.tensor([-1.0, 1.0, 1.0]))

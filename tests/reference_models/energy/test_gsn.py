@@ -151,3 +151,6 @@ def test_bad_input_is_refused_with_the_value_in_hand() -> None:
         GSN(3).walkback(torch.zeros(1, 3), 0)
     with pytest.raises(ValueError, match=r"\(4,\)"):
         GSN(3).loss(torch.zeros(4))
+    for call in (GSN(3).loss, GSN(3).log_prob):
+        with pytest.raises(ValueError, match=r"x must hold zeros and ones, got values in \[-1, 1\]"):
+            call(torch.tensor([[-1.0, 1.0, 1.0]]))

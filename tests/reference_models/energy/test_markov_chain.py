@@ -161,3 +161,19 @@ def test_bad_input_is_refused_with_the_value_in_hand() -> None:
         stationary_law(torch.ones(2, 3))
     with pytest.raises(ValueError, match=r"sums in \[2, 2\]"):
         stationary_law(torch.ones(2, 2))
+    for call in (chain_of().loss, chain_of().log_prob):
+        with pytest.raises(ValueError, match=r"x must hold zeros and ones, got values in \[0.5, 0.5\]"):
+            call(torch.full((1, 3), 0.5))
+
+
+def test_rare_states_keep_a_positive_probability_in_float32() -> None:
+    """Chains that rest in rare states: in float64 against powers of T, then float32 against float64, all above zero."""
+    n = 8
+    rare = 0.01 ** all_states(n).sum(1) * 0.99 ** (n - all_states(n).sum(1))
+    T = torch.tensor(0.5 * corruption(n) + 0.5 * rare)
+    exact = stationary_law(T)
+    assert close(exact, torch.linalg.matrix_power(T, 64)[0], 1e-12)
+    law = stationary_law(T.float())
+    assert law.dtype == torch.float32
+    assert float(law.min()) > 0
+    assert close(law.double() / exact, torch.ones(len(exact)), 1e-5)

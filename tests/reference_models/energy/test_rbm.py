@@ -182,3 +182,5 @@ def test_bad_input_is_refused_with_the_value_in_hand() -> None:
         RBM(30, 25).log_partition()
     with pytest.raises(ValueError, match="temperatures must be at least 1, got 0"):
         annealed_log_partition(rbm, temperatures=0)
+    with pytest.raises(ValueError, match=r"v must hold zeros and ones, got values in \[0, 7\]"):
+        rbm.log_prob(torch.tensor([0.0, 1.0, 7.0, 0.0]))

@@ -165,6 +165,9 @@ def test_a_base_follows_the_model_to_float32() -> None:
 
 
 def test_parts_that_do_not_fit_are_refused() -> None:
+    for base in (StandardNormal((2,)), StandardLogistic((2,))):
+        with pytest.raises(ValueError, match=r"z must have shape \(\*B, 2\), got \(5, 1\)"):
+            base.log_prob(torch.zeros(5, 1))
     with pytest.raises(ValueError, match=r"Squeeze gives \(4, 1, 1\), Squeeze after it takes \(4, 2, 2\)"):
         Composed([Squeeze((1, 2, 2)), Squeeze((4, 2, 2))])
     with pytest.raises(ValueError, match="at least one transform"):

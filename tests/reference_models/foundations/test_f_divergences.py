@@ -170,3 +170,7 @@ def test_nonsense_is_refused():
         variational_bound("kl", torch.zeros(2), torch.zeros(2), weights_q=torch.full((2, 1), 0.5))
     with pytest.raises(ValueError, match="every row of p must be probabilities"):
         f_divergence("kl", torch.tensor([1.0, 1.0]), torch.tensor([0.5, 0.5]))
+    for name, end in (("gan", 0.0), ("reverse-kl", 0.0), ("squared-hellinger", 1.0)):
+        with pytest.raises(ValueError, match=rf"f\* of '{name}' is infinite at the end {end:g} of its domain"):
+            variational_bound(name, torch.tensor([-1.0]), torch.tensor([-1.0, end]))
+    assert float(variational_bound("tv", torch.tensor([0.5]), torch.tensor([-0.5]))) == 1.0

@@ -134,3 +134,5 @@ def test_bad_input_is_refused_with_the_value_in_hand() -> None:
         MixturePrior(0)
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
         prior().sample(0)
+    with pytest.raises(ValueError, match=r"z must have shape \(\*B, 2\), got \(5, 1\)"):
+        MixturePrior(2).log_prob(torch.zeros(5, 1))

@@ -158,3 +158,7 @@ def test_what_is_no_mixture_is_refused():
         DiagonalNormal(torch.zeros(2), torch.zeros(3))
     with pytest.raises(ValueError, match="num_levels must be at least 2, got 1"):
         discretised_logistic_mixture_log_prob(torch.zeros(1), *torch.zeros(3, 1, 1), 1)
+    for law in (GaussianMixture(torch.ones(2), torch.zeros(2, 2), eye), DiagonalNormal(torch.zeros(2), torch.zeros(2))):
+        for call in (law.log_prob, law.score):
+            with pytest.raises(ValueError, match=r"x must have shape \(\*B, 2\), got \(5, 1\)"):
+                call(torch.zeros(5, 1))

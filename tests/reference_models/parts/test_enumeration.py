@@ -35,5 +35,5 @@ def test_what_is_no_state_is_refused():
     for n in (0, 23):
         with pytest.raises(ValueError, match=f"for n from 1 to 22, got n = {n}"):
             binary_states(n, torch.zeros(()))
-    with pytest.raises(ValueError, match=r"states are zeros and ones, got values in \[-1, 1\]"):
+    with pytest.raises(ValueError, match=r"states must hold zeros and ones, got values in \[-1, 1\]"):
         state_index(torch.tensor([1.0, -1.0]))

@@ -22,6 +22,7 @@ from reference_models.parts.networks import (
     ResidualConvBlock,
     TimeMLP,
     sinusoidal_embedding,
+    time_embedding,
 )
 from tests.reference_models.helpers import close, jacobian, perturb
 
@@ -205,3 +206,15 @@ def test_everything_works_in_single_precision():
     ]
     for net, inputs in nets:
         assert net.float()(*(x.float() for x in inputs)).dtype == torch.float32
+
+
+def test_times_keep_apart_in_half_precision():
+    """bfloat16 has no 999 between 996 and 1000: the embedding is rounded, the time is not."""
+    like = torch.zeros(1, dtype=torch.bfloat16)
+    t = torch.tensor([996, 997, 998, 999, 1000])
+    embedding = time_embedding(t, 32, like)
+    assert embedding.dtype == torch.bfloat16
+    exact = sinusoidal_embedding(t.double(), 32)
+    assert close(embedding.double(), exact, 2**-8)
+    assert float(torch.pdist(embedding.double()).min()) > 0.5
+    assert close(time_embedding(0.25, 32, exact, 40.0), sinusoidal_embedding(torch.tensor(10.0), 32), 1e-12)
