@@ -21,13 +21,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from reference_models.adversarial.gan import GAN
 from reference_models.foundations.f_divergences import get
+from reference_models.parts.networks import MLP
 
 LOG_2 = math.log(2)
 # f*(g_f(v)), the divergences being those of F_DIVERGENCES
@@ -86,3 +88,17 @@ class FGAN(GAN):
     """A GAN under an f-divergence, KL(data ‖ generator) unless told; arguments as those of `GAN`."""
 
     default_objective = Variational
+
+    @classmethod
+    def paper(cls) -> Self:
+        """The networks for MNIST (section 4), images as vectors of 784 numbers in [0, 1]; z is uniform on [-1, 1].
+
+        NOTE: the widths, 1200 in the generator and 240 in V, are those in use with this paper; they were not checked
+        against its supplement.
+        """
+        generator: list[nn.Module] = []
+        for width in (100, 1200):
+            generator += [nn.Linear(width, 1200), nn.BatchNorm1d(1200), nn.ReLU()]
+        generator += [nn.Linear(1200, 784), nn.Sigmoid()]
+        v = nn.Sequential(MLP(784, (240, 240), 1, activation=nn.ELU), nn.Flatten(0))
+        return cls(nn.Sequential(*generator), v, latent_dim=100, event_shape=(784,), prior="uniform")

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +32,7 @@ from reference_models.parts.shapes import flatten_batch, restore_batch
 from reference_models.parts.training import evaluating, freeze
 from reference_models.parts.validate import at_least, has_event_shape, one_of
 
+Kind = TypeVar("Kind", bound="GAN")
 Prior = Literal["normal", "uniform", "unit"]
 
 
@@ -121,26 +122,6 @@ class GAN(nn.Module):
         self.latent_dim, self.event_shape, self.prior = latent_dim, tuple(event_shape), prior
         self.objective: Objective = objective if objective is not None else self.default_objective()
 
-    @classmethod
-    def mlp(
-        cls, dim: int = 2, latent_dim: int = 2, hidden: Sequence[int] = (64, 64), objective: Objective | None = None
-    ) -> Self:
-        """Both players are perceptrons on vectors of `dim` numbers."""
-        generator = MLP(latent_dim, hidden, dim, activation=nn.ReLU)
-        discriminator = nn.Sequential(MLP(dim, hidden, 1, activation=nn.LeakyReLU), nn.Flatten(0))
-        return cls(generator, discriminator, latent_dim=latent_dim, event_shape=(dim,), objective=objective)
-
-    @classmethod
-    def paper(cls) -> Self:
-        """The networks for MNIST, images as vectors of 784 numbers in [0, 1]: rectifiers against maxout (section 5).
-
-        NOTE: the paper states neither sizes nor the law of z; these are those of the authors' published configuration,
-        without its dropout.
-        """
-        generator = nn.Sequential(MLP(100, (1200, 1200), 784, activation=nn.ReLU), nn.Sigmoid())
-        discriminator = nn.Sequential(Maxout(784, 240, 5), Maxout(240, 240, 5), nn.Linear(240, 1), nn.Flatten(0))
-        return cls(generator, discriminator, latent_dim=100, event_shape=(784,))
-
     def noise(self, n: int, *, generator: Generator | None = None) -> Tensor:
         """z ~ p_z, shape (n, latent_dim)."""
         at_least("n", n, 1)
@@ -183,6 +164,29 @@ class GAN(nn.Module):
     @torch.no_grad()
     def after_discriminator_step(self, batch_size: int) -> None:
         """What must happen once the discriminator's optimiser has stepped; nothing, unless a family says so."""
+
+
+def mlp_gan(
+    family: type[Kind], dim: int = 2, latent_dim: int = 2, hidden: Sequence[int] = (64, 64), **options: Any
+) -> Kind:
+    """Both players are perceptrons on vectors of `dim` numbers.
+
+    family: `GAN`, or a class that is constructed as it is; options: those of its constructor.
+    """
+    generator = MLP(latent_dim, hidden, dim, activation=nn.ReLU)
+    discriminator = nn.Sequential(MLP(dim, hidden, 1, activation=nn.LeakyReLU), nn.Flatten(0))
+    return family(generator, discriminator, latent_dim=latent_dim, event_shape=(dim,), **options)
+
+
+def paper_gan() -> GAN:
+    """The networks for MNIST, images as vectors of 784 numbers in [0, 1]: rectifiers against maxout (section 5).
+
+    NOTE: the paper states neither sizes nor the law of z; these are those of the authors' published configuration,
+    without its dropout.
+    """
+    generator = nn.Sequential(MLP(100, (1200, 1200), 784, activation=nn.ReLU), nn.Sigmoid())
+    discriminator = nn.Sequential(Maxout(784, 240, 5), Maxout(240, 240, 5), nn.Linear(240, 1), nn.Flatten(0))
+    return GAN(generator, discriminator, latent_dim=100, event_shape=(784,))
 
 
 class Maxout(nn.Module):

@@ -29,7 +29,7 @@ from reference_models.adversarial.cut import CUT
 from reference_models.adversarial.cyclegan import CycleGAN
 from reference_models.adversarial.dcgan import DCGAN
 from reference_models.adversarial.f_gan import FGAN, Variational
-from reference_models.adversarial.gan import GAN
+from reference_models.adversarial.gan import GAN, mlp_gan
 from reference_models.adversarial.lsgan import LSGAN
 from reference_models.adversarial.pix2pix import Pix2Pix
 from reference_models.adversarial.progressive_gan import ProgressiveGAN
@@ -49,33 +49,32 @@ HIDDEN = (128, 128)
 
 
 def _gan(data: DataSet) -> Learner:
-    return Adversarial(GAN.mlp(hidden=HIDDEN), data)
+    return Adversarial(mlp_gan(GAN, hidden=HIDDEN), data)
 
 
 def _lsgan(data: DataSet) -> Learner:
-    return Adversarial(LSGAN.mlp(hidden=HIDDEN), data)
+    return Adversarial(mlp_gan(LSGAN, hidden=HIDDEN), data)
 
 
 def _f_gan(data: DataSet) -> Learner:
-    return Adversarial(FGAN.mlp(hidden=HIDDEN, objective=Variational("js")), data)
+    return Adversarial(mlp_gan(FGAN, hidden=HIDDEN, objective=Variational("js")), data)
 
 
 def _wgan(data: DataSet) -> Learner:
-    gan = WGAN.mlp(hidden=HIDDEN)
+    gan = mlp_gan(WGAN, hidden=HIDDEN)
     gan.clip = 0.1  # with the paper's 0.01 some seeds still circle when the time is over
     return Adversarial(gan, data, lr=(5e-4, 5e-4), optimiser=rmsprop, critic_steps=CRITIC_STEPS)
 
 
 def _wgan_gp(data: DataSet) -> Learner:
-    gan = WGANGP.mlp(hidden=HIDDEN)
+    gan = mlp_gan(WGANGP, hidden=HIDDEN)
     gan.penalty = 0.1  # as in the authors' code for points of the plane
     return Adversarial(gan, data, lr=(2e-3, 2e-3), optimiser=adam(0.0, 0.9), critic_steps=2)
 
 
 def _constrained_gan(data: DataSet) -> Learner:
-    gan = ConstrainedGAN.mlp(hidden=HIDDEN)
-    gan.constraint = CovarianceConstraint.of(data.train)
-    return Adversarial(gan, data)
+    constraint = CovarianceConstraint.of(data.train)
+    return Adversarial(mlp_gan(ConstrainedGAN, hidden=HIDDEN, constraint=constraint), data)
 
 
 # --- digits

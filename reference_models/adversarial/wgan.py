@@ -18,10 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
+from reference_models.adversarial.dcgan import DCGANDiscriminator, DCGANGenerator
 from reference_models.adversarial.gan import GAN, Objective, Prior
 from reference_models.parts.validate import positive
 
@@ -84,6 +86,14 @@ class WGAN(GAN):
         positive("clip", clip)
         self.clip = clip
         clip_parameters(self.discriminator, clip)
+
+    @classmethod
+    def paper(cls) -> Self:
+        """The networks of section 4, DCGAN's for colour images of 64×64; its discriminator's logit is the critic.
+
+        NOTE: sizes are those of DCGAN's paper; the authors' generator is half as wide. z is normal, as in their code.
+        """
+        return cls(DCGANGenerator(), DCGANDiscriminator(), latent_dim=100, event_shape=(3, 64, 64))
 
     def after_discriminator_step(self, batch_size: int) -> None:
         """Clips the critic (algorithm 1, line 7)."""

@@ -84,12 +84,6 @@ class DDPM(nn.Module):
         self.parametrisation: Kind = parametrisation
         self.clip = clip
 
-    @classmethod
-    def cifar10(cls) -> DDPM:
-        """The paper's model of CIFAR-10: a thousand linear steps, x_0 in [−1, 1], 256 levels, σ² = β."""
-        network = UNet.ddpm_cifar10()
-        return cls(network, Schedule.linear(1000), (3, 32, 32), variance="large", levels=256, clip=1.0)
-
     @property
     def schedule(self) -> Schedule:
         """The noise schedule of the process."""
@@ -121,10 +115,12 @@ class DDPM(nn.Module):
     ) -> Tensor:
         """The squared error of the network's output, averaged over batch and dimensions: L_simple (eq. 14), a scalar.
 
-        t and noise are drawn unless given, t (*B,) long and noise of x_0's shape.
+        t and noise are drawn unless given, t (*B,) long in 0..T−1 and noise of x_0's shape.
         """
         has_event_shape("x_0", x_0, self.event_shape)
         t = self.draw_time(x_0.shape[: x_0.ndim - len(self.event_shape)], x_0, generator) if t is None else t
+        if bool((t < 0).any()):  # the schedule refuses the rest
+            raise ValueError(f"t must be integers in 0..{self.schedule.steps - 1}, got {t.tolist()}")
         noise = standard_normal(x_0.shape, x_0, generator) if noise is None else noise
         x_t = self.process.diffuse(x_0, t, noise)
         a, sigma = self.schedule.alpha_bar(t, x_0).sqrt(), self.schedule.variance(t, x_0).sqrt()
@@ -174,3 +170,9 @@ class DDPM(nn.Module):
     def elbo(self, x: Tensor, *, generator: torch.Generator | None = None, **conditions: Any) -> Elbo:
         """The variational bound of log p(x), nats, (*B,): reconstruction − kl, with its parts."""
         return self.bound(x, generator=generator, **conditions).elbo
+
+
+def cifar10_ddpm() -> DDPM:
+    """The paper's model of CIFAR-10: a thousand linear steps, x_0 in [−1, 1], 256 levels, σ² = β."""
+    network = UNet.ddpm_cifar10()
+    return DDPM(network, Schedule.linear(1000), (3, 32, 32), variance="large", levels=256, clip=1.0)

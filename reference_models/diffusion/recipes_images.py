@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 
 from reference_models.data import DataSet
 from reference_models.diffusion.ddim import DDIM, strided
-from reference_models.diffusion.ddpm import DDPM
+from reference_models.diffusion.ddpm import DDPM, cifar10_ddpm
 from reference_models.diffusion.dit import DiT
 from reference_models.diffusion.gaussian_diffusion import bits_per_dim
 from reference_models.diffusion.latent_diffusion import KLAutoencoder, LatentDiffusion
@@ -135,7 +135,7 @@ def _fifty_steps(model: DDPM, n: int, generator: Generator) -> Tensor:
 
 def _unet(data: DataSet) -> Learner:
     if data.name == "cifar10":
-        return Bounded(DDPM.cifar10(), decay=0.9999, lr=2e-4)  # Ho et al., appendix B
+        return Bounded(cifar10_ddpm(), decay=0.9999, lr=2e-4)  # Ho et al., appendix B
     if data.name == "mnist":
         network = UNet(1, 1, base=32, multipliers=(1, 2, 2), blocks=2, attention_at=(2,))
         return Bounded(DDPM(network, Schedule.cosine(1000), data.event_shape, levels=256, clip=1.0), decay=0.999)

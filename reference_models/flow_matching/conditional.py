@@ -14,7 +14,7 @@ https://arxiv.org/abs/2210.02747
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Self
 
 import torch
 from torch import Generator, Tensor, nn
@@ -40,11 +40,9 @@ class FlowMatching(nn.Module):
         self.path = Linear() if path is None else path
 
     @classmethod
-    def cifar10(cls, num_classes: int | None = None) -> FlowMatching:
+    def cifar10(cls) -> Self:
         """At real size, 32×32: the U-Net of DDPM, 35.7 million parameters, with its time stretched to 0..1000."""
-        sizes: dict[str, Any] = {"base": 128, "multipliers": (1, 2, 2, 2), "blocks": 2, "attention_at": (1,)}
-        network = UNet(3, 3, **sizes, num_classes=num_classes, dropout=0.1, time_scale=1000.0)
-        return FlowMatching(network, (3, 32, 32))
+        return cls(cifar10_network(), (3, 32, 32))
 
     def couple(self, x_0: Tensor, x_1: Tensor, generator: Generator | None = None) -> Tensor:
         """The noise to go with each data point, shaped as x_0: here as it was drawn, independently of the data."""
@@ -114,3 +112,10 @@ class FlowMatching(nn.Module):
         """n draws, (n, *event_shape), in `steps` steps of a solver; condition: labels, long, (n,) or ()."""
         noise = standard_normal((n, *self.event_shape), self, generator)
         return self.trajectory(noise, condition=condition, steps=steps, method=method)[-1]
+
+
+def cifar10_network(num_classes: int | None = None) -> UNet:
+    """The U-Net of `FlowMatching.cifar10`, with labels where a number of classes is given."""
+    return UNet(
+        3, 3, 128, (1, 2, 2, 2), blocks=2, attention_at=(1,), num_classes=num_classes, dropout=0.1, time_scale=1000.0
+    )

@@ -19,11 +19,12 @@ NOTE: the form (1 + w) v(y) − w v(∅), equally common, calls w what is w + 1 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import torch
 from torch import Generator, Tensor, nn
 
-from reference_models.flow_matching.conditional import FlowMatching
+from reference_models.flow_matching.conditional import FlowMatching, cifar10_network
 from reference_models.flow_matching.paths import GaussianPath, Linear
 from reference_models.parts.distributions import standard_normal
 from reference_models.parts.ode import Field, Method
@@ -53,6 +54,11 @@ class GuidedFlowMatching(FlowMatching):
         if not 0 <= drop <= 1:
             raise ValueError(f"drop must lie in [0, 1], got {drop}")
         self.num_classes, self.drop = num_classes, drop
+
+    @classmethod
+    def cifar10(cls) -> Self:
+        """That of `FlowMatching`, with the ten classes."""
+        return cls(cifar10_network(10), (3, 32, 32), 10)
 
     def loss(
         self,

@@ -11,52 +11,49 @@ so that a sample is D(s · flow(noise) + m). Solving the ODE costs what a latent
 "High-Resolution Image Synthesis with Latent Diffusion Models" (Rombach et al., 2022), appendix G (the scale),
 https://arxiv.org/abs/2112.10752
 
-NOTE: latent diffusion rescales by s alone; the mean m is subtracted here too, which costs nothing.
+NOTE: latent diffusion rescales by s alone; the mean m is subtracted here too, which costs nothing. E(x) is the mean of
+the code q(z|x), as in `diffusion.latent_diffusion`; the paper's code draws from it, whose standard deviation is tiny.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Generator, Tensor, nn
 
+from reference_models.diffusion.latent_diffusion import KLAutoencoder
 from reference_models.flow_matching.conditional import FlowMatching
 from reference_models.parts.ode import Method
 from reference_models.parts.training import evaluating
 
 
-class Autoencoder(Protocol):
-    """A module that maps images (N, *event) to latents (N, *latent) and back."""
-
-    def encode(self, x: Tensor) -> Tensor:
-        """The latent of each image."""
-        ...
-
-    def decode(self, z: Tensor) -> Tensor:
-        """The image of each latent."""
-        ...
-
-
 class LatentFlowMatching(nn.Module):
-    """A flow on the latents of an autoencoder that it never changes; call `calibrate` once before training."""
+    """A flow on the latents of an autoencoder that it never changes; call `calibrate` once before training.
+
+    flow: its event shape is that of the latents, (Z, h, w).
+
+    Raises:
+        ValueError: the autoencoder is no `KLAutoencoder`, the flow has another number of channels than its codes.
+    """
 
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, autoencoder: nn.Module, flow: FlowMatching) -> None:
-        """autoencoder: a module that is an `Autoencoder`; flow: of the latents' event shape."""
+    def __init__(self, autoencoder: KLAutoencoder, flow: FlowMatching) -> None:
         super().__init__()
-        if not (hasattr(autoencoder, "encode") and hasattr(autoencoder, "decode")):
-            raise ValueError(f"an autoencoder needs encode and decode, got {type(autoencoder).__name__}")
+        if not isinstance(autoencoder, KLAutoencoder):
+            raise ValueError(f"the autoencoder must be a KLAutoencoder, got {type(autoencoder).__name__}")
+        if flow.event_shape[0] != autoencoder.latent:
+            raise ValueError(
+                f"the flow must have {autoencoder.latent} channels as the codes, got {flow.event_shape[0]}"
+            )
         self.autoencoder, self.flow = autoencoder, flow
         self.register_buffer("shift", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
 
     def calibrate(self, x: Tensor) -> None:
-        """Sets m and s from data x, (N, *event), N at least 2. Raises ValueError when all latents are equal."""
+        """Sets m and s from data x, (N, C, H, W), N at least 2. Raises ValueError when all latents are equal."""
         with evaluating(self.autoencoder):
-            z: Tensor = self._autoencoder.encode(x)
+            z = self.autoencoder.encode(x).mean
             mean = z.mean()
             std = ((z - mean) ** 2).mean().sqrt()
         if not bool(std > 0):
@@ -64,19 +61,15 @@ class LatentFlowMatching(nn.Module):
         self.shift.copy_(mean)
         self.scale.copy_(std)
 
-    @property
-    def _autoencoder(self) -> Autoencoder:
-        return self.autoencoder  # type: ignore[return-value]  # checked at the door
-
     def encode(self, x: Tensor) -> Tensor:
-        """x (N, *event) to latents of unit scale, (N, *latent); no gradient reaches the autoencoder."""
+        """x (*B, C, H, W) to latents of unit scale, (*B, Z, h, w); no gradient reaches the autoencoder."""
         with evaluating(self.autoencoder):
-            return (self._autoencoder.encode(x) - self.shift) / self.scale
+            return (self.autoencoder.encode(x).mean - self.shift) / self.scale
 
     def decode(self, z: Tensor) -> Tensor:
-        """Latents of unit scale, (N, *latent), to images (N, *event)."""
+        """Latents of unit scale, (*B, Z, h, w), to images (*B, C, H, W)."""
         with evaluating(self.autoencoder):
-            return self._autoencoder.decode(z * self.scale + self.shift)
+            return self.autoencoder.decode(z * self.scale + self.shift)
 
     def loss(
         self,
@@ -99,5 +92,5 @@ class LatentFlowMatching(nn.Module):
         method: Method = "euler",
         generator: Generator | None = None,
     ) -> Tensor:
-        """n images, (n, *event): the flow in latent space, then the decoder once."""
+        """n images, (n, C, H, W): the flow in latent space, then the decoder once."""
         return self.decode(self.flow.sample(n, condition=condition, steps=steps, method=method, generator=generator))

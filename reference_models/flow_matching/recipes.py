@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from reference_models.data import DataSet
 from reference_models.diffusion.latent_diffusion import KLAutoencoder
@@ -172,27 +172,13 @@ class Reflow(Learner):
         return Points(samples, data.held_out[:2000])
 
 
-class Means(nn.Module):
-    """A KL autoencoder whose latent is the mean of its code."""
-
-    def __init__(self, autoencoder: KLAutoencoder) -> None:
-        super().__init__()
-        self.autoencoder = autoencoder
-
-    def encode(self, x: Tensor) -> Tensor:
-        return self.autoencoder.encode(x).mean
-
-    def decode(self, z: Tensor) -> Tensor:
-        return self.autoencoder.decode(z)
-
-
 def _latent(data: DataSet) -> Learner:
     """The labels of the digits guide nothing."""
     autoencoder = KLAutoencoder(1, 4, base=16, multipliers=(1, 2))
     network = UNet(4, 4, base=24, multipliers=(1, 2), attention_at=(), time_scale=1000.0)
     _, height, width = data.event_shape
     flow = FlowMatching(network, (4, height // 2, width // 2))
-    model = LatentFlowMatching(Means(autoencoder), flow)
+    model = LatentFlowMatching(autoencoder, flow)
     return InLatentSpace(model, autoencoder, flow, lambda: model.calibrate(signed(data.train)), _midpoint)
 
 

@@ -134,7 +134,10 @@ class IAF(FlowDensity):
 
     @classmethod
     def paper(cls) -> "IAF":
-        """The largest posterior of section 6.1: eight steps, each a two-layer MADE 1920 wide (table 1), 32 latents."""
+        """The largest posterior of section 6.1: eight steps, each a two-layer MADE 1920 wide (table 1), 32 latents.
+
+        NOTE: the two layers are read as two of weights, about one hidden layer of 1920 units.
+        """
         return cls(32, layers=8, hidden=(1920,))
 
 

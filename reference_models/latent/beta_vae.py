@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor, nn
 
-from reference_models.latent.vae import VAE, GaussianEncoder, StandardNormal
+from reference_models.latent.vae import VAE, GaussianEncoder, StandardNormal, mlp_vae
 from reference_models.parts.likelihoods import Binomial
 from reference_models.parts.networks import MLP
 from reference_models.parts.validate import at_least
@@ -53,7 +53,7 @@ class BetaVAE(nn.Module):
     @classmethod
     def mlp(cls, event_shape: Sequence[int] = (1, 8, 8), latent_dim: int = 8, beta: float = 4.0) -> BetaVAE:
         """A small one on binary images."""
-        return cls(VAE.mlp(event_shape, latent_dim), beta)
+        return cls(mlp_vae(event_shape, latent_dim), beta)
 
     @classmethod
     def paper(cls) -> BetaVAE:

@@ -23,7 +23,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from reference_models.latent.beta_vae import BetaVAE
-from reference_models.latent.vae import VAE, GaussianPosterior
+from reference_models.latent.vae import VAE, GaussianPosterior, mlp_vae
 from reference_models.parts.validate import at_least, one_of
 from reference_models.protocols import Elbo
 
@@ -90,7 +90,7 @@ class DIPVAE(nn.Module):
         cls, event_shape: Sequence[int] = (1, 8, 8), latent_dim: int = 8, version: Literal["I", "II"] = "II"
     ) -> DIPVAE:
         """A small one on binary images."""
-        return cls(VAE.mlp(event_shape, latent_dim), version)
+        return cls(mlp_vae(event_shape, latent_dim), version)
 
     @classmethod
     def paper(cls, version: Literal["I", "II"] = "II") -> DIPVAE:

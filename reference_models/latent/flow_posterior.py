@@ -90,7 +90,7 @@ class IAFVAE(VAE):
     """A VAE whose posterior is an inverse autoregressive flow of T steps, each with the order of the last reversed.
 
     Args:
-        event_shape, latent_dim, hidden, likelihood, prior: as for `VAE.mlp`.
+        event_shape, latent_dim, hidden, likelihood, prior: as for `mlp_vae`.
         steps: T. flow_hidden: widths of each step's masked network. context: c, length of h(x).
     """
 
@@ -127,7 +127,7 @@ class IAFVAE(VAE):
     def mnist(cls) -> "IAFVAE":
         """The largest posterior of table 1 (MNIST): 32 latent variables, depth 8, width 1920.
 
-        NOTE: the paper's encoder and decoder are residual convolutions with 450 units above; here 450 units alone. Two
-        hidden layers in each step's network are this file's choice.
+        NOTE: the paper's encoder and decoder are residual convolutions with 450 units above; here 450 units alone. Each
+        step's network has one hidden layer, as in `IAF.paper`.
         """
-        return cls((1, 28, 28), 32, (450,), steps=8, flow_hidden=(1920, 1920), context=450)
+        return cls((1, 28, 28), 32, (450,), steps=8, flow_hidden=(1920,), context=450)

@@ -32,7 +32,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from reference_models.latent.bounds import examples
-from reference_models.latent.vae import VAE, GaussianPosterior
+from reference_models.latent.vae import VAE, GaussianPosterior, mlp_vae
 from reference_models.parts.shapes import restore_batch
 from reference_models.parts.training import evaluating
 from reference_models.parts.validate import at_least, one_of
@@ -95,12 +95,12 @@ class IWAE(nn.Module):
     @classmethod
     def mlp(cls, event_shape: Sequence[int] = (1, 8, 8), samples: int = 8, estimator: Estimator = "dreg") -> IWAE:
         """A small one on binary images."""
-        return cls(VAE.mlp(event_shape), samples, estimator)
+        return cls(mlp_vae(event_shape), samples, estimator)
 
     @classmethod
     def paper(cls, samples: int = 50) -> IWAE:
         """The MNIST model with one stochastic layer of section 5: 50 latents, two tanh layers of 200 on each side."""
-        vae = VAE.mlp((1, 28, 28), 50, (200, 200), activation=nn.Tanh)
+        vae = mlp_vae((1, 28, 28), 50, (200, 200), activation=nn.Tanh)
         return cls(vae, samples, "reparametrised")
 
     def bound(self, x: Tensor, *, generator: Generator | None = None, noise: Tensor | None = None) -> Tensor:

@@ -30,7 +30,7 @@ from reference_models.latent.elbo_surgery import fit_posterior, surgery
 from reference_models.latent.hierarchical_vae import HierarchicalVAE, Scale
 from reference_models.latent.iwae import IWAE, importance_bound
 from reference_models.latent.posterior_collapse import GuardedVAE, active_units
-from reference_models.latent.vae import VAE, GaussianPosterior, StandardNormal
+from reference_models.latent.vae import VAE, GaussianPosterior, StandardNormal, mlp_vae
 from reference_models.parts.descent import descend
 from reference_models.parts.likelihoods import Binomial, Likelihood
 from reference_models.parts.training import evaluating
@@ -92,7 +92,7 @@ def minimise(
 
 
 def _vae(data: DataSet) -> VAE:
-    return VAE.mlp(data.event_shape, LATENT_DIM, HIDDEN, likelihood=levels(data))
+    return mlp_vae(data.event_shape, LATENT_DIM, HIDDEN, likelihood=levels(data))
 
 
 def _own_loss(model: Any, x: Tensor, y: Tensor | None, generator: Generator) -> Tensor:

@@ -33,7 +33,7 @@ from reference_models.latent.recipes_bounds import (
     minimise,
     samples_of,
 )
-from reference_models.latent.vae import VAE
+from reference_models.latent.vae import mlp_vae
 from reference_models.latent.vampprior import VampVAE
 from reference_models.parts.descent import descend
 from reference_models.protocols import Density
@@ -41,7 +41,7 @@ from reference_models.recipes import Figure, Goal, Learner, Recipe, cosine
 
 
 def _with_prior(prior: Callable[[], Density]) -> Callable[[DataSet], Learner]:
-    return lambda data: minimise(VAE.mlp(data.event_shape, LATENT_DIM, HIDDEN, likelihood=levels(data), prior=prior()))
+    return lambda data: minimise(mlp_vae(data.event_shape, LATENT_DIM, HIDDEN, likelihood=levels(data), prior=prior()))
 
 
 def _pixelvae(data: DataSet) -> Learner:

@@ -31,7 +31,7 @@ from reference_models.parts.likelihoods import Binomial, Likelihood
 from reference_models.parts.networks import MLP, Activation
 from reference_models.parts.shapes import sum_event
 from reference_models.parts.training import evaluating
-from reference_models.parts.validate import at_least, one_of
+from reference_models.parts.validate import at_least, ends_with, one_of
 from reference_models.protocols import Density, Elbo
 
 Form = Literal["analytic", "entropy", "sampled"]
@@ -113,6 +113,7 @@ class StandardNormal(nn.Module):
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log p(z) in nats: (..., dim) to (...)."""
+        ends_with("z", z, self.origin.shape)
         return sum_event(normal_log_prob(z, self.origin, torch.zeros_like(self.origin)), 1)
 
     def sample(self, n: int, *, generator: Generator | None = None) -> Tensor:
@@ -143,36 +144,6 @@ class VAE(nn.Module):
         super().__init__()
         self.encoder, self.decoder, self.prior, self.likelihood = encoder, decoder, prior, likelihood
         self.event_shape = tuple(event_shape)
-
-    @classmethod
-    def mlp(
-        cls,
-        event_shape: Sequence[int] = (1, 8, 8),
-        latent_dim: int = 8,
-        hidden: Sequence[int] = (128,),
-        *,
-        likelihood: Likelihood | None = None,
-        prior: Density | None = None,
-        activation: Activation = nn.SiLU,
-    ) -> "VAE":
-        """A VAE with MLPs on both sides, mirrored; Bernoulli pixels and a standard normal prior unless told."""
-        pixels = math.prod(event_shape)
-        encoder = nn.Sequential(nn.Flatten(), MLP(pixels, hidden, 2 * latent_dim, activation))
-        decoder = nn.Sequential(
-            MLP(latent_dim, tuple(reversed(hidden)), pixels, activation), nn.Unflatten(1, tuple(event_shape))
-        )
-        return cls(
-            GaussianEncoder(encoder),
-            decoder,
-            StandardNormal(latent_dim) if prior is None else prior,
-            Binomial() if likelihood is None else likelihood,
-            event_shape=event_shape,
-        )
-
-    @classmethod
-    def paper(cls, latent_dim: int = 20) -> "VAE":
-        """The MNIST model of section 5: one tanh layer of 500 units in encoder and decoder, Bernoulli pixels."""
-        return cls.mlp((1, 28, 28), latent_dim, (500,), activation=nn.Tanh)
 
     def posterior(self, x: Tensor) -> Posterior:
         """q(z | x); x: (N, *event_shape), or one example, which counts as N = 1."""
@@ -246,3 +217,32 @@ class VAE(nn.Module):
         with evaluating(self):
             h = self.decoder(self.posterior(x).draw(1, generator=generator).z[0])
             return self.likelihood.sample(h, generator=generator).view(x.shape)
+
+
+def mlp_vae(
+    event_shape: Sequence[int] = (1, 8, 8),
+    latent_dim: int = 8,
+    hidden: Sequence[int] = (128,),
+    *,
+    likelihood: Likelihood | None = None,
+    prior: Density | None = None,
+    activation: Activation = nn.SiLU,
+) -> VAE:
+    """A VAE with MLPs on both sides, mirrored; Bernoulli pixels and a standard normal prior unless told."""
+    pixels = math.prod(event_shape)
+    encoder = nn.Sequential(nn.Flatten(), MLP(pixels, hidden, 2 * latent_dim, activation))
+    decoder = nn.Sequential(
+        MLP(latent_dim, tuple(reversed(hidden)), pixels, activation), nn.Unflatten(1, tuple(event_shape))
+    )
+    return VAE(
+        GaussianEncoder(encoder),
+        decoder,
+        StandardNormal(latent_dim) if prior is None else prior,
+        Binomial() if likelihood is None else likelihood,
+        event_shape=event_shape,
+    )
+
+
+def paper_vae(latent_dim: int = 20) -> VAE:
+    """The MNIST model of section 5: one tanh layer of 500 units in encoder and decoder, Bernoulli pixels."""
+    return mlp_vae((1, 28, 28), latent_dim, (500,), activation=nn.Tanh)

@@ -11,9 +11,9 @@ from scipy.stats import entropy
 from torch import Tensor
 
 from reference_models.adversarial.f_gan import CONJUGATE_OF_ACTIVATION, FGAN, Variational
-from reference_models.adversarial.gan import Minimax
+from reference_models.adversarial.gan import Minimax, mlp_gan
 from reference_models.foundations.f_divergences import F_DIVERGENCES
-from tests.reference_models.adversarial.games import COUNTS_P, COUNTS_Q, at_states, laws
+from tests.reference_models.adversarial.games import COUNTS_P, COUNTS_Q, at_states, count, laws, linear
 from tests.reference_models.helpers import close, numpy, perturb
 
 # f and f', written again by hand: u -> f(u), f'(u)
@@ -137,13 +137,27 @@ def test_without_saturation_the_generator_climbs_the_activation() -> None:
 
 
 def test_the_family_plays_kl_unless_told(generator: torch.Generator) -> None:
-    gan, x = perturb(FGAN.mlp(hidden=(8,))).float(), torch.randn(16, 2).float()
+    gan, x = perturb(mlp_gan(FGAN, hidden=(8,))).float(), torch.randn(16, 2).float()
     state = generator.get_state()
     loss = gan.discriminator_loss(x, generator=generator)
     generator.set_state(state)
     fake = gan(gan.noise(16, generator=generator))
     assert loss.dtype == torch.float32
     assert close(loss, (gan.score(fake) - 1).exp().mean() - gan.score(x).mean(), 1e-5)
+
+
+def test_the_paper_s_networks_have_the_parameters_counted_by_hand() -> None:
+    """100-1200-1200-784 with batch normalisation, 784-240-240-1 without; pixels in [0, 1] from z on [-1, 1]."""
+    gan = FGAN.paper().float()
+    hidden = linear(100, 1200) + linear(1200, 1200) + 2 * 2 * 1200
+    assert count(gan.generator) == hidden + linear(1200, 784)
+    assert count(gan.discriminator) == linear(784, 240) + linear(240, 240) + linear(240, 1)
+    assert [type(part).__name__ for part in gan.discriminator.modules()].count("ELU") == 2
+    x = gan.sample(3)
+    assert x.shape == (3, 784)
+    assert 0 <= float(x.min()) < 0.5 < float(x.max()) <= 1
+    assert gan.score(x).shape == (3,)
+    assert gan.prior == "uniform"
 
 
 def test_an_unknown_divergence_is_refused() -> None:

@@ -9,7 +9,17 @@ import torch.nn.functional as F
 from scipy.spatial.distance import jensenshannon
 from torch import Tensor, nn
 
-from reference_models.adversarial.gan import GAN, Maxout, Minimax, NonSaturating, draw_noise, optimal_logit, value
+from reference_models.adversarial.gan import (
+    GAN,
+    Maxout,
+    Minimax,
+    NonSaturating,
+    draw_noise,
+    mlp_gan,
+    optimal_logit,
+    paper_gan,
+    value,
+)
 from tests.reference_models.adversarial.games import (
     COUNTS_P,
     COUNTS_Q,
@@ -74,7 +84,7 @@ def test_where_the_discriminator_wins_minimax_stands_still_and_the_other_loss_pu
 
 
 def test_the_players_gradients_do_not_mix(generator: torch.Generator) -> None:
-    gan = perturb(GAN.mlp(hidden=(8,)))
+    gan = perturb(mlp_gan(GAN, hidden=(8,)))
     gan.discriminator_loss(torch.randn(16, 2), generator=generator).backward()
     assert gradients(gan.discriminator)
     assert not gradients(gan.generator)
@@ -89,7 +99,7 @@ def test_the_players_gradients_do_not_mix(generator: torch.Generator) -> None:
 
 
 def test_losses_are_those_of_the_objective_on_scores_of_data_and_samples(generator: torch.Generator) -> None:
-    gan, x = perturb(GAN.mlp(hidden=(8,))), torch.randn(16, 2)
+    gan, x = perturb(mlp_gan(GAN, hidden=(8,))), torch.randn(16, 2)
     state = generator.get_state()
     loss = gan.discriminator_loss(x, generator=generator)
     generator.set_state(state)
@@ -155,7 +165,7 @@ def test_noise_has_the_law_it_is_named_for(
 
 
 def test_one_example_and_many_give_the_same_scores() -> None:
-    gan, x = perturb(GAN.mlp(hidden=(8,))), torch.randn(64, 2)
+    gan, x = perturb(mlp_gan(GAN, hidden=(8,))), torch.randn(64, 2)
     assert gan.score(x).shape == (64,)
     assert gan.score(x[0]).shape == ()
     assert close(torch.stack([gan.score(one) for one in x]), gan.score(x), 1e-12)
@@ -170,20 +180,20 @@ def test_maxout_takes_the_largest_of_its_pieces() -> None:
 
 def test_the_paper_s_networks_have_the_sizes_of_its_configuration() -> None:
     with torch.device("meta"):
-        gan = GAN.paper()
+        gan = paper_gan()
     assert count(gan.generator) == linear(100, 1200) + linear(1200, 1200) + linear(1200, 784)
     assert count(gan.discriminator) == linear(784, 5 * 240) + linear(240, 5 * 240) + linear(240, 1)
     assert gan.prior == "normal"
 
 
 def test_single_precision_stays_single(generator: torch.Generator) -> None:
-    gan = GAN.mlp(hidden=(8,)).float()
+    gan = mlp_gan(GAN, hidden=(8,)).float()
     assert gan.sample(3, generator=generator).dtype == torch.float32
     assert gan.discriminator_loss(torch.randn(4, 2).float(), generator=generator).dtype == torch.float32
 
 
 def test_wrong_sizes_are_refused() -> None:
-    gan = GAN.mlp()
+    gan = mlp_gan(GAN)
     with pytest.raises(ValueError, match=r"x must have shape \(2\).*got \(5, 3\)"):
         gan.score(torch.zeros(5, 3))
     with pytest.raises(ValueError, match=r"z must have shape .* got \(5, 3\)"):

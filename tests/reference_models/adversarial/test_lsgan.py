@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
+from reference_models.adversarial.gan import mlp_gan
 from reference_models.adversarial.lsgan import LSGAN, LeastSquares
 from tests.reference_models.adversarial.games import COUNTS_P, COUNTS_Q, at_states, conv, count, laws, linear
 from tests.reference_models.helpers import close, numpy, perturb
@@ -60,7 +61,7 @@ def test_the_named_codes_are_the_paper_s() -> None:
 
 
 def test_the_family_plays_least_squares(generator: torch.Generator) -> None:
-    gan, x = perturb(LSGAN.mlp(hidden=(8,))), torch.randn(16, 2)
+    gan, x = perturb(mlp_gan(LSGAN, hidden=(8,))), torch.randn(16, 2)
     state = generator.get_state()
     loss = gan.discriminator_loss(x, generator=generator)
     generator.set_state(state)

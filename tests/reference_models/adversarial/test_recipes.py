@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from reference_models.adversarial.gan import GAN
+from reference_models.adversarial.gan import GAN, mlp_gan
 from reference_models.adversarial.recipes_learners import Adversarial, Translation, invert, sharpen
 from reference_models.data import DataSet, load
 from reference_models.recipes import Images
@@ -14,7 +14,7 @@ from tests.reference_models.helpers import close
 
 def plane(critic_steps: int = 1, average: float = 0.9) -> Adversarial:
     data = load("mixture", size=64, dtype=torch.float64, device=torch.get_default_device())
-    return Adversarial(GAN.mlp(hidden=(4,)), data, lr=(1e-2, 1e-2), critic_steps=critic_steps, average=average)
+    return Adversarial(mlp_gan(GAN, hidden=(4,)), data, lr=(1e-2, 1e-2), critic_steps=critic_steps, average=average)
 
 
 def test_the_critic_moves_at_every_step_and_the_generator_at_every_third(generator: torch.Generator) -> None:
@@ -55,7 +55,7 @@ def test_r1_charges_half_its_weight_times_the_squared_slope_at_the_data() -> Non
 def test_settings_that_mean_nothing_are_refused(settings: dict[str, float | str]) -> None:
     data = load("mixture", size=64, dtype=torch.float64, device=torch.get_default_device())
     with pytest.raises(ValueError, match=r"must (be at least|be one of|lie in)"):
-        Adversarial(GAN.mlp(hidden=(4,)), data, **settings)
+        Adversarial(mlp_gan(GAN, hidden=(4,)), data, **settings)
 
 
 class Reciter(nn.Module):

@@ -7,8 +7,9 @@ import torch
 from scipy.stats import wasserstein_distance
 from torch import nn
 
+from reference_models.adversarial.dcgan import DCGAN
 from reference_models.adversarial.wgan import CRITIC_STEPS, WGAN, Wasserstein, clip_parameters
-from tests.reference_models.adversarial.games import gradients, snapshot, unchanged
+from tests.reference_models.adversarial.games import count, gradients, snapshot, unchanged
 from tests.reference_models.helpers import close, numpy, perturb
 
 
@@ -100,6 +101,15 @@ def test_the_players_gradients_do_not_mix(generator: torch.Generator) -> None:
 
 def test_the_bound_is_the_paper_s_unless_told() -> None:
     assert (linear_critic(2).clip, CRITIC_STEPS) == (0.01, 5)
+
+
+def test_the_paper_s_networks_are_those_of_dcgan_with_a_clipped_critic() -> None:
+    with torch.device("meta"):
+        gan, other = WGAN.paper(), DCGAN.paper()
+    assert count(gan.generator) == count(other.generator)
+    assert count(gan.discriminator) == count(other.discriminator)
+    assert not any(isinstance(part, nn.Sigmoid) for part in gan.discriminator.modules())
+    assert (gan.latent_dim, gan.event_shape, gan.prior, gan.clip) == (100, (3, 64, 64), "normal", 0.01)
 
 
 def test_bounds_that_are_not_positive_are_refused() -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from reference_models.adversarial.gan import mlp_gan
 from reference_models.adversarial.wgan_gp import WGANGP, gradient_penalty
 from tests.reference_models.adversarial.games import conv, count, gradients, linear
 from tests.reference_models.helpers import close, perturb
@@ -76,7 +77,7 @@ def test_no_gradient_reaches_data_or_samples() -> None:
 
 
 def test_the_loss_is_eq_3_on_scores_and_penalty(generator: torch.Generator) -> None:
-    gan, x = perturb(WGANGP.mlp(hidden=(8,))), torch.randn(16, 2)
+    gan, x = perturb(mlp_gan(WGANGP, hidden=(8,))), torch.randn(16, 2)
     gan.penalty = 7.0
     state = generator.get_state()
     loss = gan.discriminator_loss(x, generator=generator)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from reference_models.diffusion import parametrisation
-from reference_models.diffusion.ddpm import DDPM, Ancestral
+from reference_models.diffusion.ddpm import DDPM, Ancestral, cifar10_ddpm
 from reference_models.diffusion.parametrisation import KINDS
 from reference_models.diffusion.schedule import Schedule
 from reference_models.parts.networks import TimeMLP
@@ -257,7 +257,7 @@ def test_float32_stays_float32(generator):
 def test_the_model_of_cifar10_is_that_of_the_paper():
     """T = 1000, β from 1e-4 to 0.02, images of 3×32×32 with 256 levels in [−1, 1] (sections 3.3 and 4)."""
     torch.set_default_dtype(torch.float32)
-    model = DDPM.cifar10()
+    model = cifar10_ddpm()
     assert model.schedule.steps == 1000
     assert math.isclose(float(model.schedule.betas[-1]), 0.02, rel_tol=1e-4)
     assert model.event_shape == (3, 32, 32)
@@ -280,3 +280,5 @@ def test_what_does_not_fit_is_refused():
         exact_model().sample(1, times=[3, 2])
     with pytest.raises(ValueError, match="t must be integers"):
         DDPM(nn.Identity(), Schedule(betas()), (1,)).predict(torch.zeros(2, 1), torch.tensor([0, T]))
+    with pytest.raises(ValueError, match=r"t must be integers in 0\.\.\d+, got \[-1\]"):
+        exact_model().loss(torch.zeros(1, 1), t=torch.tensor([-1]))

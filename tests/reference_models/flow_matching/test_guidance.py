@@ -94,6 +94,13 @@ def test_the_loss_is_that_of_the_noise_and_times_given():
     assert close(GuidedFlowMatching(net, (2,), 3, drop=0.0).loss(x_1, y, x_0=x_0, t=t), plain, 1e-12)
 
 
+def test_at_real_size_the_network_knows_ten_classes_and_none():
+    with torch.device("meta"):
+        model = GuidedFlowMatching.cifar10()
+    assert (model.num_classes, model.velocity.num_classes) == (10, 10)
+    assert model.event_shape == (3, 32, 32)
+
+
 def test_without_labels_all_are_none():
     net = Known(lambda x, t, y: torch.zeros_like(x))
     GuidedFlowMatching(net, (1,), 3, drop=0.0).loss(torch.zeros(5, 1))

@@ -6,23 +6,26 @@ import pytest
 import torch
 from torch import nn
 
+from reference_models.diffusion.latent_diffusion import Code, KLAutoencoder
 from reference_models.flow_matching.conditional import FlowMatching
 from reference_models.flow_matching.latent import LatentFlowMatching
 from reference_models.parts.networks import TimeMLP
+from reference_models.parts.unet import UNet
 from tests.reference_models.flow_matching.fields import Known
 from tests.reference_models.helpers import close, numpy, perturb
 
 
-class Linear(nn.Module):
-    """z = A x and x = A⁻¹ z; it has a dropout layer, to see in which mode it runs."""
+class Linear(KLAutoencoder):
+    """z = A x and x = A⁻¹ z on vectors, its codes broad; it has a dropout layer, to see in which mode it runs."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(1, 2, base=2, multipliers=(1,))
         self.A = nn.Parameter(torch.tensor([[2.0, 1.0], [0.5, 3.0]]))
         self.dropout = nn.Dropout(0.5)
 
     def encode(self, x):
-        return self.dropout(x @ self.A.T)
+        mean = self.dropout(x @ self.A.T)
+        return Code(mean, torch.ones_like(mean))
 
     def decode(self, z):
         return self.dropout(z) @ torch.linalg.inv(self.A).T
@@ -96,6 +99,20 @@ def test_labels_reach_the_flow():
     assert torch.equal(net.calls[1][2], y[:4])
 
 
+def test_the_library_s_autoencoder_is_trained_on_scaled_means_of_its_codes():
+    autoencoder, x = perturb(KLAutoencoder(1, 2, base=8, multipliers=(1, 2)), 0.1), torch.randn(16, 1, 4, 4)
+    network = perturb(UNet(2, 2, base=8, multipliers=(1,), attention_at=()))
+    made = LatentFlowMatching(autoencoder, FlowMatching(network, (2, 2, 2)))
+    made.calibrate(x)
+    mean = autoencoder.encode(x).mean.detach()
+    unit = (mean - mean.mean()) / mean.std(correction=0)
+    assert close(made.encode(x), unit, 1e-10)
+    x_0, t = torch.randn(16, 2, 2, 2), torch.rand(16)
+    assert close(made.loss(x, x_0=x_0, t=t), made.flow.loss(unit, x_0=x_0, t=t), 1e-10)
+    assert close(made.decode(unit), autoencoder.decode(mean), 1e-10)
+    assert made.sample(3, steps=2).shape == (3, 1, 4, 4)
+
+
 def test_the_scale_is_saved_and_single_precision_works():
     made = model()
     fresh = LatentFlowMatching(Linear(), FlowMatching(TimeMLP(2, [8], 2), (2,)))
@@ -107,5 +124,7 @@ def test_the_scale_is_saved_and_single_precision_works():
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="the latents must vary to have a scale, got standard deviation 0"):
         model().calibrate(torch.zeros(4, 2))
-    with pytest.raises(ValueError, match="an autoencoder needs encode and decode, got Dropout"):
+    with pytest.raises(ValueError, match="the autoencoder must be a KLAutoencoder, got Dropout"):
         LatentFlowMatching(nn.Dropout(), FlowMatching(TimeMLP(2, [8], 2), (2,)))
+    with pytest.raises(ValueError, match="the flow must have 2 channels as the codes, got 3"):
+        LatentFlowMatching(Linear(), FlowMatching(TimeMLP(3, [8], 3), (3,)))

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
 from reference_models.latent.autoregressive_prior import AutoregressivePrior
-from reference_models.latent.vae import VAE
+from reference_models.latent.vae import mlp_vae
 from tests.reference_models.helpers import close, jacobian, numpy, perturb
 
 
@@ -60,7 +60,7 @@ def test_the_means_of_a_conditional_start_apart() -> None:
 
 
 def test_the_bound_of_a_vae_takes_it_in_its_kl() -> None:
-    vae = VAE.mlp((1, 2, 3), 3, (5,), prior=prior())
+    vae = mlp_vae((1, 2, 3), 3, (5,), prior=prior())
     x, noise = (torch.rand(4, 1, 2, 3) > 0.5).double(), torch.randn(6, 4, 3)
     q = vae.posterior(x)
     z = q.mean + q.log_std.exp() * noise

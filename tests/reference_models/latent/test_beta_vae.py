@@ -7,13 +7,13 @@ import torch
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
 from reference_models.latent.beta_vae import BetaVAE, linear_capacity, normalised_beta
-from reference_models.latent.vae import VAE, GaussianPosterior
+from reference_models.latent.vae import GaussianPosterior, mlp_vae
 from tests.reference_models.helpers import binary_states, close, perturb
 from tests.reference_models.latent.linear import LATENT, D, FreePosterior, model, sigma_points
 
 
 def small(beta: float = 4.0) -> BetaVAE:
-    return BetaVAE(perturb(VAE.mlp((4,), 2, (5,)), 0.5), beta)
+    return BetaVAE(perturb(mlp_vae((4,), 2, (5,)), 0.5), beta)
 
 
 def terms(beta_vae: BetaVAE, x: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

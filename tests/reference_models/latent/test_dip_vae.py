@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from reference_models.latent.dip_vae import DIPVAE, covariance, dip_penalty, sap_score
-from reference_models.latent.vae import VAE, GaussianPosterior
+from reference_models.latent.vae import VAE, GaussianPosterior, mlp_vae
 from tests.reference_models.helpers import binary_states, close, numpy, perturb, standard_errors
 
 
@@ -62,7 +62,7 @@ def test_loss_is_minus_bound_plus_weighted_penalties() -> None:
     """Both versions, with weights that differ; the penalty's gradient reaches the encoder."""
     x, noise = binary_states(4), torch.randn(1, 16, 2)
     for version in ("I", "II"):
-        vae = perturb(VAE.mlp((4,), 2, (5,)), 0.5)
+        vae = perturb(mlp_vae((4,), 2, (5,)), 0.5)
         model = DIPVAE(vae, version, lambda_od=3.0, lambda_d=7.0)  # type: ignore[arg-type]
         q = vae.posterior(x)
         assert isinstance(q, GaussianPosterior)
@@ -114,7 +114,7 @@ def test_paper_size() -> None:
 
 
 def test_bad_input_is_refused() -> None:
-    vae = VAE.mlp((4,), 2, (5,))
+    vae = mlp_vae((4,), 2, (5,))
     with pytest.raises(ValueError, match="batch size must be at least 2, got 1"):
         DIPVAE(vae).loss(torch.zeros(4))
     with pytest.raises(ValueError, match="version must be one of 'I', 'II', got 'III'"):

@@ -15,7 +15,7 @@ from reference_models.latent.hierarchical_vae import HierarchicalVAE, Scale
 from reference_models.latent.iwae import IWAE
 from reference_models.latent.posterior_collapse import GuardedVAE
 from reference_models.latent.ppca import PPCA
-from reference_models.latent.vae import VAE
+from reference_models.latent.vae import mlp_vae
 from reference_models.latent.vqvae import VQVAE
 from reference_models.latent.vqvae2 import VQVAE2
 from reference_models.protocols import LatentVariableModel
@@ -25,7 +25,7 @@ SHAPE = (1, 4, 4)
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "gaussian-mixture": lambda: MixtureOfGaussians(spread_start(torch.randn(20, 3), 2)),
     "ppca": lambda: PPCA(torch.randn(3, 2), torch.randn(3), 0.5),
-    "vae": lambda: VAE.mlp(SHAPE, 2, (5,)),
+    "vae": lambda: mlp_vae(SHAPE, 2, (5,)),
     "iwae": lambda: IWAE.mlp(SHAPE, 3),
     "beta-vae": lambda: BetaVAE.mlp(SHAPE, 2),
     "dip-vae": lambda: DIPVAE.mlp(SHAPE, 2),

@@ -10,7 +10,7 @@ from torch.distributions import Normal
 
 from reference_models.flows.realnvp import RealNVP
 from reference_models.latent.flow_prior import FlowPrior, as_flow_posterior
-from reference_models.latent.vae import VAE
+from reference_models.latent.vae import VAE, mlp_vae
 from tests.reference_models.helpers import close, log_abs_det, numpy, perturb
 
 KINDS = {"realnvp": lambda d: FlowPrior.realnvp(d, 3, (8,)), "maf": lambda d: FlowPrior.maf(d, 2, (8,))}
@@ -21,7 +21,7 @@ def prior(kind: str, d: int = 2) -> FlowPrior:
 
 
 def vae_with(kind: str) -> VAE:
-    return perturb(VAE.mlp((1, 2, 2), 2, (5,), prior=prior(kind)), scale=0.2)
+    return perturb(mlp_vae((1, 2, 2), 2, (5,), prior=prior(kind)), scale=0.2)
 
 
 def images(n: int) -> Tensor:
@@ -91,6 +91,6 @@ def test_bad_input_is_refused_with_the_value_in_hand() -> None:
     with pytest.raises(ValueError, match=r"got the event shape \(1, 4, 4\)"):
         FlowPrior(RealNVP((1, 4, 4)))
     with pytest.raises(ValueError, match="got StandardNormal"):
-        as_flow_posterior(VAE.mlp((1, 2, 2), 2, (5,)))
+        as_flow_posterior(mlp_vae((1, 2, 2), 2, (5,)))
     with pytest.raises(ValueError, match=r"got \(1, 3\)"):
         prior("maf").log_prob(torch.zeros(3))

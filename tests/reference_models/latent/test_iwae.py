@@ -20,7 +20,7 @@ from reference_models.latent.iwae import (
     score_surrogate,
     vimco_baseline,
 )
-from reference_models.latent.vae import VAE, GaussianPosterior
+from reference_models.latent.vae import GaussianPosterior, mlp_vae
 from tests.reference_models.helpers import close, perturb, standard_errors
 from tests.reference_models.latent.linear import LATENT, D, FreePosterior, evidence, model
 
@@ -222,7 +222,7 @@ def test_paper_size() -> None:
 
 
 def test_bad_input_is_refused() -> None:
-    vae = VAE.mlp((4,), 2, (5,))
+    vae = mlp_vae((4,), 2, (5,))
     with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
         IWAE(vae, 0)
     with pytest.raises(ValueError, match="samples must be at least 2, got 1"):

@@ -10,7 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal, kl_divergence
 
-from reference_models.latent.vae import VAE, Form, GaussianEncoder, GaussianPosterior, StandardNormal
+from reference_models.latent.vae import (
+    VAE,
+    Form,
+    GaussianEncoder,
+    GaussianPosterior,
+    StandardNormal,
+    mlp_vae,
+    paper_vae,
+)
 from reference_models.parts.distributions import DiagonalNormal
 from reference_models.parts.likelihoods import Gaussian
 from tests.reference_models.helpers import binary_states, close, perturb
@@ -30,7 +38,7 @@ FORMS: tuple[Form, ...] = ("analytic", "entropy", "sampled")
 
 def small_vae(pixels: int = 4, latent_dim: int = 1) -> VAE:
     """Binary x, nonlinear networks with weights away from their initialisation."""
-    return perturb(VAE.mlp((pixels,), latent_dim, (5,)), 0.6)
+    return perturb(mlp_vae((pixels,), latent_dim, (5,)), 0.6)
 
 
 def quadrature(n: int) -> tuple[Tensor, Tensor]:
@@ -121,7 +129,7 @@ def test_default_form_is_analytic_for_two_gaussians_and_sampled_otherwise() -> N
     vae, x = small_vae(latent_dim=2), binary_states(4)
     noise = torch.randn(3, 16, 2)
     assert close(vae.elbo(x, samples=3, noise=noise).kl, vae.elbo(x, samples=3, noise=noise, form="analytic").kl, 0.0)
-    vae = perturb(VAE.mlp((4,), 2, (5,), prior=DiagonalNormal(torch.tensor([0.5, -1.0]), torch.tensor([0.3, -0.4]))))
+    vae = perturb(mlp_vae((4,), 2, (5,), prior=DiagonalNormal(torch.tensor([0.5, -1.0]), torch.tensor([0.3, -0.4]))))
     q = vae.posterior(x)
     assert isinstance(q, GaussianPosterior)
     other = Independent(Normal(torch.tensor([0.5, -1.0]), torch.tensor([0.3, -0.4]).exp()), 1).expand((16,))
@@ -177,7 +185,7 @@ def test_encoder_gives_means_before_log_stds() -> None:
 @pytest.mark.parametrize("batch", [(), (64,)])
 def test_batch_shapes_and_consistency(event: tuple[int, ...], batch: tuple[int, ...]) -> None:
     """Each part has the batch's shape, and an example's numbers do not depend on its neighbours."""
-    vae = perturb(VAE.mlp(event, 2, (5,)))
+    vae = perturb(mlp_vae(event, 2, (5,)))
     x = (torch.rand(*batch, *event) < 0.5).double()
     n = batch[0] if batch else 1
     noise = torch.randn(3, n, 2)
@@ -203,7 +211,7 @@ def test_works_in_single_precision(generator: torch.Generator) -> None:
 
 def test_samples_have_the_models_law(generator: torch.Generator) -> None:
     """χ² of 20000 draws over the four images of two pixels, against quadrature: χ²(3) < 38 but for 3e-8 of seeds."""
-    vae = perturb(VAE.mlp((2,), 1, (4,)), 1.0)
+    vae = perturb(mlp_vae((2,), 1, (4,)), 1.0)
     states = binary_states(2)
     p = exact_log_prob(vae, states).exp()
     x = vae.sample(20000, generator=generator)
@@ -235,7 +243,7 @@ def test_every_parameter_learns() -> None:
 def test_paper_size() -> None:
     """Section 5: 784-500 tanh on both sides, 20 latents: (784+1)500 + (500+1)40 + (20+1)500 + (500+1)784."""
     with torch.device("meta"):
-        vae = VAE.paper()
+        vae = paper_vae()
     assert sum(p.numel() for p in vae.parameters()) == 785 * 500 + 501 * 40 + 21 * 500 + 501 * 784
 
 
@@ -279,6 +287,8 @@ def test_bad_input_is_refused() -> None:
         vae.elbo(x, form="closed")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="dim must be at least 1, got 0"):
         StandardNormal(0)
+    with pytest.raises(ValueError, match=r"z must have shape \(\*B, 2\), got \(5, 1\)"):
+        StandardNormal(2).log_prob(torch.zeros(5, 1))
     vae.encoder = AsForeign(vae.encoder)
     with pytest.raises(ValueError, match="entropy form needs a Gaussian posterior, got Foreign and StandardNormal"):
         vae.elbo(x, form="entropy")

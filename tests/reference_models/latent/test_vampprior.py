@@ -13,7 +13,7 @@ from scipy.stats import norm
 from torch import Tensor, nn
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from reference_models.latent.vae import VAE, GaussianEncoder, GaussianPosterior
+from reference_models.latent.vae import GaussianEncoder, GaussianPosterior, mlp_vae
 from reference_models.latent.vampprior import GatedLinear, VampPrior, VampVAE
 from tests.reference_models.helpers import close, numpy, perturb, standard_errors
 
@@ -167,6 +167,6 @@ def test_bad_input_is_refused_with_the_value_in_hand() -> None:
 
 
 def test_a_plain_vae_takes_it_as_an_argument() -> None:
-    vae = VAE.mlp((1, 2, 3), 2, (5,))
+    vae = mlp_vae((1, 2, 3), 2, (5,))
     vae.prior = VampPrior(vae.encoder, torch.rand(3, 1, 2, 3))
     assert math.isfinite(float(vae.elbo((torch.rand(4, 1, 2, 3) > 0.5).double()).value.sum().detach()))
