@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,33 +95,46 @@ def train(
     data: str | None = typer.Option(None, help="A data set by name; by default the recipe's first."),
     path: Annotated[Path | None, typer.Option(help="The folder with the files of MNIST or CIFAR-10.")] = None,
     minutes: float | None = typer.Option(None, help="How long; by default what the recipe says."),
-    steps: int | None = typer.Option(None, help="At most so many steps, however long they take."),
+    steps: int | None = typer.Option(None, help="At most so many steps; the same numbers again need them and --seed."),
     seed: int = typer.Option(0, help="Of initialisation, batches and noise."),
     device: str = typer.Option("cpu", help="cpu, cuda, cuda:1, …"),
     out: Annotated[Path | None, typer.Option(help="The folder to fill; by default build/NAME.")] = None,
-    record: bool = typer.Option(False, "--record", help="Keep the numbers in the folder's results.json."),
+    record: bool = typer.Option(
+        False, "--record", help="Keep the numbers in the folder's results.json, if all goals are reached."
+    ),
 ) -> None:
     """Train a family: learning curve, samples, checkpoint and numbers; exit 1 when a goal is missed."""
     order = _order(name, data, path, minutes, steps, seed, device, out)
+    if record and order.data.name != order.recipe.data[0]:
+        raise _refuse(f"goals are stated for {order.recipe.data[0]}: --record keeps no numbers on {order.data.name}")
     from reference_models.recipes import DivergedError
     from reference_models.runs import run
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever stops it leaves nothing behind
     try:
         said = run(order)
     except DivergedError as error:
-        talk.print(f"{order.family.title} diverged: {error}; nothing was written", markup=False, soft_wrap=True)
+        _say(f"{order.family.title} diverged: {error}; nothing was written")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        talk.print("stopped; nothing was written")
+        _say("stopped; nothing was written")
         raise typer.Exit(130) from None
     _show(said)
-    if record:
+    _say(f'{order.out} is filled; reference_models.runs.restore("{order.out}") gives the model back')
+    missed = [goal["metric"] for goal in said["goals"] if not goal["reached"]]
+    if record and missed:
+        _say(f"nothing was recorded: {', '.join(missed)} missed the goal")
+    elif record:
         keep(order.family, said)
-    raise typer.Exit(0 if all(goal["reached"] for goal in said["goals"]) else 1)
+    raise typer.Exit(1 if missed else 0)
+
+
+def _say(sentence: str) -> None:
+    talk.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def _refuse(sentence: str) -> typer.Exit:
-    talk.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    _say(sentence)
     return typer.Exit(2)
 
 
@@ -171,7 +185,7 @@ def _check_device(device: str) -> None:
     import torch
 
     try:
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise _refuse(f"device {device} cannot be used: {reason}") from None

@@ -65,10 +65,12 @@ def load(
 
     size: how many training examples to draw, or to keep of a set that is finite. seed: of what is drawn; which digits
     are held out does not depend on it. path: the folder with the files of MNIST or CIFAR-10.
-    Raises ValueError for an unknown name, a size that the set cannot give, a missing path or file, or a file that is
-    not what its name says.
+    Raises ValueError for an unknown name, a size that the set cannot give, a missing path or file, a path for a set
+    that is in no files, or a file that is not what its name says.
     """
     one_of("data", name, tuple(_SOURCES))
+    if path is not None and name not in ("mnist", "cifar10"):
+        raise ValueError(f"{name} is read from no files: leave out the path, got {path}")
     if size is not None:
         at_least("size", size, 1)
     data = _SOURCES[name](Path(path) if path is not None else None, size, torch.Generator().manual_seed(seed))

@@ -25,6 +25,8 @@ def save_learning_curve(losses: Mapping[str, Sequence[float]], path: Path, title
         (line,) = axes.plot(np.arange(len(mean)) + window, mean)
         axes.plot(np.arange(len(values)) + 1, values, color=line.get_color(), alpha=0.25, linewidth=0.5)
         low, high = np.quantile(values[len(values) // 50 :], [0.002, 0.998])  # the first steps would hide the rest
+        if high - low < 1e-3 * np.ptp(values):  # unless nothing happens after them
+            low, high = np.min(values), np.max(values)
         margin = 0.05 * (high - low) or 1.0
         axes.set(ylabel=name, ylim=(low - margin, high + margin))
     canvas.supxlabel("step")

@@ -7,7 +7,7 @@
                https://www.cs.toronto.edu/~kriz/cifar.html
 
 Both give training images, held-out images, training labels, held-out labels: images as bytes, shape (N, C, H, W),
-labels long, shape (N,). Raises ValueError for a file that is missing, cut off, or not of its kind.
+labels long, shape (N,), 0 to 9. Raises ValueError for a file that is missing, cut off, or not of its kind.
 """
 
 from __future__ import annotations
@@ -30,8 +30,15 @@ Parts = tuple[Tensor, Tensor, Tensor, Tensor]
 
 def mnist(folder: Path) -> Parts:
     """The four IDX files of MNIST in this folder: 60000 and 10000 images (1, 28, 28)."""
-    images = [_idx(folder, f"{stem}-images-idx3-ubyte", dimensions=3)[:, None] for stem in ("train", "t10k")]
-    labels = [_idx(folder, f"{stem}-labels-idx1-ubyte", dimensions=1).long() for stem in ("train", "t10k")]
+    images, labels = [], []
+    for stem in ("train", "t10k"):
+        name = f"{stem}-images-idx3-ubyte"
+        pixels = _idx(folder, name, dimensions=3)
+        if pixels.shape[1:] != (28, 28):
+            raise ValueError(f"{folder / name} should hold images of 28×28, got {pixels.shape[1]}×{pixels.shape[2]}")
+        images.append(pixels[:, None])
+        name = f"{stem}-labels-idx1-ubyte"
+        labels.append(_classes(_idx(folder, name, dimensions=1), folder / name))
     return images[0], images[1], labels[0], labels[1]
 
 
@@ -44,7 +51,7 @@ def _idx(folder: Path, name: str, *, dimensions: int) -> Tensor:
             f"{folder / name} is no IDX file of {dimensions} dimensions: it begins with {raw[:4].hex(' ')}"
         )
     sizes = [int.from_bytes(raw[i : i + 4], "big") for i in range(4, start, 4)]
-    return _bytes(raw[start:], name, *sizes)
+    return _bytes(raw[start:], folder / name, *sizes)
 
 
 def cifar10(folder: Path) -> Parts:
@@ -57,8 +64,11 @@ def cifar10(folder: Path) -> Parts:
 
 def _binary_batch(folder: Path, stem: str) -> tuple[Tensor, Tensor]:
     raw = _read(folder, f"{stem}.bin")
-    rows = _bytes(raw, f"{stem}.bin", len(raw) // 3073, 3073)
-    return rows[:, 1:].reshape(-1, 3, 32, 32), rows[:, 0].long()
+    file = folder / f"{stem}.bin"
+    if len(raw) % 3073:
+        raise ValueError(f"{file} should hold a multiple of 3073 bytes, got {len(raw)}")
+    rows = _bytes(raw, file, len(raw) // 3073, 3073)
+    return rows[:, 1:].reshape(-1, 3, 32, 32), _classes(rows[:, 0], file)
 
 
 def _pickled_batch(folder: Path, stem: str) -> tuple[Tensor, Tensor]:
@@ -68,10 +78,12 @@ def _pickled_batch(folder: Path, stem: str) -> tuple[Tensor, Tensor]:
     try:
         with file.open("rb") as stream:
             batch = _PlainUnpickler(stream, encoding="bytes").load()
-        pixels, labels = np.asarray(batch[b"data"], dtype=np.uint8), torch.tensor(batch[b"labels"], device="cpu")
+        pixels, labels = np.asarray(batch[b"data"]), torch.tensor(batch[b"labels"], device="cpu")
     except (pickle.UnpicklingError, EOFError, LookupError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{file} is no batch of CIFAR-10: {error!r}") from None
-    return _bytes(pixels.tobytes(), stem, len(labels), 3072).reshape(-1, 3, 32, 32), labels.long()
+    if pixels.dtype != np.uint8 or labels.is_floating_point():
+        raise ValueError(f"{file} should hold bytes and whole labels, got {pixels.dtype} and {labels.dtype}")
+    return _bytes(pixels.tobytes(), file, len(labels), 3072).reshape(-1, 3, 32, 32), _classes(labels, file)
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -96,7 +108,13 @@ def _read(folder: Path, name: str) -> bytes:
         raise ValueError(f"{packed} cannot be unpacked: {error}") from None
 
 
-def _bytes(raw: bytes, what: str, *shape: int) -> Tensor:
+def _classes(labels: Tensor, file: Path) -> Tensor:
+    if bool(((labels < 0) | (labels > 9)).any()):
+        raise ValueError(f"{file} should hold labels from 0 to 9, got {int(labels.min())} to {int(labels.max())}")
+    return labels.long()
+
+
+def _bytes(raw: bytes, file: Path, *shape: int) -> Tensor:
     if not raw or len(raw) != math.prod(shape):
-        raise ValueError(f"{what} should hold {math.prod(shape) or 'some'} bytes, got {len(raw)}")
+        raise ValueError(f"{file} should hold {math.prod(shape) or 'some'} bytes, got {len(raw)}")
     return torch.as_tensor(np.frombuffer(raw, dtype=np.uint8).reshape(shape).copy(), device="cpu")

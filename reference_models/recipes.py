@@ -6,7 +6,8 @@ the numbers on disk are written once, here and in `reference_models.__main__`.
 
 Metrics, by name: `nll_nats` (mean −log p of held-out data), `excess_nats` (nll_nats minus the exact entropy),
 `bits_per_dim`, `within_4_sigma` (share of samples within four standard deviations of a mode), `modes_covered`,
-`frechet_digits` (Fréchet distance on features of digits). A bound in place of a likelihood says so: `nelbo_nats`.
+`frechet_digits` (Fréchet distance on features of digits), `coverage_digits` (part of the held-out digits that have a
+sample near them). A bound in place of a likelihood says so: `nelbo_nats`.
 """
 
 from __future__ import annotations
@@ -151,6 +152,9 @@ class Goal:
         return f"{self.metric} {' and '.join(said)}"
 
 
+OF_DIGITS = (Goal("frechet_digits", at_most=10), Goal("coverage_digits", at_least=0.8))  # see `evaluation.held_out`
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a family is trained: `data` are the sets it takes, the first by default; `goals` hold for that one."""
@@ -213,7 +217,7 @@ def train(
     steps: int | None = None,
     on_step: Callable[[History], None] = lambda history: None,
 ) -> History:
-    """Steps until the time is over, or `steps` of them if that is fewer; calls `on_step` after each.
+    """Steps until the time is over, or `steps` of them if that is fewer, at least one; calls `on_step` after each.
 
     On one thread of the CPU time is that of the processor, so that a busy machine learns as much as a quiet one; it is
     the wall's otherwise. Raises DivergedError when a loss is not finite, ValueError for minutes that are not positive
@@ -228,7 +232,7 @@ def train(
     for x, y in batches(data, batch_size, generator):
         history.seconds = clock() - start
         learner.progress = max(history.seconds / (60 * minutes), 0.0 if steps is None else history.steps / steps)
-        if learner.progress >= 1:
+        if learner.progress >= 1 and history.steps:
             break
         losses = learner.step(x, y, generator=generator)
         for name, value in losses.items():

@@ -29,12 +29,13 @@ def keep(family: Family, said: dict[str, Any]) -> None:
 
 
 def reached(family: Family) -> str:
-    """The numbers of the recorded run that have goals, with their intervals, the data, the device, time and seed."""
+    """The numbers of the recorded run that have goals, with their intervals, and what the run was."""
     run = results(family.folder).get(family.name)
     if run is None:
         return ""
     numbers = ", ".join(_number(goal["metric"], run["metrics"]) for goal in run["goals"])
-    return f"{numbers} on {run['data']} ({run['device']}, {run['minutes']:g} min, seed {run['seed']})"
+    took = f"{run['device']}, {run['minutes']:g} min, {run['steps']} steps, seed {run['seed']}"
+    return f"{numbers} on {run['data']} ({took})"
 
 
 def _number(name: str, metrics: dict[str, float]) -> str:

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
-from reference_models.catalogue import Family
-from reference_models.data import DataSet
+from reference_models.catalogue import Family, find
+from reference_models.data import DataSet, load
 from reference_models.figures import save_figure, save_learning_curve
-from reference_models.recipes import History, Learner, Recipe, train
+from reference_models.recipes import Figure, History, Learner, Recipe, recipe_of, train
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,42 @@ def run(order: Order) -> dict[str, Any]:
         )
         bar.update(task, completed=60 * order.minutes)
     learner.eval()
-    said = _said(order, history, learner.metrics(order.data, generator=generator.manual_seed(order.seed)))
-    order.out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{order.out.name}-", dir=order.out.parent))
+    with Console(stderr=True).status("measuring"):
+        said = _said(order, history, learner.metrics(order.data, generator=generator.manual_seed(order.seed)))
+    with Console(stderr=True).status("drawing samples"):
+        figure = learner.figure(order.data, generator=generator.manual_seed(order.seed))
+    home = order.out if order.out.is_dir() else order.out.parent
+    home.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{order.out.name}-", dir=home))
     try:
-        _write(part, order, learner, history, said)
+        _write(part, order, learner, figure, history, said)
         _put(part, order.out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return said
+
+
+def restore(folder: Path | str, *, path: Path | str | None = None, device: str = "cpu") -> Learner:
+    """The learner of a run, in evaluation mode, from the `model.safetensors` in its folder.
+
+    path: the folder with the files of MNIST or CIFAR-10, for a run on them.
+    Raises FileNotFoundError without that file, ValueError for one that no run has written.
+    """
+    file = Path(folder) / "model.safetensors"
+    with safe_open(file, "pt") as stored:
+        said = stored.metadata() or {}
+    if not {"family", "data", "seed"} <= said.keys():
+        raise ValueError(
+            f"{file} was not written by python -m reference_models train: it names no family, data and seed"
+        )
+    recipe = recipe_of(find(said["family"]))
+    if recipe is None:
+        raise ValueError(f"{file} names the family {said['family']}, which has nothing to train")
+    data = load(said["data"], path=path, seed=int(said["seed"]), device=device)
+    with torch.device(device):
+        learner = recipe.build(data)
+    learner.load_state_dict(load_file(file, device=device))
+    return learner.eval()
 
 
 def _put(part: Path, out: Path) -> None:
@@ -105,11 +133,12 @@ def _said(order: Order, history: History, metrics: dict[str, float]) -> dict[str
     }
 
 
-def _write(folder: Path, order: Order, learner: Learner, history: History, said: dict[str, Any]) -> None:
-    generator = torch.Generator(order.device).manual_seed(order.seed)
+def _write(
+    folder: Path, order: Order, learner: Learner, figure: Figure, history: History, said: dict[str, Any]
+) -> None:
     title = f"{order.family.title} on {order.data.name}"
     save_learning_curve(history.losses, folder / "learning_curve.png", title)
-    save_figure(learner.figure(order.data, generator=generator), folder / "samples.png", title)
+    save_figure(figure, folder / "samples.png", title)
     weights = {name: value.detach().cpu().clone().contiguous() for name, value in learner.state_dict().items()}
     metadata = {key: str(said[key]) for key in ("family", "data", "seed", "steps")}
     save_file(weights, folder / "model.safetensors", metadata=metadata)

@@ -3,12 +3,13 @@
 Learning rates fall to zero along a cosine over the time of a run. Metrics beside those of `reference_models.recipes`:
 
     min_share         share of samples on the rarest mode
+    narrowest_mode    the least standard deviation of the samples on a mode, in any direction, in units of the mode's
     covariance_error  Frobenius distance of the samples' covariance from the data's, over the norm of the data's
     right_class       share of samples that the digit classifier gives the label asked for
     translation_l1    mean absolute error of translated held-out images, pixels in [0, 1]; `source_l1` that of leaving
                       them as they are
 
-`frechet_digits` compares 2000 samples with the 360 held-out digits.
+`digits_found` compares 2000 samples with the 360 held-out digits.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from reference_models.adversarial.gan import GAN
 from reference_models.adversarial.stylegan import r1_penalty
 from reference_models.data import DataSet
 from reference_models.evaluation.features import digit_logits
-from reference_models.evaluation.held_out import frechet_digits
-from reference_models.evaluation.mode_coverage import mode_coverage
+from reference_models.evaluation.held_out import digits_found
+from reference_models.evaluation.mode_coverage import mode_coverage, narrowest_mode
 from reference_models.parts.descent import descend
 from reference_models.parts.residual_gan import double
 from reference_models.parts.training import EMA, evaluating
@@ -110,10 +111,11 @@ class Adversarial(Learner):
                 "within_4_sigma": coverage.within_4_sigma,
                 "modes_covered": float(coverage.modes_covered),
                 "min_share": coverage.min_share,
+                "narrowest_mode": narrowest_mode(samples, data.target),
                 "covariance_error": float(gap.norm() / covariance(data.held_out).norm()),
             }
         pixels, asked = self._draw(2000, data, generator)
-        found = frechet_digits(pixels, data, generator)
+        found = digits_found(pixels, data, generator)
         if asked is not None:
             found["right_class"] = float((digit_logits(pixels).argmax(dim=1) == asked).double().mean())
         return found

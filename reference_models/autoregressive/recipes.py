@@ -3,6 +3,9 @@
 On "bars" and "waves" `excess_nats` is the mean −log p of held-out data above the exact entropy; below it by more than
 sampling error would be a leak. On digits `bits_per_dim` and, for a model of p(x | class), `class_accuracy`: how often
 Bayes' rule with a uniform prior finds the digit.
+
+Large images are measured on as many held-out ones as have a million numbers, and few are drawn: a draw costs as many
+passes through the network as an image has numbers.
 """
 
 from __future__ import annotations
@@ -35,14 +38,25 @@ Draw = Callable[[Any, DataSet, Generator], Figure]
 CHUNK = 500  # held-out examples scored at once
 
 
+def measured(data: DataSet) -> tuple[Tensor, Tensor | None]:
+    """Held-out examples, of a million numbers at most, and their labels."""
+    n = (1 << 20) // math.prod(data.event_shape)
+    return data.held_out[:n], None if data.held_out_labels is None else data.held_out_labels[:n]
+
+
+def drawn(data: DataSet) -> int:
+    """How many samples the figure shows: 36, or as many as have eight thousand numbers, at least 4."""
+    return max(4, min(36, (1 << 13) // math.prod(data.event_shape)))
+
+
 def mean_log_prob(data: DataSet, log_prob: Callable[[Tensor, Tensor | None], Tensor]) -> float:
-    """The mean log p of the held-out examples, nats; log_prob takes examples and their labels."""
-    labels = data.held_out_labels
+    """The mean log p of held-out examples, nats; log_prob takes examples and their labels."""
+    held_out, labels = measured(data)
     parts = [
         log_prob(x, None if labels is None else labels[i * CHUNK : (i + 1) * CHUNK]).sum()
-        for i, x in enumerate(data.held_out.split(CHUNK))
+        for i, x in enumerate(held_out.split(CHUNK))
     ]
-    return (torch.stack(parts).sum() / len(data.held_out)).item()
+    return (torch.stack(parts).sum() / len(held_out)).item()
 
 
 def numbers(data: DataSet, log_prob: float) -> dict[str, float]:
@@ -58,8 +72,8 @@ def likelihood_metrics(model: Any, data: DataSet, generator: Generator) -> dict[
 
 
 def samples(model: Any, data: DataSet, generator: Generator) -> Figure:
-    """36 images."""
-    return Images(model.sample(36, generator=generator))
+    """Images."""
+    return Images(model.sample(drawn(data), generator=generator))
 
 
 def by_likelihood(model: nn.Module, lr: float = 3e-3, figure: Draw = samples) -> Minimise:
@@ -87,7 +101,7 @@ def flat(model: nn.Module, lr: float = 3e-3) -> Minimise:
         loss=lambda model, x, y, generator: -model.log_prob(x.flatten(1)).mean(),
         metrics=metrics,
         figure=lambda model, data, generator: Images(
-            model.sample(36, generator=generator).reshape(36, *data.event_shape)
+            model.sample(drawn(data), generator=generator).reshape(-1, *data.event_shape)
         ),
         lr=lr,
         decay=True,
@@ -98,15 +112,16 @@ def by_class(model: ConditionalPixelCNN, lr: float = 3e-3) -> Minimise:
     """p(x | class), and the class by Bayes' rule."""
 
     def metrics(model: Any, data: DataSet, generator: Generator) -> dict[str, float]:
+        held_out, labels = measured(data)
+        assert labels is not None
         with evaluating(model):
             found = numbers(data, mean_log_prob(data, lambda x, y: model.log_prob(x, condition=y)))
-            classes = torch.cat([model.class_log_prob(x).argmax(-1) for x in data.held_out.split(CHUNK)])
-        assert data.held_out_labels is not None
-        return found | {"class_accuracy": (classes == data.held_out_labels).double().mean().item()}
+            classes = torch.cat([model.class_log_prob(x).argmax(-1) for x in held_out.split(CHUNK)])
+        return found | {"class_accuracy": (classes == labels).double().mean().item()}
 
     def figure(model: Any, data: DataSet, generator: Generator) -> Figure:
-        classes = torch.arange(36, device=data.held_out.device) % model.condition_features
-        return Images(model.sample(36, condition=classes, generator=generator))
+        classes = torch.arange(drawn(data), device=data.held_out.device) % model.condition_features
+        return Images(model.sample(len(classes), condition=classes, generator=generator))
 
     return Minimise(
         model,

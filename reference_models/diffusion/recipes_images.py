@@ -19,11 +19,11 @@ from reference_models.diffusion.gaussian_diffusion import bits_per_dim
 from reference_models.diffusion.latent_diffusion import KLAutoencoder, LatentDiffusion
 from reference_models.diffusion.schedule import Schedule
 from reference_models.diffusion.sr3 import SR3
-from reference_models.evaluation.held_out import frechet_digits
+from reference_models.evaluation.held_out import digits_found
 from reference_models.parts.descent import descend
 from reference_models.parts.training import EMA, evaluating
 from reference_models.parts.unet import UNet
-from reference_models.recipes import Figure, Goal, Images, Learner, Recipe, cosine
+from reference_models.recipes import OF_DIGITS, Figure, Goal, Images, Learner, Recipe, cosine
 
 PIXELS = ("digits",)
 Draw = Callable[[Any, int, Generator], Tensor]
@@ -59,7 +59,7 @@ class Averaged(Learner):
         return pixels(self.draw(self.average.average, n, generator))
 
     def metrics(self, data: DataSet, *, generator: Generator) -> dict[str, float]:
-        return frechet_digits(self.images(1000, generator), data, generator) if data.name == "digits" else {}
+        return digits_found(self.images(1000, generator), data, generator) if data.name == "digits" else {}
 
     def figure(self, data: DataSet, *, generator: Generator) -> Figure:
         return Images(self.images(64, generator))
@@ -164,7 +164,7 @@ class SuperResolution(Averaged):
     def metrics(self, data: DataSet, *, generator: Generator) -> dict[str, float]:
         low, x = self._enlarged(data.held_out, generator)
         off = (self.model.reduce(x) - low).abs().mean() / 2
-        return {"consistency_l1": float(off), **frechet_digits(pixels(x), data, generator)}
+        return {"consistency_l1": float(off), **digits_found(pixels(x), data, generator)}
 
     def figure(self, data: DataSet, *, generator: Generator) -> Figure:
         low, x = self._enlarged(data.held_out[:24], generator)
@@ -188,24 +188,22 @@ IMAGES: dict[str, Recipe] = {
     "sr3": Recipe(
         build=SuperResolution,
         data=PIXELS,
-        goals=(Goal("frechet_digits", at_most=10.0), Goal("consistency_l1", at_most=0.05)),
+        goals=(*OF_DIGITS, Goal("consistency_l1", at_most=0.05)),
         minutes=1.0,
         batch_size=64,
     ),
-    "latent-diffusion": Recipe(
-        build=_latent, data=PIXELS, goals=(Goal("frechet_digits", at_most=10.0),), minutes=1.0, batch_size=64
-    ),
+    "latent-diffusion": Recipe(build=_latent, data=PIXELS, goals=OF_DIGITS, minutes=1.0, batch_size=64),
     "ddpm-unet": Recipe(
         build=_unet,
         data=("digits", "mnist", "cifar10"),
-        goals=(Goal("frechet_digits", at_most=10.0),),
+        goals=OF_DIGITS,
         minutes=1.0,
         batch_size=64,
     ),
     "dit": Recipe(
         build=_dit,
         data=PIXELS,
-        goals=(Goal("frechet_digits", at_most=10.0),),
+        goals=OF_DIGITS,
         minutes=3.0,
         batch_size=64,
     ),

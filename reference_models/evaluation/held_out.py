@@ -5,23 +5,40 @@ from __future__ import annotations
 from torch import Generator, Tensor
 
 from reference_models.data import DataSet
+from reference_models.evaluation.density_coverage import density_coverage_intervals
 from reference_models.evaluation.features import digit_features
 from reference_models.evaluation.frechet import frechet_interval
 from reference_models.evaluation.mode_coverage import mode_coverage
 
-__all__ = ["frechet_digits", "modes_found"]
+__all__ = ["digits_found", "modes_found"]
 
 
-def frechet_digits(pixels: Tensor, data: DataSet, generator: Generator) -> dict[str, float]:
-    """`frechet_digits` of images (N, 1, 8, 8) in [0, 1] to the held-out digits, and the ends of its 95 % interval.
+def digits_found(pixels: Tensor, data: DataSet, generator: Generator) -> dict[str, float]:
+    """`frechet_digits` and `coverage_digits` of images (N, 1, 8, 8) in [0, 1], with the ends of their 95 % intervals.
 
-    Samples have a distance of about 0.8 when they are digits, of about 8 when they are digits with noise of standard
-    deviation 0.2 on the pixels. Nothing, for other data than "digits".
+    The Fréchet distance to the held-out digits, and the part of these that have a sample within the ball of their five
+    nearest neighbours, on features of the digit classifier. What a thousand images reach, the mean of 20 draws:
+
+                                                  frechet    coverage
+        digits of the training set                    0.6        1.00
+        those with noise of deviation 0.1             1.7        0.99
+        those with noise of deviation 0.2             8.2        0.84
+        a Gaussian a class, fitted to pixels          2.5        0.98
+        ten digits a class, again and again           1.6        0.76
+        the mean of each class, again and again       9.6        0.24
+        one Gaussian, fitted to pixels               25.9        0.37
+
+    Nothing, for other data than "digits".
     """
     if data.name != "digits":
         return {}
-    found = frechet_interval(digit_features(pixels), digit_features(data.held_out), generator=generator)
-    return {"frechet_digits": found.value, "frechet_digits_low": found.low, "frechet_digits_high": found.high}
+    fake, real = digit_features(pixels), digit_features(data.held_out)
+    found = {
+        "frechet_digits": frechet_interval(fake, real, generator=generator),
+        "coverage_digits": density_coverage_intervals(real, fake, generator=generator).coverage,
+    }
+    ends = {f"{name}_{end}": getattr(interval, end) for name, interval in found.items() for end in ("low", "high")}
+    return {name: interval.value for name, interval in found.items()} | ends
 
 
 def modes_found(samples: Tensor, data: DataSet, suffix: str = "") -> dict[str, float]:

@@ -11,6 +11,8 @@ sample" would count.
 NOTE: the literature counts with 3 standard deviations and 1 sample; both are arguments here. In D dimensions the
 target itself has within_4_sigma = P(χ²_D ≤ 16) for modes far apart: 0.99966 for D = 2.
 
+Neither sees a mode on which all samples lie on a line: `narrowest_mode` does.
+
 VEEGAN: Reducing Mode Collapse in GANs using Implicit Variational Learning (Srivastava et al., 2017),
 experiments on synthetic data, https://arxiv.org/abs/1705.07761
 """
@@ -27,7 +29,7 @@ from reference_models.evaluation.bootstrap import Interval, bootstrap
 from reference_models.evaluation.sets import require_features
 from reference_models.parts.distributions import GaussianMixture
 
-__all__ = ["ModeCoverage", "ModeCoverageIntervals", "mode_coverage", "mode_coverage_intervals"]
+__all__ = ["ModeCoverage", "ModeCoverageIntervals", "mode_coverage", "mode_coverage_intervals", "narrowest_mode"]
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ class ModeCoverageIntervals:
     min_share: Interval
 
 
-def _membership(samples: Tensor, mixture: GaussianMixture, sigmas: float) -> Tensor:
-    """1 where a sample lies on a mode, shape (N, K); at most one 1 a row."""
+def _on_modes(samples: Tensor, mixture: GaussianMixture, sigmas: float) -> tuple[Tensor, Tensor]:
+    """1 where a sample lies on a mode, (N, K), at most once a row; and L_k⁻¹(x − μ_k), Σ_k = L_k L_k', (N, K, D)."""
     require_features("samples", samples, minimum=1)
     means, covariances = mixture.means.to(samples), mixture.covariances.to(samples)  # (K, D), (K, D, D)
     if samples.shape[1] != means.shape[1]:
@@ -58,10 +60,10 @@ def _membership(samples: Tensor, mixture: GaussianMixture, sigmas: float) -> Ten
         raise ValueError(f"sigmas must be positive, got {sigmas}")
     offset = samples[:, None, :] - means  # (N, K, D)
     scaled: Tensor = torch.linalg.solve_triangular(torch.linalg.cholesky(covariances), offset[..., None], upper=False)
-    distance, nearest = scaled[..., 0].norm(dim=-1).min(dim=1)  # (N,)
+    scaled = scaled[..., 0]
+    distance, nearest = scaled.norm(dim=-1).min(dim=1)  # (N,)
     on = torch.nn.functional.one_hot(nearest, len(means)).to(samples.dtype)
-    members: Tensor = on * (distance <= sigmas).to(samples.dtype)[:, None]
-    return members
+    return on * (distance <= sigmas).to(samples.dtype)[:, None], scaled
 
 
 def mode_coverage(
@@ -73,9 +75,25 @@ def mode_coverage(
         of its weight on.
     Raises ValueError for samples that do not fit the mixture, are not finite or are none.
     """
-    shares = _membership(samples, mixture, sigmas).mean(dim=0)  # (K,)
+    shares = _on_modes(samples, mixture, sigmas)[0].mean(dim=0)  # (K,)
     covered = shares >= least * mixture.weights.to(shares)
     return ModeCoverage(float(shares.sum()), int(covered.sum()), float(shares.min()))
+
+
+def narrowest_mode(samples: Tensor, mixture: GaussianMixture, *, sigmas: float = 4.0) -> float:
+    """The least standard deviation, over modes and directions, of the samples (N, D) on a mode, in units of the mode's.
+
+    About 1 for samples of the mixture, 0 where those of one mode lie on a line or are fewer than D + 1.
+    Raises ValueError as `mode_coverage` does.
+    """
+    on, scaled = _on_modes(samples, mixture, sigmas)
+    least = float("inf")
+    for members, x in zip(on.bool().unbind(1), scaled.unbind(1), strict=True):
+        if int(members.sum()) <= samples.shape[1]:
+            return 0.0
+        smallest = torch.linalg.eigvalsh(torch.cov(x[members].mT).reshape(x.shape[1], x.shape[1]))[0]
+        least = min(least, float(smallest.clamp(min=0).sqrt()))
+    return least
 
 
 def mode_coverage_intervals(
@@ -89,7 +107,7 @@ def mode_coverage_intervals(
     generator: Generator | None = None,
 ) -> ModeCoverageIntervals:
     """The same, each number with its percentile interval over resampled samples."""
-    on = _membership(samples, mixture, sigmas)
+    on, _ = _on_modes(samples, mixture, sigmas)
     weights = mixture.weights.to(on)
 
     def interval(of_shares: Callable[[Tensor], Tensor]) -> Interval:

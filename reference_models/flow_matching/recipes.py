@@ -31,7 +31,7 @@ from reference_models.parts.descent import descend
 from reference_models.parts.networks import TimeMLP
 from reference_models.parts.training import evaluating
 from reference_models.parts.unet import UNet
-from reference_models.recipes import Figure, Goal, Learner, Minimise, Points, Recipe, cosine
+from reference_models.recipes import OF_DIGITS, Figure, Goal, Learner, Minimise, Points, Recipe, cosine
 
 PLANE = ("mixture", "eight-gaussians", "moons", "checkerboard")
 
@@ -140,7 +140,7 @@ class Reflow(Learner):
         super().__init__()
         self.count = pairs
         self.first = RectifiedFlow(_plane_network(), data.event_shape)
-        self.second: RectifiedFlow | None = None
+        self.second = copy.deepcopy(self.first)
         self.pairs: Pairs | None = None
         self.optimiser = torch.optim.Adam(self.first.parameters(), lr=2e-3)
 
@@ -149,26 +149,25 @@ class Reflow(Learner):
             loss = self.first.loss(x, generator=generator)
             descend(self.optimiser, loss, cosine(2 * self.progress))
             return {"first": loss.item()}
-        if self.second is None or self.pairs is None:
+        if self.pairs is None:
             self.pairs = self.first.pairs(self.count, steps=30, method="rk4", generator=generator)
-            self.second = copy.deepcopy(self.first)
+            self.second.load_state_dict(self.first.state_dict())
             self.optimiser = torch.optim.Adam(self.second.parameters(), lr=2e-3)
         loss = self.second.reflow_loss(self.pairs.batch(len(x), generator), generator=generator)
         descend(self.optimiser, loss, cosine(2 * self.progress - 1))
         return {"second": loss.item()}
 
     def metrics(self, data: DataSet, *, generator: Generator) -> dict[str, float]:
-        second = self.second or self.first
         x_0 = torch.randn(1000, 2, generator=generator, device=data.train.device, dtype=data.train.dtype)
         return {
             "straightness_before": float(self.first.straightness(x_0).mean()),
-            "straightness": float(second.straightness(x_0).mean()),
+            "straightness": float(self.second.straightness(x_0).mean()),
             **modes_found(self.first.sample(2000, steps=1, generator=generator), data, "_in_1_step_before"),
-            **modes_found(second.sample(2000, steps=1, generator=generator), data, "_in_1_step"),
+            **modes_found(self.second.sample(2000, steps=1, generator=generator), data, "_in_1_step"),
         }
 
     def figure(self, data: DataSet, *, generator: Generator) -> Figure:
-        samples = (self.second or self.first).sample(2000, steps=1, generator=generator)
+        samples = self.second.sample(2000, steps=1, generator=generator)
         return Points(samples, data.held_out[:2000])
 
 
@@ -225,7 +224,7 @@ RECIPES: dict[str, Recipe] = {
     "latent-flow-matching": Recipe(
         build=_latent,
         data=("digits",),
-        goals=(Goal("frechet_digits", at_most=10.0),),
+        goals=OF_DIGITS,
         minutes=1.0,
         batch_size=64,
     ),

@@ -18,7 +18,7 @@ from reference_models.latent.vector_quantiser import VectorQuantiser, perplexity
 from reference_models.latent.vqvae import VQVAE
 from reference_models.latent.vqvae2 import VQVAE2
 from reference_models.parts.descent import descend
-from reference_models.recipes import Figure, Goal, Learner, Minimise, Recipe, cosine
+from reference_models.recipes import OF_DIGITS, Figure, Goal, Learner, Minimise, Recipe, cosine
 
 
 class TwoStages(Learner):
@@ -121,13 +121,13 @@ CODES: dict[str, Recipe] = {
     "vq-vae": Recipe(
         _vqvae,
         data=("digits", "digits-binary", "mnist"),
-        goals=(Goal("frechet_digits", at_most=10), Goal("perplexity", at_least=20)),
+        goals=(*OF_DIGITS, Goal("perplexity", at_least=20)),
         minutes=1.0,
     ),
     "vq-vae-2": Recipe(
         _vqvae2,
         data=("digits", "digits-binary", "mnist"),
-        goals=(Goal("frechet_digits", at_most=10), Goal("perplexity", at_least=10)),
+        goals=(*OF_DIGITS, Goal("perplexity", at_least=10)),
         minutes=1.0,
     ),
     "gumbel-vae": Recipe(Annealing, data=PICTURES, goals=(Goal("excess_nats", at_most=0.4, at_least=-0.1),)),

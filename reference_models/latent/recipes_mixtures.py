@@ -81,7 +81,11 @@ MIXTURES: dict[str, Recipe] = {
     "gaussian-mixture": Recipe(
         _mixture,
         data=("mixture", "eight-gaussians", "moons", "checkerboard"),
-        goals=(Goal("excess_nats", at_most=0.03, at_least=-0.03), Goal("modes_covered", at_least=4)),
+        goals=(
+            Goal("excess_nats", at_most=0.03, at_least=-0.03),
+            Goal("apart_nats", at_most=0.01),
+            Goal("modes_covered", at_least=4),
+        ),
         minutes=0.25,
         batch_size=8000,
     ),

@@ -185,6 +185,8 @@ def test_bad_input_is_refused(tmp_path):
         load("imagenet")
     with pytest.raises(ValueError, match="size must be at least 1, got 0"):
         load("moons", size=0)
+    with pytest.raises(ValueError, match="moons is read from no files: leave out the path, got /data"):
+        load("moons", path="/data")
     with pytest.raises(ValueError, match="digits has 1437 training examples, asked for 2000"):
         load("digits", size=2000)
     with pytest.raises(ValueError, match="give the folder that holds them as path"):
@@ -218,6 +220,11 @@ def test_files_of_mnist_that_are_not_what_they_say_are_refused(tmp_path):
     refused("train-images-idx3-ubyte is no IDX file of 3 dimensions")
     images.write_bytes(b"".join(k.to_bytes(4, "big") for k in (2051, 0, 28, 28)))
     refused("train-images-idx3-ubyte should hold some bytes, got 0")
+    images.write_bytes(b"".join(k.to_bytes(4, "big") for k in (2051, 6, 14, 14)) + bytes(6 * 14 * 14))
+    refused(f"{images} should hold images of 28×28, got 14×14")
+    images.write_bytes(whole)
+    labels.write_bytes(right[:-1] + bytes([77]))
+    refused(f"{labels} should hold labels from 0 to 9, got [0-9] to 77")
     images.unlink()
     packed = gzip.compress(whole)
     for broken in (packed[:-20], packed[:200] + b"no" + packed[202:], b"plain"):
@@ -238,8 +245,17 @@ def test_files_of_cifar10_that_are_not_what_they_say_are_refused(tmp_path):
     refused("data_batch_1 is no batch of CIFAR-10")
     first.write_bytes(pickle.dumps({b"data": np.zeros((2, 3072), np.uint8), b"labels": [1]}, protocol=2))
     refused("data_batch_1 should hold 3072 bytes, got 6144")
-    first.with_suffix(".bin").write_bytes(bytes(3073 + 5))
-    refused("data_batch_1.bin should hold 3073 bytes, got 3078")
+    floats, bytes_ = np.zeros((1, 3072), np.float32), np.zeros((1, 3072), np.uint8)
+    for pixels, label, types in ((floats, 1, "float32 and torch.int64"), (bytes_, 0.5, "uint8 and torch.float")):
+        first.write_bytes(pickle.dumps({b"data": pixels, b"labels": [label]}, protocol=2))
+        refused(f"{first} should hold bytes and whole labels, got {types}")
+    first.write_bytes(pickle.dumps({b"data": bytes_, b"labels": [-1]}, protocol=2))
+    refused(f"{first} should hold labels from 0 to 9, got -1 to -1")
+    binary = first.with_suffix(".bin")
+    binary.write_bytes(bytes(3073 + 5))
+    refused(f"{binary} should hold a multiple of 3073 bytes, got 3078")
+    binary.write_bytes(bytes([200]) + bytes(3072))
+    refused(f"{binary} should hold labels from 0 to 9, got 200 to 200")
 
 
 def test_every_name_is_documented():

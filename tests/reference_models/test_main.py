@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from pathlib import Path
+from tempfile import mkdtemp
 
 import matplotlib.image
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, safe_open
+from matplotlib.axes import Axes
+from safetensors.torch import load_file, safe_open, save_file
 from typer.testing import CliRunner
 
 import reference_models.__main__ as command
 from reference_models import results
 from reference_models.catalogue import families, find
+from reference_models.figures import save_figure, save_learning_curve
 from reference_models.flow_matching import recipes
 from reference_models.recipes import Curve, Goal, Images, Minimise, Recipe
+from reference_models.runs import restore
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -26,6 +33,14 @@ def _as_a_user_runs_it(monkeypatch):
     """In single precision, on the CPU, torch's defaults."""
     torch.set_default_dtype(torch.float32)
     torch.set_default_device(None)
+
+
+@pytest.fixture(autouse=True)
+def _signals():
+    """Training takes a request to end for an interrupt; what comes after it does not."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 def invoke(*arguments: object):
@@ -107,6 +122,34 @@ def test_training_leaves_four_files(tiny, tmp_path):
     assert "goal distance ≤ 0.3: reached" in done.stdout
 
 
+def test_a_run_is_restored_from_its_folder(tiny, tmp_path):
+    done = invoke("train", "cfm", "--steps", 5, "--seed", 3, "--out", tmp_path / "run")
+    assert f'reference_models.runs.restore("{tmp_path / "run"}")' in done.stderr
+    learner = restore(tmp_path / "run")
+    weights = load_file(tmp_path / "run" / "model.safetensors")
+    assert not learner.training
+    assert torch.equal(learner.model.weight, weights["model.weight"])
+    with pytest.raises(FileNotFoundError):
+        restore(tmp_path)
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"model\.safetensors was not written by python -m reference_models train"):
+        restore(tmp_path)
+    tiny.clear()
+    with pytest.raises(ValueError, match="names the family cfm, which has nothing to train"):
+        restore(tmp_path / "run")
+
+
+def test_a_folder_that_is_there_is_filled_from_inside(tiny, tmp_path, monkeypatch):
+    """Its parent may be closed to the user: nothing is made in it."""
+    made = []
+    monkeypatch.setattr("tempfile.mkdtemp", lambda prefix, dir: (made.append(dir), mkdtemp(prefix=prefix, dir=dir))[1])
+    (tmp_path / "there").mkdir()
+    for name in ("there", "new"):
+        assert invoke("train", "cfm", "--steps", 1, "--out", tmp_path / name).exit_code == 0
+        assert len(list((tmp_path / name).iterdir())) == 4
+    assert made == [tmp_path / "there", tmp_path]
+
+
 def test_the_same_seed_gives_the_same_weights(tiny, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         invoke("train", "cfm", "--steps", 20, "--minutes", 1, "--seed", seed, "--out", tmp_path / name)
@@ -159,11 +202,17 @@ def test_a_run_that_diverges_or_is_stopped_leaves_nothing(tiny, tmp_path, monkey
         raise KeyboardInterrupt
 
     tiny["cfm"] = Recipe(tiny_build, ("moons",), (Goal("distance", at_most=1),), 0.01)
-    monkeypatch.setattr("reference_models.runs.save_figure", stop)
-    done = invoke("train", "cfm", "--steps", 1, "--out", tmp_path / "run")
-    assert done.exit_code == 130
-    assert "stopped; nothing was written" in done.stderr
-    assert list(tmp_path.iterdir()) == []
+
+    def end(*arguments, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    for name, interruption in (("save_figure", stop), ("train", end), ("save_figure", end)):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"reference_models.runs.{name}", interruption)
+            done = invoke("train", "cfm", "--steps", 1, "--out", tmp_path / "run")
+        assert done.exit_code == 130
+        assert "stopped; nothing was written" in done.stderr
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_record_keeps_the_numbers_beside_the_recipes(tiny, tmp_path, monkeypatch):
@@ -172,11 +221,25 @@ def test_record_keeps_the_numbers_beside_the_recipes(tiny, tmp_path, monkeypatch
     assert invoke("train", "cfm", "--steps", 2, "--out", tmp_path / "run", "--record").exit_code == 0
     kept = json.loads((tmp_path / "flow_matching" / "results.json").read_text())
     assert kept["cfm"]["metrics"]["distance"] == 0.25
-    assert "distance 0.25 on moons (CPU" in results.reached(find("cfm"))
+    assert re.search(r"distance 0.25 on moons \(CPU.*, 2 steps, seed 0\)", results.reached(find("cfm")))
     assert [file.name for file in (tmp_path / "flow_matching").iterdir()] == ["results.json"]
     kept["cfm"]["metrics"] |= {"distance_low": 0.125, "distance_high": 0.5}
     (tmp_path / "flow_matching" / "results.json").write_text(json.dumps(kept))
     assert "distance 0.25 [0.125, 0.5] on moons (CPU" in results.reached(find("cfm"))
+
+
+def test_record_keeps_no_numbers_that_miss_a_goal_or_have_none(tiny, tmp_path, monkeypatch):
+    (tmp_path / "flow_matching").mkdir()
+    monkeypatch.setattr(results, "HERE", tmp_path)
+    done = invoke("train", "cfm", "--data", "checkerboard", "--steps", 2, "--out", tmp_path / "run", "--record")
+    assert done.exit_code == 2
+    assert "goals are stated for moons: --record keeps no numbers on checkerboard" in done.stderr
+    assert not (tmp_path / "run").exists()
+    tiny["cfm"] = Recipe(tiny["cfm"].build, ("moons",), (Goal("distance", at_most=0.1), Goal("gone", at_least=0)), 0.01)
+    done = invoke("train", "cfm", "--steps", 2, "--out", tmp_path / "run", "--record")
+    assert done.exit_code == 1
+    assert "nothing was recorded: distance, gone missed the goal" in done.stderr
+    assert list((tmp_path / "flow_matching").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -190,6 +253,8 @@ def test_record_keeps_the_numbers_beside_the_recipes(tiny, tmp_path, monkeypatch
         (("cfm", "--steps", "0"), "steps must be at least 1, got 0"),
         (("cfm", "--seed", "-1"), "seed must be a number from 0"),
         (("cfm", "--device", "toaster"), "device toaster cannot be used"),
+        (("cfm", "--device", "meta"), "device meta cannot be used"),
+        (("cfm", "--path", "FILE"), "moons is read from no files: leave out the path, got FILE"),
         (("cfm", "--data", "mnist"), "mnist is read from its standard files"),
         (("cfm", "--out", "FILE"), "FILE is a file; give a folder"),
         (("cfm", "--out", "FILE/below"), "cannot be made: FILE is not a folder one may write to"),
@@ -207,6 +272,19 @@ def test_bad_input_gets_one_sentence_and_exit_2(tiny, tmp_path, arguments, sente
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_a_curve_that_falls_at_once_is_shown_whole(tmp_path, monkeypatch):
+    """EM is there after a few steps; after them there is rounding alone."""
+    limits = []
+    monkeypatch.setattr(Axes, "set", lambda axes, **options: limits.append(options["ylim"]))
+    fast = [5.0, 2.0, *(1.0 + 1e-9 * (k % 2) for k in range(998))]
+    slow = [900.0, *np.linspace(3.0, 1.0, 999)]
+    save_learning_curve({"fast": fast, "slow": slow}, tmp_path / "curve.png", "two losses")
+    (low, high), (_, top) = limits
+    assert low < 1.0
+    assert high > 5.0
+    assert top < 5.0
+
+
 def test_what_is_not_trained_says_so(monkeypatch):
     monkeypatch.setattr(recipes, "RECIPES", {})
     done = invoke("train", "cfm")
@@ -216,8 +294,6 @@ def test_what_is_not_trained_says_so(monkeypatch):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_images_are_drawn_as_a_sheet(tmp_path, channels):
-    from reference_models.figures import save_figure
-
     pixels = torch.zeros(5, channels, 4, 4)
     pixels[1] = 1.0
     save_figure(Images(pixels), tmp_path / "sheet.png", "images")

@@ -102,6 +102,10 @@ def test_a_loss_that_is_no_number_stops_the_run(device, generator, bad):
         train(learner(loss), moons(device), minutes=1, batch_size=4, generator=generator)
 
 
+def test_time_that_is_over_at_once_is_enough_for_a_step(device, generator):
+    assert train(learner(), moons(device), minutes=1e-12, batch_size=4, generator=generator).steps == 1
+
+
 def test_a_run_of_no_steps_is_refused(device, generator):
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         train(learner(), moons(device), minutes=1, batch_size=4, generator=generator, steps=0)

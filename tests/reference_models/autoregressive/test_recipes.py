@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor, nn
 
-from reference_models.autoregressive.recipes import CHUNK, by_class, likelihood_metrics, mean_log_prob
+from reference_models.autoregressive.recipes import CHUNK, by_class, drawn, likelihood_metrics, mean_log_prob, measured
 from reference_models.data import DataSet, load
 from tests.reference_models.helpers import close
 
@@ -75,3 +75,14 @@ def test_class_accuracy_is_the_share_of_classes_found(device: torch.device, gene
     metrics = by_class(model).metrics(data, generator=generator)  # type: ignore[arg-type]
     assert metrics["class_accuracy"] == 9 / 12
     assert close(torch.tensor(metrics["nll_nats"]), labels.double().mean().to(torch.get_default_dtype()), 1e-12)
+
+
+def test_large_images_are_measured_on_fewer_and_few_are_drawn() -> None:
+    """At most 2²⁰ numbers are measured, each example with its label, and 2¹³ drawn, or 4 images."""
+    for shape, scored, shown in (((1, 4, 4), 2000, 36), ((1, 28, 28), 1337, 10), ((3, 32, 32), 341, 4)):
+        x, y = torch.zeros(2000, *shape), torch.arange(2000)
+        data = replace(load("bars", size=1), held_out=x, held_out_labels=y, event_shape=shape)
+        examples, labels = measured(data)
+        assert (len(examples), drawn(data)) == (scored, shown)
+        assert labels is not None
+        assert labels.tolist() == list(range(scored))

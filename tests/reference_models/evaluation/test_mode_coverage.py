@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from scipy.spatial.distance import mahalanobis
 
-from reference_models.evaluation.mode_coverage import mode_coverage, mode_coverage_intervals
+from reference_models.evaluation.mode_coverage import mode_coverage, mode_coverage_intervals, narrowest_mode
 from reference_models.parts.distributions import GaussianMixture
 from tests.reference_models.helpers import numpy
 
@@ -98,6 +98,34 @@ def test_float32_samples_meet_a_float64_mixture(generator):
     single, double = mode_coverage(samples.float(), mixture), mode_coverage(samples, mixture)
     assert single.within_4_sigma == pytest.approx(double.within_4_sigma, abs=1e-6)
     assert single.min_share == pytest.approx(double.min_share, abs=1e-6)
+
+
+def test_the_narrowest_mode_is_that_of_numpy_in_units_of_the_mode():
+    """Unlike modes, each squeezed by its own factor in one direction; strays of no mode do not count."""
+    means = torch.tensor([[0.0, 0.0], [40.0, 0.0], [0.0, 40.0]])
+    roots = torch.linalg.cholesky(
+        torch.tensor([[[1.0, 0.5], [0.5, 2.0]], [[0.3, 0.0], [0.0, 0.1]], [[2.0, 1], [1, 2]]])
+    )
+    mixture = GaussianMixture(torch.ones(3), means, roots @ roots.mT)
+    squeezed = torch.randn(3, 300, 2) * torch.tensor([0.6, 0.25, 0.9])[:, None, None] ** torch.tensor([0.0, 1.0])
+    turned = squeezed @ torch.linalg.qr(torch.randn(3, 2, 2)).Q
+    samples = torch.cat([*(means[:, None] + turned @ roots.mT), torch.full((50, 2), 20.0)])
+    within = [x[np.linalg.norm(x, axis=1) <= 4] for x in numpy(turned)]
+    expected = min(np.linalg.eigvalsh(np.cov(x.T))[0] ** 0.5 for x in within)
+    assert narrowest_mode(samples, mixture) == pytest.approx(expected, abs=1e-9)
+    assert 0.2 < expected < 0.3
+
+
+def test_a_mode_on_a_line_or_without_samples_is_as_narrow_as_can_be(generator):
+    mixture = ring()
+    samples = mixture.sample(20000, generator=generator)
+    assert narrowest_mode(samples, mixture) == pytest.approx(1.0, abs=0.05)
+    line = samples.clone()
+    near = (line - mixture.means[2]).norm(dim=1) < 1
+    line[near, 1] = mixture.means[2, 1] + 0.5 * (line[near, 0] - mixture.means[2, 0])
+    assert narrowest_mode(line, mixture) < 1e-6
+    assert narrowest_mode(samples[~near], mixture) == 0.0
+    assert narrowest_mode(samples[~near].float(), mixture) == 0.0
 
 
 def test_nonsense_is_refused():
