@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,7 +98,9 @@ def train(
     data: str | None = typer.Option(None, help="A data set by name; by default the recipe's first."),
     path: Annotated[Path | None, typer.Option(help="The folder with the files of MNIST or CIFAR-10.")] = None,
     minutes: float | None = typer.Option(None, help="How long; by default what the recipe says."),
-    steps: int | None = typer.Option(None, help="At most so many steps; the same numbers again need them and --seed."),
+    steps: int | None = typer.Option(
+        None, help="At most so many: with enough minutes, and --seed, the same numbers again."
+    ),
     seed: int = typer.Option(0, help="Of initialisation, batches and noise."),
     device: str = typer.Option("cpu", help="cpu, cuda, cuda:1, …"),
     out: Annotated[Path | None, typer.Option(help="The folder to fill; by default build/NAME.")] = None,
@@ -110,15 +115,21 @@ def train(
     from reference_models.recipes import DivergedError
     from reference_models.runs import run
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever stops it leaves nothing behind
     try:
-        said = run(order)
+        with _signals(signal.default_int_handler):
+            done = run(order)
     except DivergedError as error:
         _say(f"{order.family.title} diverged: {error}; nothing was written")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         _say("stopped; nothing was written")
         raise typer.Exit(130) from None
+    try:
+        with _signals(signal.SIG_IGN):  # four files or none
+            done.write()
+    except OSError as error:
+        raise _refuse(f"{order.out} could not be written: {error}") from None
+    said = done.said
     _show(said)
     _say(f'{order.out} is filled; reference_models.runs.restore("{order.out}") gives the model back')
     missed = [goal["metric"] for goal in said["goals"] if not goal["reached"]]
@@ -127,6 +138,18 @@ def train(
     elif record:
         keep(order.family, said)
     raise typer.Exit(1 if missed else 0)
+
+
+@contextmanager
+def _signals(handler: Any) -> Iterator[None]:
+    """What an interrupt and a request to end do in here; outside of the main thread, what they did before."""
+    both = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, handler) for number in both}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 def _say(sentence: str) -> None:

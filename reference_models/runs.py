@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from reference_models.catalogue import Family, find
@@ -35,11 +35,41 @@ class Order:
     out: Path
 
 
-def run(order: Order) -> dict[str, Any]:
-    """Trains, measures and writes the four files; a run that fails or is stopped leaves none of them.
+@dataclass(frozen=True)
+class Trained:
+    """A run that is over: what it has learnt, `said`, which is what metrics.json says, and where to write it."""
 
-    Returns what metrics.json says. Raises DivergedError when a loss is not finite.
-    """
+    order: Order
+    learner: Learner
+    history: History
+    figure: Figure
+    said: dict[str, Any]
+
+    def write(self) -> None:
+        """Writes the four files of a run, or raises OSError and leaves none."""
+        out = self.order.out
+        home = out if out.is_dir() else out.parent
+        home.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=home))
+        try:
+            self._draw_up(part)
+            _put(part, out)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    def _draw_up(self, folder: Path) -> None:
+        title = f"{self.order.family.title} on {self.order.data.name}"
+        save_learning_curve(self.history.losses, folder / "learning_curve.png", title)
+        save_figure(self.figure, folder / "samples.png", title)
+        state = self.learner.state_dict()
+        weights = {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
+        metadata = {key: str(self.said[key]) for key in ("family", "data", "seed", "steps")}
+        save_file(weights, folder / "model.safetensors", metadata=metadata)
+        (folder / "metrics.json").write_text(json.dumps(self.said, indent=2, ensure_ascii=False) + "\n")
+
+
+def run(order: Order) -> Trained:
+    """Trains, measures and draws samples; writes nothing. Raises DivergedError when a loss is not finite."""
     torch.manual_seed(order.seed)
     with torch.device(order.device):  # where its optimisers find its weights
         learner = order.recipe.build(order.data)
@@ -66,48 +96,42 @@ def run(order: Order) -> dict[str, Any]:
         said = _said(order, history, learner.metrics(order.data, generator=generator.manual_seed(order.seed)))
     with Console(stderr=True).status("drawing samples"):
         figure = learner.figure(order.data, generator=generator.manual_seed(order.seed))
-    home = order.out if order.out.is_dir() else order.out.parent
-    home.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{order.out.name}-", dir=home))
-    try:
-        _write(part, order, learner, figure, history, said)
-        _put(part, order.out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return said
+    return Trained(order, learner, history, figure, said)
 
 
 def restore(folder: Path | str, *, path: Path | str | None = None, device: str = "cpu") -> Learner:
     """The learner of a run, in evaluation mode, from the `model.safetensors` in its folder.
 
     path: the folder with the files of MNIST or CIFAR-10, for a run on them.
-    Raises FileNotFoundError without that file, ValueError for one that no run has written.
+    Raises FileNotFoundError without that file, ValueError for one that no run of these recipes has written.
     """
     file = Path(folder) / "model.safetensors"
-    with safe_open(file, "pt") as stored:
-        said = stored.metadata() or {}
-    if not {"family", "data", "seed"} <= said.keys():
-        raise ValueError(
-            f"{file} was not written by python -m reference_models train: it names no family, data and seed"
-        )
-    recipe = recipe_of(find(said["family"]))
+    try:
+        with safe_open(file, "pt") as stored:
+            said = stored.metadata() or {}
+        recipe, seed = recipe_of(find(said["family"])), int(said["seed"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(f"{file} was not written by python -m reference_models train: {error}") from None
     if recipe is None:
         raise ValueError(f"{file} names the family {said['family']}, which has nothing to train")
-    data = load(said["data"], path=path, seed=int(said["seed"]), device=device)
-    with torch.device(device):
+    data = load(said["data"], path=path, seed=seed, device=device)
+    with torch.random.fork_rng(), torch.device(device):
         learner = recipe.build(data)
-    learner.load_state_dict(load_file(file, device=device))
+    try:
+        learner.load_state_dict(load_file(file, device=device))
+    except RuntimeError as error:
+        raise ValueError(f"{file} does not fit the recipe of {said['family']}: {error}") from None
     return learner.eval()
 
 
 def _put(part: Path, out: Path) -> None:
-    """Moves a folder to its place at once, or its files one by one where there are others already."""
+    """Moves a folder to its place at once, or its files one by one where there is one, the numbers last."""
     part.chmod(0o755)
-    try:
+    if not out.exists():
         part.rename(out)
-    except OSError:
-        for file in part.iterdir():
-            file.replace(out / file.name)
+        return
+    for file in sorted(part.iterdir(), key=lambda file: file.name == "metrics.json"):
+        file.replace(out / file.name)
 
 
 def _bar(order: Order) -> Progress:
@@ -131,15 +155,3 @@ def _said(order: Order, history: History, metrics: dict[str, float]) -> dict[str
         "metrics": {name: float(value) for name, value in metrics.items()},
         "goals": [{"metric": g.metric, "goal": str(g), "reached": g.reached(metrics)} for g in goals],
     }
-
-
-def _write(
-    folder: Path, order: Order, learner: Learner, figure: Figure, history: History, said: dict[str, Any]
-) -> None:
-    title = f"{order.family.title} on {order.data.name}"
-    save_learning_curve(history.losses, folder / "learning_curve.png", title)
-    save_figure(figure, folder / "samples.png", title)
-    weights = {name: value.detach().cpu().clone().contiguous() for name, value in learner.state_dict().items()}
-    metadata = {key: str(said[key]) for key in ("family", "data", "seed", "steps")}
-    save_file(weights, folder / "model.safetensors", metadata=metadata)
-    (folder / "metrics.json").write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n")

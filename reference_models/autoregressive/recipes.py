@@ -39,9 +39,9 @@ CHUNK = 500  # held-out examples scored at once
 
 
 def measured(data: DataSet) -> tuple[Tensor, Tensor | None]:
-    """Held-out examples, of a million numbers at most, and their labels."""
-    n = (1 << 20) // math.prod(data.event_shape)
-    return data.held_out[:n], None if data.held_out_labels is None else data.held_out_labels[:n]
+    """Every so many-th held-out example, so that they have about a million numbers at most, with its label."""
+    every = math.ceil(len(data.held_out) * math.prod(data.event_shape) / (1 << 20))
+    return data.held_out[::every], None if data.held_out_labels is None else data.held_out_labels[::every]
 
 
 def drawn(data: DataSet) -> int:

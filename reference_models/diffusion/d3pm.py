@@ -106,14 +106,16 @@ class Transitions(nn.Module):
         law = log_x_0.flatten(1, -2)  # (N, E, K)
         classes = law.shape[-1]
         between = self.cumulative[t][:, :classes]  # (N, K, S)
-        # x_0 Q̄ in two parts: what stays is summed in logs, for a p̃ that underflows must keep its gradient
-        stays = F.pad(
-            law + between.diagonal(dim1=1, dim2=2).log().unsqueeze(1), (0, self.states - classes), value=-math.inf
-        )
-        moves = law.exp() @ (between.tril(-1) + between.triu(1))  # (N, E, S)
-        log_moves = torch.where(moves > 0, moves, 1.0).log().masked_fill(moves == 0, -math.inf)
-        before = torch.logaddexp(stays, log_moves).reshape(step.shape)
-        return (step.log() + before).log_softmax(-1)
+        # x_0 Q̄ in two parts, for a p̃ that underflows must keep its gradient: what stays is multiplied in logs, what
+        # moves in double precision
+        stays = law + between.diagonal(dim1=1, dim2=2).log().unsqueeze(1)  # (N, E, K)
+        stays = F.pad(stays, (0, self.states - classes), value=-math.inf)
+        moves = law.double().exp() @ (between.tril(-1) + between.triu(1)).double()  # (N, E, S)
+        none = moves == 0
+        log_moves = moves.masked_fill(none, 1.0).log().masked_fill(none, -math.inf).to(law.dtype)
+        never = none & (stays == -math.inf)  # its −∞ must not meet another in `logaddexp`, whose gradient would be NaN
+        before = torch.logaddexp(stays.masked_fill(never, 0.0), log_moves).masked_fill(never, -math.inf)
+        return (step.log() + before.reshape(step.shape)).log_softmax(-1)
 
 
 class D3PM(nn.Module):
@@ -161,7 +163,7 @@ class D3PM(nn.Module):
         """
         guess = self.guess(x_t, t) if guess is None else guess
         first = F.pad(guess, (0, self.transitions.states - self.classes), value=-math.inf)
-        later = self.transitions.posterior(guess, x_t, t.clamp(min=1))
+        later = self.transitions.posterior(guess, x_t, t.clamp(min=min(1, self.transitions.steps - 1)))
         return torch.where(expand_last(t, first) == 0, first, later)
 
     def diffuse(self, x_0: Tensor, t: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -57,26 +57,32 @@ class NCSN(nn.Module):
         self.event_shape = tuple(event_shape)
         self.register_buffer("sigmas", sigmas)
 
-    def sigma(self, level: Tensor | int, x: Tensor) -> Tensor:
-        """σ of the level, (*B,) or a scalar in 0..L−1, shaped to broadcast against x. Raises ValueError for others."""
-        level = torch.as_tensor(level, device=self.sigmas.device)
+    def _check(self, level: Tensor) -> None:
         if not bool(((level >= 0) & (level < len(self.sigmas))).all()):
             raise ValueError(f"level must lie in 0..{len(self.sigmas) - 1}, got {level.tolist()}")
+
+    def _sigma(self, level: Tensor, x: Tensor) -> Tensor:
+        """σ of the level, (*B,) or a scalar, shaped to broadcast against x."""
         sigma = self.sigmas[level].to(x.dtype)
         return sigma.reshape(sigma.shape + (1,) * (x.ndim - sigma.ndim))
 
     def score(self, x: Tensor, level: Tensor) -> Tensor:
-        """The score of the data with noise σ_level, at x (*B, *event), level long (*B,) or a scalar."""
+        """The score of the data with noise σ_level, at x (*B, *event), level long in 0..L−1, (*B,) or a scalar."""
         has_event_shape("x", x, self.event_shape)
+        self._check(level)
+        return self._score(x, level)
+
+    def _score(self, x: Tensor, level: Tensor) -> Tensor:
         out: Tensor = self.network(x, level)
-        return out / self.sigma(level, x)
+        return out / self._sigma(level, x)
 
     def losses(self, x: Tensor, level: Tensor, noise: Tensor) -> Tensor:
         """σ² ℓ(σ) of each example with its level and noise, summed over dimensions, (*B,)."""
         if noise.shape != x.shape:
             raise ValueError(f"noise must have the shape of x, {tuple(x.shape)}, got {tuple(noise.shape)}")
-        sigma = self.sigma(level, x)
-        error = sigma * self.score(x + sigma * noise, level) + noise
+        self._check(level)
+        sigma = self._sigma(level, x)
+        error = sigma * self._score(x + sigma * noise, level) + noise
         return 0.5 * sum_event(error.square(), len(self.event_shape))
 
     def loss(
@@ -123,5 +129,5 @@ class NCSN(nn.Module):
                 level = torch.full((n,), i, device=x.device)
                 alpha = step * (self.sigmas[i] / self.sigmas[-1]) ** 2
                 for _ in range(steps_per_level):
-                    x = x + alpha / 2 * self.score(x, level) + alpha.sqrt() * standard_normal(shape, x, generator)
-            return x + self.sigmas[-1] ** 2 * self.score(x, level) if denoise else x
+                    x = x + alpha / 2 * self._score(x, level) + alpha.sqrt() * standard_normal(shape, x, generator)
+            return x + self.sigmas[-1] ** 2 * self._score(x, level) if denoise else x

@@ -31,7 +31,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from reference_models.parts.enumeration import MOST_UNITS, binary_states, binary_states_in_chunks
-from reference_models.parts.validate import at_least, binary, has_event_shape
+from reference_models.parts.validate import at_least, binary, has_event_shape, unit_interval
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,9 @@ class RBM(nn.Module):
     def statistics(self, v: Tensor) -> Phase:
         """Means over the batch of v E[h|v]ᵀ, v and E[h|v]: one phase of the gradient.
 
-        v: (B, visible), zeros and ones, or grey levels in [0, 1] taken as their means.
+        v: (B, visible), zeros and ones, or grey levels in [0, 1] taken as their means. Raises ValueError for others.
         """
+        unit_interval("v", v)
         h = self.hidden_mean(v)
         return Phase(v.T @ h / len(v), v.mean(0), h.mean(0))
 
@@ -170,8 +171,9 @@ def contrastive_divergence(rbm: RBM, v: Tensor, k: int = 1, *, generator: Genera
 def contrastive_loss(rbm: RBM, v: Tensor, v_model: Tensor) -> Tensor:
     """mean F(v) - mean F(v_model): a scalar whose gradient is minus the phases' difference, for any optimiser.
 
-    v: data, (B, visible). v_model: samples of the model, (M, visible), held constant.
+    v: data in [0, 1], (B, visible). v_model: samples of the model, (M, visible), held constant.
     """
+    unit_interval("v", v)
     return rbm.free_energy(v).mean() - rbm.free_energy(v_model.detach()).mean()
 
 

@@ -54,6 +54,12 @@ def binary(name: str, x: Tensor) -> None:
         raise ValueError(f"{name} must hold zeros and ones, got {_range(x)}")
 
 
+def unit_interval(name: str, x: Tensor) -> None:
+    """Raises ValueError unless every entry lies between 0 and 1, both included."""
+    if not bool(((x >= 0) & (x <= 1)).all()):
+        raise ValueError(f"{name} must hold numbers from 0 to 1, got {_range(x)}")
+
+
 def one_of(name: str, value: object, choices: Collection[object]) -> None:
     """Raises ValueError unless the value is among the choices."""
     if value not in choices:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -33,14 +34,6 @@ def _as_a_user_runs_it(monkeypatch):
     """In single precision, on the CPU, torch's defaults."""
     torch.set_default_dtype(torch.float32)
     torch.set_default_device(None)
-
-
-@pytest.fixture(autouse=True)
-def _signals():
-    """Training takes a request to end for an interrupt; what comes after it does not."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 def invoke(*arguments: object):
@@ -129,10 +122,21 @@ def test_a_run_is_restored_from_its_folder(tiny, tmp_path):
     weights = load_file(tmp_path / "run" / "model.safetensors")
     assert not learner.training
     assert torch.equal(learner.model.weight, weights["model.weight"])
+    before = torch.get_rng_state()
+    restore(tmp_path / "run")
+    assert torch.equal(torch.get_rng_state(), before)
     with pytest.raises(FileNotFoundError):
         restore(tmp_path)
-    save_file(weights, tmp_path / "model.safetensors")
+    file, right = tmp_path / "model.safetensors", {"family": "cfm", "data": "moons", "seed": "0"}
+    for said in (None, right | {"family": "nope"}, right | {"seed": "x"}):
+        save_file(weights, file, metadata=said)
+        with pytest.raises(ValueError, match=r"model\.safetensors was not written by python -m reference_models train"):
+            restore(tmp_path)
+    file.write_bytes(b"junk")
     with pytest.raises(ValueError, match=r"model\.safetensors was not written by python -m reference_models train"):
+        restore(tmp_path)
+    save_file({"model.weight": torch.zeros(3)}, file, metadata=right)
+    with pytest.raises(ValueError, match=r"model\.safetensors does not fit the recipe of cfm"):
         restore(tmp_path)
     tiny.clear()
     with pytest.raises(ValueError, match="names the family cfm, which has nothing to train"):
@@ -198,21 +202,43 @@ def test_a_run_that_diverges_or_is_stopped_leaves_nothing(tiny, tmp_path, monkey
     assert done.exit_code == 1
     assert "diverged: after 0 steps loss is nan; nothing was written" in done.stderr
 
-    def stop(*arguments):
-        raise KeyboardInterrupt
-
     tiny["cfm"] = Recipe(tiny_build, ("moons",), (Goal("distance", at_most=1),), 0.01)
 
-    def end(*arguments, **options):
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    for name, interruption in (("save_figure", stop), ("train", end), ("save_figure", end)):
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    for number in (signal.SIGINT, signal.SIGTERM):
         with monkeypatch.context() as patch:
-            patch.setattr(f"reference_models.runs.{name}", interruption)
+            patch.setattr("reference_models.runs.train", lambda *_, **__: os.kill(os.getpid(), number))  # noqa: B023
             done = invoke("train", "cfm", "--steps", 1, "--out", tmp_path / "run")
         assert done.exit_code == 130
         assert "stopped; nothing was written" in done.stderr
         assert list(tmp_path.iterdir()) == []
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_files_are_written_all_or_none(tiny, tmp_path, monkeypatch):
+    """A request to end comes too late once writing has begun; a full disk leaves nothing."""
+
+    def end(figure, path, title):
+        os.kill(os.getpid(), signal.SIGTERM)
+        path.touch()
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("reference_models.runs.save_figure", full)
+    done = invoke("train", "cfm", "--steps", 1, "--out", tmp_path / "run")
+    assert done.exit_code == 2
+    assert "run could not be written: [Errno 28] No space left on device" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr("reference_models.runs.save_figure", end)
+    for _ in range(2):
+        assert invoke("train", "cfm", "--steps", 1, "--out", tmp_path / "run").exit_code == 0
+        assert len(list((tmp_path / "run").iterdir())) == 4
+
+
+def test_it_trains_outside_the_main_thread_too(tiny, tmp_path):
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(invoke, "train", "cfm", "--steps", 1, "--out", tmp_path / "run").result().exit_code == 0
 
 
 def test_record_keeps_the_numbers_beside_the_recipes(tiny, tmp_path, monkeypatch):

@@ -259,26 +259,39 @@ def test_gradients_are_those_of_finite_differences(kind, device):
 
 
 class Sure(nn.Module):
-    """Logits that all but exclude symbol 2, by a gap whose exponential underflows."""
+    """The same logits for every symbol, whatever is seen."""
 
-    def __init__(self, gap: float) -> None:
+    def __init__(self, *logits: float) -> None:
         super().__init__()
-        self.logits = nn.Parameter(torch.tensor([0.0, 0.5, -gap, 1.0]))
+        self.logits = nn.Parameter(torch.tensor(logits))
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         return self.logits.expand(*x.shape, 4)
 
 
-@pytest.mark.parametrize("kind", ["uniform", "absorbing"])
+def banded() -> Transitions:
+    """Symbols move to their neighbours, as in a discretised Gaussian: far ones are reached in several steps."""
+    band = 0.6 * torch.eye(4) + 0.2 * torch.ones(3).diag(1) + 0.2 * torch.ones(3).diag(-1)
+    return Transitions((band / band.sum(1, keepdim=True)).repeat(T, 1, 1), torch.full((4,), 0.25))
+
+
+def cyclic() -> Transitions:
+    """No symbol stays."""
+    ring = torch.eye(4).roll(1, 1)
+    return Transitions((0.9 * ring + 0.1 * ring.mT).repeat(T, 1, 1), torch.full((4,), 0.25))
+
+
+@pytest.mark.parametrize("kind", ["uniform", "absorbing", "banded", "cyclic"])
 def test_a_network_that_is_sure_loses_neither_value_nor_gradient(kind):
-    """Float32 and a gap of 110 nats, against float64, where nothing underflows; the data hold the symbol."""
-    q = transitions(kind, 4)
+    """Float32 and gaps whose exponentials underflow, against float64, where none does; the data hold these symbols."""
+    q = banded() if kind == "banded" else cyclic() if kind == "cyclic" else transitions(kind, 4)
     x, t = torch.tensor([[2, 0, 3]]).expand(T, 3), torch.arange(T)
     masked = torch.tensor([[False, True, False], [False, True, False], [True, True, True]])  # all are in the last step
-    x_t = x if kind == "uniform" else x.masked_fill(masked, 4)
+    x_t = {"absorbing": x.masked_fill(masked, 4), "cyclic": (x + t[:, None] + 1) % 4}.get(kind, x)
+    logits = (0.0, 0.5, -110.0, 1.0) if kind in ("uniform", "absorbing") else (0.0, -60.0, -120.0, -200.0)
     found = []
     for dtype in (torch.float64, torch.float32):
-        d3pm = D3PM(Sure(110.0), q, (3,), 4).to(dtype)
+        d3pm = D3PM(Sure(*logits), q, (3,), 4).to(dtype)
         value = d3pm.term(x, x_t, t)
         value.sum().backward()
         found.append((value.detach(), d3pm.network.logits.grad))
@@ -286,6 +299,32 @@ def test_a_network_that_is_sure_loses_neither_value_nor_gradient(kind):
     assert close(rough[0].double(), exact[0], 1e-3)
     assert close(rough[1].double(), exact[1], 1e-5)
     assert float(exact[1].abs().max()) > 0.1
+
+
+def test_a_symbol_that_is_ruled_out_leaves_the_others_their_gradient():
+    """A logit of −∞, absorbing: what one of −200 gives, where the symbol is not the data's."""
+    x, x_t, t = torch.tensor([[0, 1, 3]]), torch.tensor([[4, 1, 4]]), torch.tensor([1])
+    found = []
+    for gap in (math.inf, 200.0):
+        d3pm = D3PM(Sure(0.0, 0.5, -gap, 1.0), transitions("absorbing", 4), (3,), 4)
+        d3pm.term(x, x_t, t).sum().backward()
+        found.append(d3pm.network.logits.grad)
+    assert close(found[0], found[1], 1e-12)
+    assert float(found[0].abs().max()) > 0.1
+
+
+def test_one_step_decodes_at_once(generator):
+    """T = 1, all is masked: the bound is log p̃(x_0) of the masks, and samples are draws of p̃."""
+    network = Sure(0.0, 0.5, -2.0, 1.0)
+    d3pm = D3PM(network, Transitions.absorbing(1, 4), (3,), 4, auxiliary=0.0)
+    x = torch.tensor([[0, 1, 2]])
+    expected = network.logits.log_softmax(0)[:3].sum()
+    assert close(d3pm.elbo(x, generator=generator).value, expected.reshape(1), 1e-12)
+    loss = d3pm.loss(x, generator=generator)
+    assert close(loss, -expected, 1e-12)
+    loss.backward()
+    assert close(network.logits.grad, 3 * network.logits.softmax(0) - torch.tensor([1.0, 1.0, 1.0, 0.0]), 1e-12)
+    assert d3pm.sample(5, generator=generator).shape == (5, 3)
 
 
 def test_a_transformer_sees_every_position_and_the_time(generator):
