@@ -27,7 +27,7 @@ def save_learning_curve(losses: Mapping[str, Sequence[float]], path: Path, title
         low, high = np.quantile(values[len(values) // 50 :], [0.002, 0.998])  # the first steps would hide the rest
         if high - low < 1e-3 * np.ptp(values):  # unless nothing happens after them
             low, high = np.min(values), np.max(values)
-        margin = 0.05 * (high - low) or 1.0
+        margin = max(0.05 * (high - low), 1e-3 * abs(high)) or 1.0  # rounding is no curve
         axes.set(ylabel=name, ylim=(low - margin, high + margin))
     canvas.supxlabel("step")
     canvas.savefig(path)

@@ -302,13 +302,15 @@ def test_a_curve_that_falls_at_once_is_shown_whole(tmp_path, monkeypatch):
     """EM is there after a few steps; after them there is rounding alone."""
     limits = []
     monkeypatch.setattr(Axes, "set", lambda axes, **options: limits.append(options["ylim"]))
-    fast = [5.0, 2.0, *(1.0 + 1e-9 * (k % 2) for k in range(998))]
+    rounding = [1.0 + 1e-9 * (k % 2) for k in range(998)]
     slow = [900.0, *np.linspace(3.0, 1.0, 999)]
-    save_learning_curve({"fast": fast, "slow": slow}, tmp_path / "curve.png", "two losses")
-    (low, high), (_, top) = limits
+    losses = {"fast": [5.0, 2.0, *rounding], "slow": slow, "there": [1.0 + 1e-6, *rounding]}
+    save_learning_curve(losses, tmp_path / "curve.png", "three losses")
+    (low, high), (_, top), flat = limits
     assert low < 1.0
     assert high > 5.0
     assert top < 5.0
+    assert flat[1] - flat[0] > 1e-3
 
 
 def test_what_is_not_trained_says_so(monkeypatch):
