@@ -118,8 +118,9 @@ class DDPM(nn.Module):
         t and noise are drawn unless given, t (*B,) long in 0..T−1 and noise of x_0's shape.
         """
         has_event_shape("x_0", x_0, self.event_shape)
-        t = self.draw_time(x_0.shape[: x_0.ndim - len(self.event_shape)], x_0, generator) if t is None else t
-        if bool((t < 0).any()):  # the schedule refuses the rest
+        if t is None:
+            t = self.draw_time(x_0.shape[: x_0.ndim - len(self.event_shape)], x_0, generator)
+        elif bool((t < 0).any()):  # the schedule refuses the rest
             raise ValueError(f"t must be integers in 0..{self.schedule.steps - 1}, got {t.tolist()}")
         noise = standard_normal(x_0.shape, x_0, generator) if noise is None else noise
         x_t = self.process.diffuse(x_0, t, noise)

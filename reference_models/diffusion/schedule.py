@@ -113,10 +113,10 @@ class Schedule(nn.Module):
         return -torch.expm1(self._log_alpha_between(t, s, like))
 
     def _log_alpha_between(self, t: Tensor | int, s: Tensor | int, like: Tensor) -> Tensor:
-        log_ratio = self.log_alpha_bar(t, like) - self.log_alpha_bar(s, like)
-        if not bool((torch.as_tensor(s) < torch.as_tensor(t)).all()):
-            raise ValueError(f"a step goes from s to a later t, got s = {_listed(s)} and t = {_listed(t)}")
-        return log_ratio
+        t, s = torch.as_tensor(t), torch.as_tensor(s)
+        if not bool((s < t).all()):
+            raise ValueError(f"a step goes from s to a later t, got s = {s.tolist()} and t = {t.tolist()}")
+        return self.log_alpha_bar(t, like) - self.log_alpha_bar(s, like)
 
     def log_snr(self, t: Tensor | int, like: Tensor) -> Tensor:
         """log ᾱ_t/(1 − ᾱ_t): the signal-to-noise ratio that orders all schedules."""
@@ -134,7 +134,3 @@ class Schedule(nn.Module):
         if any(later <= earlier for earlier, later in pairwise(visited)):
             raise ValueError(f"times must increase strictly, got {visited}")
         return list(pairwise([*reversed(visited), -1]))
-
-
-def _listed(t: Tensor | int) -> object:
-    return t.tolist() if isinstance(t, Tensor) else t

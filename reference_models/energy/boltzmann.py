@@ -128,6 +128,8 @@ class BoltzmannMachine(nn.Module):
     @torch.no_grad()
     def clamped(self, v: Tensor, sweeps: int = 10, *, generator: Generator | None = None) -> Tensor:
         """The positive phase: visible units held at v, hidden ones swept from fair coins. Returns (B, units)."""
+        has_event_shape("v", v, (self.visible,))
+        binary("v", v)
         h = torch.bernoulli(v.new_full((len(v), self.hidden), 0.5), generator=generator)
         s = torch.cat([v, h], dim=-1)
         for _ in range(sweeps if self.hidden else 0):

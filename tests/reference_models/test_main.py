@@ -207,7 +207,9 @@ def test_a_run_that_diverges_or_is_stopped_leaves_nothing(tiny, tmp_path, monkey
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     for number in (signal.SIGINT, signal.SIGTERM):
         with monkeypatch.context() as patch:
-            patch.setattr("reference_models.runs.train", lambda *_, **__: os.kill(os.getpid(), number))  # noqa: B023
+            patch.setattr(
+                "reference_models.runs.train", lambda *_, ended_by=number, **__: os.kill(os.getpid(), ended_by)
+            )
             done = invoke("train", "cfm", "--steps", 1, "--out", tmp_path / "run")
         assert done.exit_code == 130
         assert "stopped; nothing was written" in done.stderr

@@ -186,3 +186,5 @@ def test_bad_input_is_refused_with_the_value_in_hand() -> None:
         BoltzmannMachine(30).log_partition()
     with pytest.raises(ValueError, match=r"v must hold zeros and ones, got values in \[-1, 1\]"):
         BoltzmannMachine(3, 1).log_prob(torch.tensor([-1.0, 1.0, 1.0]))
+    with pytest.raises(ValueError, match=r"v must hold zeros and ones, got values in \[0, 255\]"):
+        BoltzmannMachine(3, 1).clamped(torch.tensor([[0.0, 255.0, 1.0]]))
