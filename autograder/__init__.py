@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
-__all__ = ["check"]
+from autograder.version import VERSION as __version__
+
+__all__ = ["__version__", "check"]
 
 
 def __getattr__(name: str) -> object:
     # Only a notebook needs `check`, and it pulls in torch and pytest.
     if name == "check":
-        from autograder.student.public import check
+        from autograder.judge.selfcheck import check
 
         return check
     raise AttributeError(f"module 'autograder' has no attribute {name!r}")

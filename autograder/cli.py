@@ -7,9 +7,9 @@ import warnings
 
 import typer
 
-from autograder import __version__
-from autograder.commands import instructor, student, ta
+from autograder.commands import for_instructors, for_students, for_tas, machine
 from autograder.errors import AutograderError
+from autograder.version import VERSION
 
 app = typer.Typer(
     name="autograder",
@@ -23,23 +23,23 @@ app = typer.Typer(
 image = typer.Typer(help="The container image that submissions run in.", no_args_is_help=True)
 app.add_typer(image, name="image", rich_help_panel="Machine")
 
-app.command(rich_help_panel="Student")(student.check)
-app.command(rich_help_panel="TA")(ta.collect)
-app.command(rich_help_panel="TA")(ta.grade)
-app.command(rich_help_panel="TA")(ta.show)
-app.command(rich_help_panel="TA")(ta.scores)
-app.command(rich_help_panel="Instructor")(instructor.init)
-app.command(rich_help_panel="Instructor")(instructor.release)
-app.command(rich_help_panel="Instructor")(instructor.audit)
-app.command(rich_help_panel="Instructor")(instructor.demo)
-app.command(rich_help_panel="Machine")(ta.doctor)
-image.command("build")(ta.image_build)
+app.command(rich_help_panel="Student")(for_students.check)
+app.command(rich_help_panel="TA")(for_tas.collect)
+app.command(rich_help_panel="TA")(for_tas.grade)
+app.command(rich_help_panel="TA")(for_tas.show)
+app.command(rich_help_panel="TA")(for_tas.scores)
+app.command(rich_help_panel="Instructor")(for_instructors.init)
+app.command(rich_help_panel="Instructor")(for_instructors.release)
+app.command(rich_help_panel="Instructor")(for_instructors.audit)
+app.command(rich_help_panel="Instructor")(for_instructors.demo)
+app.command(rich_help_panel="Machine")(machine.doctor)
+image.command("build")(machine.image_build)
 
 
 @app.callback(invoke_without_command=True)
 def root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
     if version:
-        print(f"autograder {__version__}")
+        print(f"autograder {VERSION}")
         raise typer.Exit
 
 

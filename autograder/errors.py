@@ -1,11 +1,19 @@
 """Everything the engine raises on purpose.
 
 AutograderError
-├── UserError        the person at the keyboard can fix it: one sentence, exit code 2
-├── Infrastructure   the machine failed (engine, image, disk): never costs a student points
-└── StudentFault     the submission failed a check: a reason code and a message for the student
-    ├── Wrong        a property does not hold
-    └── PartialCredit  a property holds in part: carries the fraction earned
+├── UserError            the person at the keyboard can fix it: one sentence, exit code 2
+├── Infrastructure       the machine failed (engine, image, disk): never costs a student points
+├── RefusedError         something handed in is not taken: the rest of a sentence that begins with its name
+├── UnreadableError      a file is no notebook: the rest of a sentence that begins with its name
+└── StudentFault         the submission failed a check: a reason code and a message for the student
+    ├── Wrong            a property does not hold
+    ├── PartialCredit    a property holds in part: carries the fraction earned
+    └── MissingName      a name or attribute is not there; an AttributeError as well
+
+SandboxWarning           (a UserWarning) student code runs where there is no boundary
+
+The worker runs alone inside a sandbox and imports nothing of this file. It has `WireError` with `Truncated` (what
+arrived is no message; `autograder.worker.layout`) and `Fault` (an error reply; `autograder.worker.calling`).
 """
 
 from __future__ import annotations
@@ -25,6 +33,18 @@ class UserError(AutograderError):
 
 class Infrastructure(AutograderError):  # noqa: N818 (the name of the outcome)
     """The machine, not the submission, failed; the submission is queued again and loses nothing."""
+
+
+class RefusedError(AutograderError):
+    """The rest of a sentence that begins with the entry's name: "is a symbolic link"."""
+
+
+class UnreadableError(AutograderError):
+    """The rest of a sentence that begins with the file's name: "is empty."."""
+
+
+class SandboxWarning(UserWarning):
+    """Said once: where student code runs is no boundary."""
 
 
 class StudentFault(AutograderError):  # noqa: N818 (no error of the program)
@@ -75,3 +95,10 @@ class PartialCredit(StudentFault):
             raise ValueError(f"a partial fraction lies strictly between 0 and 1, got {fraction}")
         super().__init__(message, reason="wrong", hint=hint, detail=detail)
         self.fraction = fraction
+
+
+class MissingName(StudentFault, AttributeError):  # noqa: N818 (a fault of the student, see errors.py)
+    """A name or attribute that is not there; an AttributeError, so that `hasattr` and `getattr` defaults work."""
+
+    def __init__(self, message: str, *, where: str | None = None) -> None:
+        super().__init__(message, reason="missing", where=where)

@@ -28,15 +28,18 @@ import docker
 from rich.console import Console
 from rich.progress import track
 
-from autograder.course.collect import Submission
-from autograder.course.course import Person, init_course
+from autograder.authoring.release import release
+from autograder.authoring.template import build_template, read_solution
+from autograder.course.course import init_course
+from autograder.course.people import Person
+from autograder.grading.local import run_jobs
+from autograder.homework.files import HomeworkFiles
 from autograder.homework.ipynb import to_text
-from autograder.homework.release import release
-from autograder.homework.template import build_template, read_solution
-from autograder.judge.classroom import run_jobs
-from autograder.judge.grade import Job, close_providers, grade
+from autograder.judge.grade import Job, grade
+from autograder.judge.providers import close_providers
 from autograder.report import Report
 from autograder.sandbox import Limits, image, open_provider
+from autograder.submission import Submission
 
 CORES = len(os.sched_getaffinity(0))
 NAME = "bench"
@@ -131,7 +134,7 @@ class Bench:
     def job(self, student: str, work: str = "", more: bool = False) -> Job:
         """One submission to grade in a container."""
         submission = Submission.of(student, self.notebook(work))
-        return Job(NAME, self.assignments, self.solutions, submission, "docker", more=more)
+        return Job(HomeworkFiles(NAME, self.assignments, self.solutions), submission, "docker", more=more)
 
     def throughput(self, count: int, seconds: float, rounds: int) -> tuple[list[float], list[float], float]:
         """Ratios of us and of the bare loop, and the seconds one job takes alone."""

@@ -7,7 +7,7 @@ import json
 from rich.console import Console
 from rich.table import Table
 
-from autograder.audit import Audit, lost_cells
+from autograder.authoring.audit import Audit, lost_cells
 
 ORDER = {"solution": 0, "right": 1, "blank": 2, "cheat": 3, "wrong": 4}
 

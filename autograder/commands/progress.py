@@ -11,9 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from autograder.commands.show import show_class
 from autograder.course.course import Course
 from autograder.feedback import text
-from autograder.judge.batch import Batch
-from autograder.judge.batch import Progress as Events
-from autograder.judge.classroom import Trouble
+from autograder.grading.batch import Batch, Events
+from autograder.grading.local import Trouble
 from autograder.report import Report
 
 

@@ -1,1 +1,1 @@
-"""A course on disk: its folder and people, what comes in (`collect`) and what goes out (`gradebook`, `scores`)."""
+"""A course on disk: its folder, its settings and its people."""

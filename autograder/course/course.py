@@ -12,72 +12,22 @@ gradebook.db, scores.csv             the scores
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 import yaml
-from pydantic import Field, field_validator
 
-from autograder.course.roster import STUDENT_ID
+from autograder.course.people import STUDENTS, Person, read_students, students_csv
+from autograder.course.settings import SQLITE, CourseConfig
 from autograder.errors import UserError
+from autograder.homework.files import HomeworkFiles
 from autograder.report import write_atomically
-from autograder.yamlfile import StrictModel, load_yaml
+from autograder.yamlfile import load_yaml
 
 FILE = "course.yaml"
-STUDENTS = "students.csv"
-SQLITE = "sqlite:///"
-
-
-class Person(StrictModel):
-    """A student of the course."""
-
-    id: str
-    name: str = ""
-    email: str = ""
-
-    @field_validator("id")
-    @classmethod
-    def _part_of_a_file_name(cls, value: str) -> str:
-        if not STUDENT_ID.fullmatch(value):
-            raise ValueError("should be letters, digits and any of . _ @ + -")
-        return value
-
-
-class SandboxSettings(StrictModel):
-    """Defaults of `autograder grade`; memory and time are the assignment's."""
-
-    kind: Literal["auto", "docker", "process"] = "auto"
-    jobs: int | None = Field(default=None, ge=1, le=256)  # None: as many as there are cores
-    gpu: str | None = None  # a device id
-    image: str | None = None
-
-
-class CourseConfig(StrictModel):
-    """`course.yaml`."""
-
-    name: str
-    assignments: str
-    solutions: str
-    gradebook: str = f"{SQLITE}gradebook.db"
-    salt: int = Field(default=0, ge=0)  # seeds derive from it; secret, and different in every course
-    students: list[Person] = Field(default=[])
-    due: dict[str, datetime] = Field(default={})  # with a time zone
-    sandbox: SandboxSettings = SandboxSettings()
-
-    @field_validator("due")
-    @classmethod
-    def _zoned(cls, value: dict[str, datetime]) -> dict[str, datetime]:
-        for name, when in value.items():
-            if when.tzinfo is None:
-                raise ValueError(f"should have a time zone for {name}, as in 2025-10-01T23:59:00+03:00")
-        return value
 
 
 @dataclass(frozen=True)
@@ -96,6 +46,10 @@ class Course:
     def roster(self) -> dict[str, str]:
         """id -> full name, as `collect` takes it."""
         return {person.id: person.name for person in self.people.values()}
+
+    def files(self, homework: str) -> HomeworkFiles:
+        """Where the files of a homework lie. Raises UserError if that can be no homework's name."""
+        return HomeworkFiles(homework, self.assignments_dir, self.solutions_dir)
 
     @property
     def assignments_dir(self) -> Path:
@@ -129,8 +83,11 @@ class Course:
     def scores_path(self) -> Path:
         return self.root / "scores.csv"
 
+    def reports_dir(self, assignment: str) -> Path:
+        return self.root / "reports" / assignment
+
     def report_path(self, assignment: str, student: str) -> Path:
-        return self.root / "reports" / assignment / f"{student}.json"
+        return self.reports_dir(assignment) / f"{student}.json"
 
     def feedback_dir(self, assignment: str) -> Path:
         return self.root / "feedback" / assignment
@@ -149,7 +106,7 @@ def load_course(path: Path) -> Course:
     if (root / STUDENTS).is_file():
         if people:
             raise UserError(f"{root}: students are given both in {FILE} and in {STUDENTS}; keep one of them.")
-        people = _read_students(root / STUDENTS)
+        people = read_students(root / STUDENTS)
     by_id: dict[str, Person] = {}
     folded: dict[str, str] = {}
     for person in people:
@@ -201,37 +158,6 @@ def init_course(
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     people = list(students)
     if people:
-        write_atomically(root / STUDENTS, _students_csv(people))
+        write_atomically(root / STUDENTS, students_csv(people))
     write_atomically(root / FILE, f"# Settings of the course. Keep this file and the gradebook private.\n{text}")
     return load_course(root)
-
-
-def _students_csv(people: Iterable[Person]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["id", "name", "email"])
-    writer.writerows([person.id, person.name, person.email] for person in people)
-    return buffer.getvalue()
-
-
-def _read_students(path: Path) -> list[Person]:
-    """Columns `id`, and optionally `name` (or `first_name` and `last_name`) and `email`, separated by commas or `;`."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text; save it as CSV UTF-8.") from None
-    header = text.split("\n", 1)[0]
-    reader = csv.DictReader(io.StringIO(text), delimiter=";" if header.count(";") > header.count(",") else ",")
-    columns = {name.strip().lower(): name for name in reader.fieldnames or []}
-    if "id" not in columns:
-        raise UserError(f"{path}, line 1: there is no column `id` (found: {', '.join(columns) or 'nothing'}).")
-    people = []
-    for row in reader:
-        value = {key: (row[name] or "").strip() for key, name in columns.items()}
-        if not any(value.values()):
-            continue
-        name = value.get("name") or f"{value.get('first_name', '')} {value.get('last_name', '')}".strip()
-        if not STUDENT_ID.fullmatch(value["id"]):
-            raise UserError(f"{path}, line {reader.line_num}: {value['id']!r} cannot be a student's id.")
-        people.append(Person(id=value["id"], name=name, email=value.get("email", "")))
-    return people

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from autograder.feedback import text
-from autograder.feedback.figures import Picture, picture
 from autograder.feedback.html import render
+from autograder.feedback.pictures import Picture, picture
 from autograder.report import CellResult, CellRun, CheckResult, Report, exact, write_atomically
 
 Audience = Literal["student", "ta"]

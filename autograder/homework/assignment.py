@@ -18,62 +18,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from nbformat import NotebookNode
-from pydantic import Field, field_validator
 
-from autograder.errors import UserError
+from autograder.errors import UnreadableError, UserError
 from autograder.homework import ipynb
 from autograder.homework.checkfile import Check, local_imports, read_checks
+from autograder.homework.files import CONFIG, HomeworkFiles
+from autograder.homework.settings import AssignmentConfig
 from autograder.report import exact
-from autograder.yamlfile import StrictModel, load_yaml
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-
-
-class Budgets(StrictModel):
-    """Caps of one submission. Times are wall-clock seconds."""
-
-    cell_seconds: float = Field(default=60, gt=0)
-    check_seconds: float = Field(default=20, gt=0)  # of a check whose marker names no other
-    train_seconds: float = Field(default=300, gt=0)  # all cells of one training task
-    submission_seconds: float = Field(default=900, gt=0)
-    memory_mb: int = Field(default=2048, ge=256)
-
-
-class Training(StrictModel):
-    """How a submitted checkpoint of one training task is turned into a model, inside the sandbox."""
-
-    name: str  # the notebook's name of the trained model
-    checkpoint: str  # file name a student may hand in beside the notebook
-    build: str  # name of a function without arguments, defined in the notebook, that returns the untrained model
-
-    @field_validator("checkpoint")
-    @classmethod
-    def _plain_name(cls, value: str) -> str:
-        if value in {"", ".", ".."} or re.search(r"[/\\\0]", value):
-            raise ValueError("should be a plain file name")
-        return value
-
-    @field_validator("name", "build")
-    @classmethod
-    def _identifier(cls, value: str) -> str:
-        if not value.isidentifier():
-            raise ValueError("should be a name of the notebook")
-        return value
-
-
-class AssignmentConfig(StrictModel):
-    """`assignment.yaml`."""
-
-    name: str
-    title: str
-    points: float = Field(gt=0)
-    notebook: str | None = None  # default: <name>.ipynb
-    budgets: Budgets = Budgets()
-    training: dict[str, Training] = Field(default={})
-    data: dict[str, Any] = Field(default={})  # datasets and thresholds, as the checks read them
+from autograder.yamlfile import load_yaml
 
 
 @dataclass(frozen=True)
@@ -93,14 +47,21 @@ class Assignment:
     name: str
     title: str
     config: AssignmentConfig
-    folder: Path
-    template_path: Path
+    files: HomeworkFiles
     template: NotebookNode = field(repr=False)
     cells: Mapping[str, GradedCell]  # grade_id -> cell, in the template's order
-    public_checks: Path
     hidden_checks: tuple[Path, ...]  # empty on a student's machine
     checks: tuple[Check, ...]
     checks_sha256: str
+
+    @property
+    def template_path(self) -> Path:
+        """The template notebook's file; what is handed in has its name."""
+        return self.files.template(self.config.notebook)
+
+    @property
+    def public_checks(self) -> Path:
+        return self.files.public_checks
 
     @property
     def points(self) -> float:
@@ -118,55 +79,42 @@ class Assignment:
         return tuple(name for name, cell in self.cells.items() if cell.manual)
 
 
-def load_assignment(name: str, assignments_dir: Path, solutions_dir: Path | None) -> Assignment:
+def load_assignment(files: HomeworkFiles) -> Assignment:
     """Load one homework. Raises UserError with every problem found, one sentence a line.
 
-    With `solutions_dir` None (a student's machine) only the public checks are loaded, and they may carry fewer points
-    than their cells.
+    Without solutions (a student's machine) only the public checks are loaded, and they may carry fewer points than
+    their cells.
     """
-    if not NAME.fullmatch(name):
-        raise UserError(f"{name!r} is no name of an assignment; names look like `hw1`.")
-    folder = Path(assignments_dir) / name
-    if not folder.is_dir():
-        known = ", ".join(sorted(p.parent.name for p in Path(assignments_dir).glob("*/assignment.yaml"))) or "none"
-        raise UserError(f"There is no assignment `{name}` in {assignments_dir} (found: {known}).")
-    config = load_yaml(folder / "assignment.yaml", AssignmentConfig)
+    name = files.name
+    if not files.folder.is_dir():
+        known = ", ".join(sorted(p.parent.name for p in files.assignments.glob(f"*/{CONFIG}"))) or "none"
+        raise UserError(f"There is no assignment `{name}` in {files.assignments} (found: {known}).")
+    config = load_yaml(files.config, AssignmentConfig)
     if config.name != name:
-        raise UserError(f"{folder / 'assignment.yaml'}: `name` is {config.name!r} but the folder is called `{name}`.")
-    template_path = folder / (config.notebook or f"{name}.ipynb")
+        raise UserError(f"{files.config}: `name` is {config.name!r} but the folder is called `{name}`.")
+    template_path = files.template(config.notebook)
     template = _read_template(template_path)
-    public = folder / "checks.py"
-    hidden = hidden_check_files(Path(solutions_dir) / name) if solutions_dir is not None else ()
-    checks = read_checks(public, public=True)
+    hidden = files.hidden_checks()
+    checks = read_checks(files.public_checks, public=True)
     for path in hidden:
         checks += read_checks(path, public=False)
     problems: list[str] = []
     cells = graded_cells(template, template_path, problems)
-    problems += _check_points(config, cells, checks, folder, complete=solutions_dir is not None)
-    problems += _check_training(config, template, checks, folder)
+    problems += _check_points(config, cells, checks, files.folder, complete=files.solutions is not None)
+    problems += _check_training(config, template, checks, files.config)
     if problems:
         raise UserError("\n".join(problems))
     return Assignment(
         name=name,
         title=config.title,
         config=config,
-        folder=folder,
-        template_path=template_path,
+        files=files,
         template=template,
         cells=cells,
-        public_checks=public,
         hidden_checks=hidden,
         checks=checks,
-        checks_sha256=_digest(folder, template_path, public, hidden),
+        checks_sha256=_digest(files, template_path, hidden),
     )
-
-
-def hidden_check_files(folder: Path) -> tuple[Path, ...]:
-    """The files of hidden checks of one homework, in a fixed order. Raises UserError if there is none."""
-    files = tuple(sorted(folder.glob("checks*.py")))
-    if not files:
-        raise UserError(f"{folder / 'checks.py'} does not exist, nor any other file of hidden checks (checks*.py).")
-    return files
 
 
 def graded_cells(template: NotebookNode, path: Path, problems: list[str]) -> dict[str, GradedCell]:
@@ -210,7 +158,7 @@ def _check_points(
     total = sum((exact(cell.points) for cell in cells.values()), Fraction(0))
     if total != exact(config.points):
         yield (
-            f"{folder / 'assignment.yaml'}: the graded cells add up to {_number(total)} points, "
+            f"{folder / CONFIG}: the graded cells add up to {_number(total)} points, "
             f"but `points` says {_number(exact(config.points))}."
         )
     carried: Counter[str] = Counter()
@@ -241,7 +189,7 @@ def _check_points(
 
 
 def _check_training(
-    config: AssignmentConfig, template: NotebookNode, checks: tuple[Check, ...], folder: Path
+    config: AssignmentConfig, template: NotebookNode, checks: tuple[Check, ...], file: Path
 ) -> Iterator[str]:
     tagged = {tag for cell in template.cells for tag in ipynb.tags(cell)}
     for check in checks:
@@ -252,7 +200,7 @@ def _check_training(
             )
     for task in config.training:
         if f"train:{task}" not in tagged:
-            yield f"{folder / 'assignment.yaml'}: `training.{task}` has no cell tagged `train:{task}` in the template."
+            yield f"{file}: `training.{task}` has no cell tagged `train:{task}` in the template."
 
 
 def _read_template(path: Path) -> NotebookNode:
@@ -260,22 +208,22 @@ def _read_template(path: Path) -> NotebookNode:
         notebook, _ = ipynb.parse(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; `autograder release` makes it from the solution.") from None
-    except ipynb.UnreadableError as error:
+    except UnreadableError as error:
         raise UserError(f"{path} {error}") from None
     return notebook
 
 
-def _digest(folder: Path, template: Path, public: Path, hidden: tuple[Path, ...]) -> str:
+def _digest(files: HomeworkFiles, template: Path, hidden: tuple[Path, ...]) -> str:
     """One hash over all that decides a score, besides the submission, the image and the seed."""
     engine = Path(__file__).parent.parent
-    files = [template, folder / "assignment.yaml", public]
+    read = [template, files.config, files.public_checks]
     for checks in hidden:
-        files += [checks, *local_imports(checks)]
+        read += [checks, *local_imports(checks)]
     for package in ("student", "vocabulary", "worker"):
-        files += sorted((engine / package).rglob("*.py"))
-    files.append(engine / "homework" / "restore.py")
+        read += sorted((engine / package).rglob("*.py"))
+    read.append(engine / "homework" / "restore.py")
     total = hashlib.sha256()
-    for path in dict.fromkeys(files):
+    for path in dict.fromkeys(read):
         data = path.read_bytes()
         total.update(f"{path.parent.name}/{path.name}\0{len(data)}\0".encode())
         total.update(data)

@@ -57,7 +57,8 @@ def local_imports(path: Path) -> Iterator[Path]:
     """Files a file of checks depends on that live in the same repository, in a fixed order.
 
     The repository is the folder two above the check file's own (of `solutions/hw1/checks.py`, that of `solutions`).
-    `from .laws import ...` means a module beside the check file. Of a package beside `solutions` all files count; of
+    `from .laws import ...` means a module beside the check file, `from ..common.draws import ...` one that homeworks
+    share. Of a package beside `solutions` all files count; of
     `solutions` itself only the modules that are named; the engine is left out.
     """
     folder = path.resolve().parent
@@ -66,8 +67,9 @@ def local_imports(path: Path) -> Iterator[Path]:
     for node in ast.walk(_parse(path)):
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 1:
-            modules.add(f"{own.name}.{folder.name}.{node.module}")
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level in (1, 2):
+            inside = f".{folder.name}" if node.level == 1 else ""
+            modules.add(f"{own.name}{inside}.{node.module}")
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     for module in sorted(modules):

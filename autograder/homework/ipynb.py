@@ -14,6 +14,8 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from autograder.errors import UnreadableError
+
 NOTEBOOK_BYTES = 32 << 20  # a notebook with many pictures has a few MB
 MAX_CELLS = 2000  # the longest homework has about 100
 KINDS = ("code", "markdown", "raw")
@@ -22,10 +24,6 @@ METADATA = {  # of every notebook the engine writes
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-
-
-class UnreadableError(Exception):
-    """The rest of a sentence that begins with the file's name: "is empty."."""
 
 
 def parse(data: bytes) -> tuple[NotebookNode, list[str]]:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass, field
 from hashlib import sha256
 from io import StringIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import pytest
 import torch
@@ -31,7 +31,16 @@ from autograder.student import Channel, Student
 
 MESSAGE_CHARS = 2000
 
-Training = dict[str, dict[str, Any]]
+
+class CheckedChannel(Channel, Protocol):
+    """A channel to a notebook that checks are run on: a `Session`, or a `LocalChannel` in a live notebook."""
+
+    @property
+    def files(self) -> Collection[str]:
+        """Names of the files submitted beside the notebook."""
+
+    def check(self, seconds: float | None = None) -> AbstractContextManager[None]:
+        """Bounds the time of one check, given its seconds or None for the default."""
 
 
 @dataclass
@@ -41,18 +50,14 @@ class Bench:
     Args:
         channel: to the student's code.
         seed: of this run; every check derives its own from it.
-        training: the assignment's training section.
-        files: names submitted beside the notebook.
-        limit: bounds the time of one check, given its seconds or None for the default.
+        training: the assignment's training section, a mapping for each task.
         only: run the checks of these cells alone.
         skip: names of checks that are left out.
     """
 
-    channel: Channel
+    channel: CheckedChannel
     seed: int
-    training: Training
-    files: frozenset[str]
-    limit: Callable[[float | None], AbstractContextManager[None]]
+    training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     only: frozenset[str] | None = None
     skip: frozenset[str] = frozenset()
 
@@ -69,7 +74,7 @@ def run_checks(files: Sequence[CheckFile], bench: Bench) -> list[CheckResult]:
     Raises:
         UserError: a check file can not be imported or holds no check.
     """
-    plugin = _Judge(bench, {file.path.resolve(): file.public for file in files})
+    plugin = _Plugin(bench, {file.path.resolve(): file.public for file in files})
     arguments = [str(file.path.resolve()) for file in files]
     options = ["--import-mode=importlib", "--noconftest", "-p", "no:cacheprovider", "-p", "no:terminal"]
     options += ["-p", "no:logging", "-p", "no:unraisableexception", "-p", "no:threadexception", "-p", "no:doctest"]
@@ -93,7 +98,7 @@ def run_checks(files: Sequence[CheckFile], bench: Bench) -> list[CheckResult]:
 
 
 @dataclass
-class _Judge:
+class _Plugin:
     """The pytest plugin: fixtures, selection and the translation of exceptions into outcomes."""
 
     bench: Bench
@@ -127,7 +132,7 @@ class _Judge:
     def student(self, request: pytest.FixtureRequest) -> Student:
         """The student's names as they stood when the graded cell had run."""
         bench = self.bench
-        return Student(bench.channel, scope=_cell(request.node), training=bench.training, files=bench.files)
+        return Student(bench.channel, scope=_cell(request.node), training=bench.training, files=bench.channel.files)
 
     @pytest.fixture
     def seed(self, request: pytest.FixtureRequest) -> int:
@@ -150,7 +155,7 @@ class _Judge:
         begin = time.monotonic()
         faults: list[BaseException] = []
         item.stash[_FAULTS] = faults
-        with self.bench.limit(_marked(item).get("seconds")):
+        with self.bench.channel.check(_marked(item).get("seconds")):
             done = yield
         self.results.append(self._result(item, faults, time.monotonic() - begin))
         return done

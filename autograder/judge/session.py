@@ -16,27 +16,18 @@ from typing import Any
 
 import torch
 
-from autograder.errors import Infrastructure, StudentFault, UserError
+from autograder.errors import Infrastructure, MissingName, StudentFault, UserError
+from autograder.homework.settings import Budgets
 from autograder.report import CellRun
 from autograder.sandbox import Provider, Sandbox
-from autograder.student import MissingName, value_of
-from autograder.worker.wire import Caps, Truncated, WireError, receive, send
+from autograder.student import value_of
+from autograder.worker.wire import Caps, Truncated, WireError, at, receive, send
 
 # Small enough that a flood is refused early, large enough for a few thousand images.
 REPLY_CAPS = Caps()
 ACQUIRE_ATTEMPTS = 2
 TEXT, NOTES, STDOUT = 4000, 100, 70_000  # characters and notes kept of one cell; an honest worker sends less
 FORGERIES = 5  # sandboxes lost to forged answers after which the submission is not played again
-
-
-@dataclass(frozen=True)
-class Budgets:
-    """Wall-clock seconds; CPU time and memory are capped by the sandbox."""
-
-    cell_seconds: float = 60.0
-    check_seconds: float = 20.0
-    train_seconds: float = 300.0
-    submission_seconds: float = 900.0
 
 
 @dataclass
@@ -72,7 +63,8 @@ class Session:
     _check_deadline: float = float("inf")
 
     def __post_init__(self) -> None:
-        self._submission_deadline = time.monotonic() + self.budgets.submission_seconds
+        self.opened = time.monotonic()
+        self._submission_deadline = self.opened + self.budgets.submission_seconds
 
     def play(self) -> None:
         """Run the notebook in a sandbox, cell by cell, and again without the cell that killed it.
@@ -217,10 +209,10 @@ class Session:
         whole = self._submission_deadline
         try:
             try:
-                send(sandbox.socket, {"id": self._serial, "op": op, **fields}, min(deadline, whole))
+                send(sandbox.socket, {"id": self._serial, "op": op, **fields}, at(min(deadline, whole)))
             except WireError as error:  # nothing was written: the sandbox is as it was
                 raise StudentFault(f"{what} could not be sent to your code: {error}", reason="output") from None
-            reply = receive(sandbox.socket, REPLY_CAPS, min(deadline, whole))
+            reply = receive(sandbox.socket, REPLY_CAPS, at(min(deadline, whole)))
         except TimeoutError:
             self._drop()
             if whole <= deadline:

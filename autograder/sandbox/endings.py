@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from autograder.sandbox import Ending, Limits
+from autograder.sandbox.protocol import Ending, Limits
 
 
 def describe_exit(code: int, limits: Limits, out_of_memory: bool) -> Ending:

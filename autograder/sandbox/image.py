@@ -2,7 +2,7 @@
 
     wheelhouse (pip download, on this machine) + Dockerfile + worker → image, labelled with a hash of its ingredients
 
-The base is any Debian-like image (`python:3.11-slim`, a CUDA runtime). Where none is at hand, `bootstrap.base` makes
+The base is any Debian-like image (`python:3.11-slim`, a CUDA runtime). Where none is at hand, `base_image.make` makes
 one from the Debian mirror this machine's apt is configured with.
 """
 
@@ -15,7 +15,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,15 +23,15 @@ from pathlib import Path
 import docker.errors
 
 from autograder.errors import Infrastructure, UserError
-from autograder.sandbox import WORKER, bootstrap
-from autograder.sandbox.docker import Engine, connect, engine_errors
+from autograder.sandbox import base_image
+from autograder.sandbox.engine import Engine, connect, engine_errors
+from autograder.sandbox.running import Say, run
+from autograder.sandbox.worker_files import WORKER, worker_files
 
-TAG = "autograder-sandbox:latest"
+IMAGE_TAG = "autograder-sandbox:latest"
 HERE = Path(__file__).parent
 BASE = "python:3.11-slim"
 DEBIAN_PYTHON = {"bookworm": "3.11", "trixie": "3.13"}  # what apt installs into a base without Python
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,13 @@ class Built:
 def content(base: str) -> str:
     """Hash over everything the image is made of; of the base, its name only."""
     parts = hashlib.sha256(base.encode())
-    for path in [HERE / "Dockerfile", HERE / "requirements.txt", *sorted(WORKER.glob("*.py"))]:
-        parts.update(f"\0{path.name}\0".encode() + path.read_bytes())
+    for path in (HERE / "Dockerfile", HERE / "requirements.txt", *worker_files(WORKER)):
+        name = path.relative_to(WORKER) if WORKER in path.parents else path.name
+        parts.update(f"\0{name}\0".encode() + path.read_bytes())
     return parts.hexdigest()
 
 
-def current(client: Engine, tag: str = TAG) -> str:
+def current(client: Engine, tag: str = IMAGE_TAG) -> str:
     """Digest of the built image. Raises UserError if there is none or it is older than this program."""
     try:
         found = client.inspect_image(tag)
@@ -62,7 +63,7 @@ def current(client: Engine, tag: str = TAG) -> str:
     return str(found["Id"])
 
 
-def digest(tag: str = TAG) -> str | None:
+def digest(tag: str = IMAGE_TAG) -> str | None:
     """Digest of the image as it is, None if there is none."""
     with connect() as client, engine_errors():
         try:
@@ -74,10 +75,10 @@ def digest(tag: str = TAG) -> str | None:
 def build(
     base: str | None = None,
     *,
-    tag: str = TAG,
+    tag: str = IMAGE_TAG,
     force: bool = False,
     pip_options: Sequence[str] = (),
-    progress: Progress = lambda line: None,
+    say: Say = lambda line: None,
 ) -> Built:
     """Build the image, or find that it is there already.
 
@@ -85,7 +86,7 @@ def build(
         base: image to build on; by default the one used last, one at hand, a bootstrapped one, or `python:3.11-slim`.
         force: build even when nothing changed.
         pip_options: passed to `pip download`, for instance `--index-url` of an index with CUDA wheels.
-        progress: called with each line worth showing.
+        say: called with each line worth showing.
 
     Raises:
         UserError: something is missing on this machine; the message has the command that fixes it.
@@ -96,11 +97,11 @@ def build(
         last = labels.get("autograder.base")
         if not force and last and base in (None, last) and labels.get("autograder.content") == content(last):
             return Built(str(client.inspect_image(tag)["Id"]), reused=True)
-        base = base or _find_base(client, last, progress)
+        base = base or _find_base(client, last, say)
         python = _python_of(client, base)
         with _cache() as folder:
-            _fill(folder, python, pip_options, progress)
-            _build(client, folder, tag, base, progress)
+            _fill(folder, python, pip_options, say)
+            _build(client, folder, tag, base, say)
         _remove_older(client)
         return Built(str(client.inspect_image(tag)["Id"]), reused=False)
 
@@ -126,27 +127,6 @@ def buildkit_client() -> str | None:
     return None
 
 
-def run(command: Sequence[str], what: str, progress: Progress, environment: dict[str, str] | None = None) -> None:
-    """Run a command, hand on its lines, and raise Infrastructure with the last of them if it fails."""
-    lines: list[str] = []
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        errors="replace",
-        env=os.environ | (environment or {}),
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line.rstrip())
-            progress(line.rstrip())
-    if process.returncode:
-        tail = " / ".join([line for line in lines if line.strip()][-4:])
-        raise Infrastructure(f"{what} failed with exit code {process.returncode}: {tail[-600:]}")
-
-
 # --- the steps -----------------------------------------------------------------------------------------------------
 
 
@@ -157,14 +137,14 @@ def _labels(client: Engine, tag: str) -> dict[str, str]:
         return {}
 
 
-def _find_base(client: Engine, last: str | None, progress: Progress) -> str:
-    for name in (last, BASE, bootstrap.TAG):
+def _find_base(client: Engine, last: str | None, say: Say) -> str:
+    for name in (last, BASE, base_image.BASE_TAG):
         if name and exists(client, name):
             return name
-    if bootstrap.is_possible():
-        bootstrap.base(client, progress)
-        return bootstrap.TAG
-    progress(f"pulling {BASE}")
+    if base_image.is_possible():
+        base_image.make(client, say)
+        return base_image.BASE_TAG
+    say(f"pulling {BASE}")
     try:
         client.pull(*BASE.split(":"))
     except docker.errors.APIError as error:
@@ -216,18 +196,19 @@ def _cache() -> Iterator[Path]:
         yield folder
 
 
-def _fill(folder: Path, python: str, pip_options: Sequence[str], progress: Progress) -> None:
+def _fill(folder: Path, python: str, pip_options: Sequence[str], say: Say) -> None:
     """Put everything the Dockerfile copies into the folder."""
     for name in ("Dockerfile", "requirements.txt"):
         shutil.copy2(HERE / name, folder / name)
     shutil.rmtree(folder / "worker", ignore_errors=True)
-    (folder / "worker").mkdir()
-    for path in sorted(WORKER.glob("*.py")):
-        shutil.copy2(path, folder / "worker" / path.name)
-    _wheels(folder / "wheelhouse", python, pip_options, progress)
+    for path in worker_files(WORKER):
+        target = folder / "worker" / path.relative_to(WORKER)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, target)
+    _wheels(folder / "wheelhouse", python, pip_options, say)
 
 
-def _wheels(folder: Path, python: str, pip_options: Sequence[str], progress: Progress) -> None:
+def _wheels(folder: Path, python: str, pip_options: Sequence[str], say: Say) -> None:
     requirements = (HERE / "requirements.txt").read_bytes()
     stamp = hashlib.sha256(repr((requirements, python, list(pip_options))).encode()).hexdigest()
     if (folder / "stamp").exists() and (folder / "stamp").read_text() == stamp:
@@ -239,31 +220,31 @@ def _wheels(folder: Path, python: str, pip_options: Sequence[str], progress: Pro
         machine = os.uname().machine
         platforms = [f"manylinux_2_{minor}_{machine}" for minor in (28, 27, 24, 17)] + [f"manylinux2014_{machine}"]
         command += ["--python-version", python, *(f"--platform={name}" for name in platforms)]
-    progress("downloading the packages student code may import")
+    say("downloading the packages student code may import")
     if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True).returncode:
         raise UserError(f"this Python has no pip; `{sys.executable} -m ensurepip`")
-    run([*command, *pip_options, "--requirement", str(HERE / "requirements.txt"), "pip"], "pip download", progress)
+    run([*command, *pip_options, "--requirement", str(HERE / "requirements.txt"), "pip"], "pip download", say)
     (folder / "stamp").write_text(stamp)
 
 
-def _build(client: Engine, folder: Path, tag: str, base: str, progress: Progress) -> None:
-    progress(f"building {tag} on {base}")
+def _build(client: Engine, folder: Path, tag: str, base: str, say: Say) -> None:
+    say(f"building {tag} on {base}")
     arguments = {"BASE": base, "CONTENT": content(base)}
     tool = buildkit_client()
     if tool is None:
-        _build_with_engine(client, folder, tag, arguments, progress)
+        _build_with_engine(client, folder, tag, arguments, say)
     else:
-        _build_with_client(tool, folder, tag, arguments, progress)
+        _build_with_client(tool, folder, tag, arguments, say)
 
 
-def _build_with_client(tool: str, folder: Path, tag: str, arguments: dict[str, str], progress: Progress) -> None:
+def _build_with_client(tool: str, folder: Path, tag: str, arguments: dict[str, str], say: Say) -> None:
     command = [tool, "build", "--network", "host", "--progress", "plain", "--tag", tag]
     for name, value in arguments.items():
         command += ["--build-arg", f"{name}={value}"]
-    run([*command, str(folder)], "building the image", progress, {"DOCKER_BUILDKIT": "1"})
+    run([*command, str(folder)], "building the image", say, {"DOCKER_BUILDKIT": "1"})
 
 
-def _build_with_engine(client: Engine, folder: Path, tag: str, arguments: dict[str, str], progress: Progress) -> None:
+def _build_with_engine(client: Engine, folder: Path, tag: str, arguments: dict[str, str], say: Say) -> None:
     """Without a suitable docker command: the engine's older builder, twice as slow."""
     for part in client.build(
         path=str(folder), tag=tag, buildargs=arguments, network_mode="host", rm=True, forcerm=True, decode=True
@@ -271,4 +252,4 @@ def _build_with_engine(client: Engine, folder: Path, tag: str, arguments: dict[s
         if "error" in part:
             raise Infrastructure(f"building the image failed: {str(part['error'])[-600:]}")
         if line := str(part.get("stream", "")).rstrip():
-            progress(line)
+            say(line)

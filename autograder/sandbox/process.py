@@ -22,10 +22,13 @@ import time
 import warnings
 from pathlib import Path
 
-from autograder.sandbox import WORKER, Ending, Limits, SandboxKind, Usage, traces
-from autograder.sandbox.common import LiveSandbox, WarmProvider
+from autograder.errors import SandboxWarning
+from autograder.sandbox import traces
 from autograder.sandbox.endings import describe_exit
+from autograder.sandbox.live import LiveSandbox, WarmProvider
+from autograder.sandbox.protocol import Ending, Limits, SandboxKind, Usage
 from autograder.sandbox.reaper import MARK, processes_of
+from autograder.sandbox.worker_files import WORKER
 
 NO_BOUNDARY = (
     "the process sandbox is not a security boundary: submissions can read your files and reach the network;"
@@ -35,10 +38,6 @@ LOOK_EVERY = 0.05  # seconds between two looks at the memory in use
 SLACK_MB = 4096  # address space torch and threads reserve without using it
 PAGE = os.sysconf("SC_PAGESIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
-
-
-class SandboxWarning(UserWarning):
-    """Said once: where student code runs is no boundary."""
 
 
 class ProcessSandbox(LiveSandbox):

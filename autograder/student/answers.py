@@ -7,16 +7,9 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from autograder.errors import Reason, StudentFault, Wrong
+from autograder.errors import MissingName, Reason, StudentFault, Wrong
 
 MESSAGE_LIMIT = 2000
-
-
-class MissingName(StudentFault, AttributeError):  # noqa: N818 (a fault of the student, see errors.py)
-    """A name or attribute that is not there; an AttributeError, so that `hasattr` and `getattr` defaults work."""
-
-    def __init__(self, message: str, *, where: str | None = None) -> None:
-        super().__init__(message, reason="missing", where=where)
 
 
 def value_of(reply: Any) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from autograder.student.answers import value_of
@@ -44,9 +45,22 @@ class LocalChannel:
             reply = {"ok": False, "error": error_of(error)}
         return value_of(reply)
 
+    files: Collection[str] = ()  # here a checkpoint is loaded by whoever wants it
+
+    def check(self, seconds: float | None = None) -> AbstractContextManager[None]:
+        """No clock runs: the person in front of the notebook can interrupt it."""
+        return nullcontext()
+
     def adopt(self, thing: Any) -> Handle:
         """A handle of any object of this process."""
         return handle_of(self, self._objects.ref(thing))
+
+
+def as_handle(h: Any) -> Handle:
+    """A handle of anything: a plain object is reached through a channel within this process."""
+    if isinstance(h, Handle):
+        return h
+    return LocalChannel({}).adopt(h)
 
 
 class _EveryScope(Mapping[str, Mapping[str, Any]]):

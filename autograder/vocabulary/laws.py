@@ -26,6 +26,7 @@ from scipy import stats
 from torch import Tensor
 
 from autograder.errors import Wrong
+from autograder.vocabulary.chance import FALSE_FAILURE
 from autograder.vocabulary.likelihood import state_index
 from autograder.vocabulary.orders import by_position
 from autograder.vocabulary.tensors import (
@@ -37,7 +38,6 @@ from autograder.vocabulary.tensors import (
     assert_shape,
 )
 
-FALSE_FAILURE = 1e-6
 POOLED = 50.0  # expected count below which states are pooled
 TAIL = 10.0  # the statistic's tail is at most 8.8 times χ²'s at 1e-7: two pools, exact binomial; more pools are milder
 

@@ -15,9 +15,8 @@ from scipy import stats
 from torch import Tensor
 
 from autograder.errors import PartialCredit, Wrong
+from autograder.vocabulary.chance import FALSE_FAILURE
 from autograder.vocabulary.tensors import as_double, assert_rows, assert_shape
-
-FALSE_FAILURE = 1e-6
 
 
 def score_line(value: float, floor: float, target: float) -> float:

@@ -13,9 +13,9 @@ from scipy import stats
 from torch import Tensor
 
 from autograder.errors import Wrong
+from autograder.vocabulary.chance import FALSE_FAILURE
 from autograder.vocabulary.tensors import as_double, assert_rows, distinct
 
-FALSE_FAILURE = 1e-6
 QUANTILES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5)  # of the held-out data's distances to the training set
 
 

@@ -36,8 +36,10 @@ class _Finder(importlib.abc.MetaPathFinder):
         package, _, name = fullname.partition(".")
         if package != PACKAGE:
             return None
-        file = str(FOLDER / f"{name or '__init__'}.py")
-        search = None if name else [str(FOLDER)]
+        place = FOLDER.joinpath(*name.split(".")) if name else FOLDER
+        is_package = place.is_dir()
+        file = str(place / "__init__.py" if is_package else place.with_suffix(".py"))
+        search = [str(place)] if is_package else None
         loader = _Loader(fullname, file)
         return importlib.util.spec_from_file_location(fullname, file, loader=loader, submodule_search_locations=search)
 

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from .calling import Fault, beside_model, invoke, name_of, signature_of
 from .frames import student_frame
 from .gradients import gradient, jacobian
-from .probes import PROBES, Recorder
+from .probes import PROBES
+from .probes.general import Recorder
 from .wire import Ref, type_name
 
 LIVE_LIMIT = 100_000  # references held at once

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,7 +24,23 @@ from .decoding import decode
 from .encoding import encode, type_name
 from .layout import CAPS, MAGIC, PREFIX, Buffer, Caps, Ref, Truncated, WireError
 
-__all__ = ["PREFIX", "Caps", "Ref", "Truncated", "WireError", "decode", "encode", "receive", "send", "type_name"]
+__all__ = [
+    "PREFIX",
+    "Caps",
+    "Deadline",
+    "Ref",
+    "Truncated",
+    "WireError",
+    "at",
+    "decode",
+    "encode",
+    "receive",
+    "send",
+    "type_name",
+]
+
+# A `time.monotonic()` value, asked for anew whenever the one given before has passed: who gives it may extend it.
+Deadline = Callable[[], float]
 
 _BUFFERS = 512  # of one system call, below IOV_MAX
 # Captured now: student code that patches these later does not reach the channel.
@@ -32,11 +49,16 @@ _monotonic, _empty, _uint8, _numpy = time.monotonic, torch.empty, torch.uint8, t
 _no_subclass = torch._C.DisableTorchFunction
 
 
-def send(sock: socket.socket, message: dict[str, Any], deadline: float | None = None, caps: Caps = CAPS) -> None:
+def at(moment: float) -> Deadline:
+    """A deadline that nothing extends."""
+    return lambda: moment
+
+
+def send(sock: socket.socket, message: dict[str, Any], deadline: Deadline | None = None, caps: Caps = CAPS) -> None:
     """Sends one frame.
 
     Args:
-        deadline: a `time.monotonic()` value that covers the whole message.
+        deadline: covers the whole message.
 
     Raises:
         WireError: the message cannot be sent; nothing has been written.
@@ -46,8 +68,7 @@ def send(sock: socket.socket, message: dict[str, Any], deadline: float | None = 
     views = [memoryview(buffer) for buffer in encode(message, caps)]
     first = 0
     while first < len(views):
-        _wait(sock, deadline)
-        sent = _sendmsg(sock, views[first : first + _BUFFERS])
+        sent = _in_time(sock, deadline, lambda: _sendmsg(sock, views[first : first + _BUFFERS]))  # noqa: B023 (at once)
         while first < len(views) and sent >= len(views[first]):
             sent -= len(views[first])
             first += 1
@@ -55,7 +76,7 @@ def send(sock: socket.socket, message: dict[str, Any], deadline: float | None = 
             views[first] = views[first][sent:]
 
 
-def receive(sock: socket.socket, caps: Caps = CAPS, deadline: float | None = None) -> dict[str, Any] | None:
+def receive(sock: socket.socket, caps: Caps = CAPS, deadline: Deadline | None = None) -> dict[str, Any] | None:
     """Receives one frame, or None if the peer closed the channel before one began.
 
     Raises:
@@ -81,13 +102,12 @@ def receive(sock: socket.socket, caps: Caps = CAPS, deadline: float | None = Non
     return decode(header, body, caps)
 
 
-def _fill(sock: socket.socket, view: memoryview, deadline: float | None, starting: bool = False) -> bool:
+def _fill(sock: socket.socket, view: memoryview, deadline: Deadline | None, starting: bool = False) -> bool:
     """Reads until `view` is full. False if the channel closed before the first byte of a frame."""
     done, size = 0, len(view)
     while done < size:
-        _wait(sock, deadline)
         try:
-            got = _recv_into(sock, view[done:])
+            got = _in_time(sock, deadline, lambda: _recv_into(sock, view[done:]))  # noqa: B023 (at once)
         except ConnectionError:
             got = 0
         if got == 0:
@@ -98,12 +118,17 @@ def _fill(sock: socket.socket, view: memoryview, deadline: float | None, startin
     return True
 
 
-def _wait(sock: socket.socket, deadline: float | None) -> None:
-    """Sets the socket's own time-out to what is left of the deadline."""
-    if deadline is None:
-        _settimeout(sock, None)
-        return
-    left = deadline - _monotonic()
-    if left <= 0:
-        raise TimeoutError("the deadline passed")
-    _settimeout(sock, left)
+def _in_time(sock: socket.socket, deadline: Deadline | None, step: Callable[[], int]) -> int:
+    """One system call under the socket's own time-out. Raises TimeoutError when the deadline passed for good."""
+    while True:
+        if deadline is None:
+            _settimeout(sock, None)
+            return step()
+        left = deadline() - _monotonic()
+        if left <= 0:
+            raise TimeoutError("the deadline passed")
+        _settimeout(sock, left)
+        try:
+            return step()
+        except TimeoutError:
+            continue  # the deadline is asked again

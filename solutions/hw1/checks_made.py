@@ -5,29 +5,21 @@ from __future__ import annotations
 import pytest
 import torch
 
-from autograder.errors import Wrong
-from autograder.student import load_state_dict, parameter_gradients, state_dict
-from autograder.vocabulary import (
+from autograder.checks import (
+    Wrong,
     assert_binary,
     assert_close,
     assert_dtype,
     assert_finite,
     assert_normalised,
     assert_shape,
+    load_state_dict,
+    parameter_gradients,
+    state_dict,
 )
 
-from .laws import (
-    F64,
-    bits,
-    normal,
-    randint,
-)
-from .properties import (
-    assert_causal_and_seeing,
-    assert_exact_law,
-    assert_known_law,
-    assert_random_and_free,
-)
+from ..common.draws import F64, bits, normal, randint
+from .properties import assert_causal_and_seeing, assert_exact_law, assert_known_law, assert_random_and_free
 
 
 @pytest.mark.graded("made-masks", points=0.45)

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch.nn.functional import conv2d
 
-from autograder.errors import Wrong
-from autograder.student import call, keep, load_state_dict, perturb, state_dict
-from autograder.vocabulary import (
+from autograder.checks import (
+    TableConditional,
+    Wrong,
     assert_binary,
     assert_close,
     assert_dtype,
@@ -24,19 +24,20 @@ from autograder.vocabulary import (
     assert_shape,
     assert_trains,
     assert_unchanged_arguments,
+    call,
     conditional_log_probs,
     dependence_matrix,
+    keep,
+    load_state_dict,
+    perturb,
     receptive_field,
+    state_dict,
+    strong_table,
+    table_law,
 )
-from autograder.worker.probes import TableConditional, strong_table, table_law
 
-from .laws import (
-    F64,
-    bits,
-    kernel_mask,
-    normal,
-    pixelcnn_field,
-)
+from ..common.draws import F64, bits, normal
+from .laws import kernel_mask, pixelcnn_field
 from .properties import (
     TRIES,
     N,

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from autograder.errors import Wrong
-from autograder.vocabulary import (
+from autograder.checks import (
+    Wrong,
     assert_close,
     assert_dtype,
     assert_finite,
@@ -16,14 +16,8 @@ from autograder.vocabulary import (
     enumerate_binary,
 )
 
-from .laws import (
-    F64,
-    bars_law,
-    bits,
-    draw_bars,
-    pixelcnn_field,
-    randint,
-)
+from ..common.draws import F64, bits, randint
+from .laws import bars_law, draw_bars, pixelcnn_field
 
 
 @pytest.mark.graded("theory-entropy", points=0.4)

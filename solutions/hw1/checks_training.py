@@ -8,8 +8,8 @@ import pytest
 import torch
 import yaml
 
-from autograder.errors import Wrong
-from autograder.vocabulary import (
+from autograder.checks import (
+    Wrong,
     assert_diverse,
     assert_excess,
     assert_not_memorised,
@@ -18,17 +18,11 @@ from autograder.vocabulary import (
     sequential_log_likelihood,
 )
 
-from .laws import (
-    bars_law,
-    bits,
-    digits,
-    draw,
-    draw_bars,
-)
-from .properties import (
-    causal_network,
-    draw_losses,
-)
+from ..common.data import digits
+from ..common.draws import bits
+from ..common.training import draw_losses
+from .laws import bars_law, draw, draw_bars
+from .properties import causal_network
 
 _yaml = Path(__file__).parents[2] / "assignments" / Path(__file__).parent.name / "assignment.yaml"
 LIMITS = yaml.safe_load(_yaml.read_text(encoding="utf-8"))["data"]

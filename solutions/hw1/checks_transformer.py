@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from autograder.errors import Wrong
-from autograder.student import call, call_with_echo, keep, perturb
-from autograder.vocabulary import (
+from autograder.checks import (
+    Wrong,
     assert_batch_consistent,
     assert_binary,
     assert_causal,
@@ -17,17 +16,16 @@ from autograder.vocabulary import (
     assert_normalised,
     assert_shape,
     assert_unchanged_arguments,
+    call,
+    call_with_echo,
     conditional_log_probs,
     dependence_matrix,
+    keep,
+    perturb,
 )
 
-from .laws import (
-    F64,
-    attention,
-    bits,
-    normal,
-    randint,
-)
+from ..common.draws import F64, bits, normal, randint
+from .laws import attention
 
 
 @pytest.mark.graded("transformer-mask", points=0.25)

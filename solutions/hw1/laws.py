@@ -1,28 +1,19 @@
-"""What the judge of homework 1 knows exactly: laws, masks, receptive fields, and where its random inputs come from."""
+"""What the judge of homework 1 knows exactly: laws, masks, receptive fields."""
 
 from __future__ import annotations
 
 import math
 
 import torch
-from sklearn.datasets import load_digits
 
-from autograder.vocabulary import assert_finite, conditional_log_probs
-from autograder.worker.probes import TableConditional, table_law
+from autograder.checks import (
+    TableConditional,
+    assert_finite,
+    conditional_log_probs,
+    table_law,
+)
 
-F64 = torch.float64
-
-
-def randint(rng, low, high):
-    return int(torch.randint(low, high + 1, (), generator=rng))
-
-
-def normal(rng, *shape):
-    return torch.randn(shape, generator=rng, dtype=F64)
-
-
-def bits(rng, *shape):
-    return torch.randint(0, 2, shape, generator=rng).to(F64)
+from ..common.draws import F64, bits
 
 
 def bars_law(x, flip):
@@ -74,11 +65,6 @@ def attention(q, k, v, scale):
     scores = scale * torch.einsum("bhid,bhjd->bhij", q, k)
     future = torch.ones(q.shape[2], k.shape[2]).triu(k.shape[2] - q.shape[2] + 1).bool()
     return torch.einsum("bhij,bhjd->bhid", scores.masked_fill(future, -torch.inf).softmax(-1), v)
-
-
-def digits():
-    images = torch.tensor(load_digits().images > 7).float().unsqueeze(1)
-    return images[:1500], images[1500:]
 
 
 def draw(net, n, side, rng):

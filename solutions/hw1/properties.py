@@ -6,9 +6,8 @@ import math
 
 import torch
 
-from autograder.errors import Wrong
-from autograder.student import call, keep, perturb
-from autograder.vocabulary import (
+from autograder.checks import (
+    Wrong,
     assert_batch_consistent,
     assert_binary,
     assert_causal,
@@ -20,12 +19,17 @@ from autograder.vocabulary import (
     assert_samples_follow,
     assert_shape,
     assert_unchanged_arguments,
+    call,
     conditional_log_probs,
     draw_twice,
+    keep,
+    perturb,
+    strong_table,
+    table_law,
 )
-from autograder.worker.probes import strong_table, table_law
 
-from .laws import F64, filled_law
+from ..common.draws import F64
+from .laws import filled_law
 
 N = 10_000  # samples of one draw
 TRIES = 6  # sets of random weights, of which one must show a dependence
@@ -115,11 +119,3 @@ def causal_network(trained, name, base):
     assert_shape(net(base), base.shape, f"`{name}(x)`")
     assert_causal(net, base.shape, base=base, dependence=0.0, what=f"the logit of `{name}`")
     return net
-
-
-def draw_losses(figures, trained, name):
-    losses = trained.get(name) if trained.has(name) else None
-    if isinstance(losses, list) and losses and all(isinstance(v, float) for v in losses):
-        rows = torch.stack([torch.arange(float(len(losses))), torch.tensor(losses)], 1)
-        thinned = rows[:: max(len(rows) // 300, 1)]
-        figures.curve("Training loss, as your notebook recorded it", {"nats per image": thinned})

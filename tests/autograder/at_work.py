@@ -56,7 +56,7 @@ def refuse(job: Job) -> str:
 
 def sleep(job: Job) -> str:
     """Says who is at work, and then works for a minute."""
-    (job.assignments / str(os.getpid())).touch()
+    (job.homework.assignments / str(os.getpid())).touch()
     time.sleep(60)
     return "done"
 
@@ -68,7 +68,7 @@ class _Odd(Exception):  # noqa: N818 (it can be pickled, and not unpickled)
 
 def _happened(job: Job, what: str) -> bool:
     """False the first time."""
-    path: Path = job.assignments / f"{job.submission.student}-{what}"
+    path: Path = job.homework.assignments / f"{job.submission.student}-{what}"
     before = path.exists()
     path.touch()
     return before

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
+from autograder.authoring.template import build_template
 from autograder.homework.assignment import Assignment, load_assignment
+from autograder.homework.files import HomeworkFiles
 from autograder.homework.ipynb import to_text
-from autograder.homework.template import build_template
 
 NAME = "hw0"
 
@@ -164,9 +165,13 @@ class Repository:
     assignments: Path
     solutions: Path
 
+    @property
+    def files(self) -> HomeworkFiles:
+        return HomeworkFiles(NAME, self.assignments, self.solutions)
+
     def load(self, *, student: bool = False) -> Assignment:
         """The assignment as the grader, or a student's machine, loads it."""
-        return load_assignment(NAME, self.assignments, None if student else self.solutions)
+        return load_assignment(HomeworkFiles(NAME, self.assignments, None if student else self.solutions))
 
 
 def make_repository(root: Path) -> Repository:

@@ -8,12 +8,12 @@ import time
 from typing import Any
 
 from autograder.sandbox import Sandbox
-from autograder.worker.wire import receive, send
+from autograder.worker.wire import at, receive, send
 
 
 def request(sandbox: Sandbox, op: str, seconds: float = 30.0, **fields: Any) -> Any:
     """The value of one request's reply; None if the worker is gone."""
-    deadline = time.monotonic() + seconds
+    deadline = at(time.monotonic() + seconds)
     send(sandbox.socket, {"id": 1, "op": op, **fields}, deadline)
     reply = receive(sandbox.socket, deadline=deadline)
     if reply is None:

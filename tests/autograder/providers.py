@@ -22,7 +22,7 @@ from autograder.sandbox import Ending, Limits, Usage
 from autograder.sandbox.endings import describe_exit
 from autograder.worker.channel import Output
 from autograder.worker.server import serve
-from autograder.worker.wire import receive, send
+from autograder.worker.wire import at, receive, send
 
 HIGH = 900  # the worker's end of the channel
 READY = {"op": "ready", "versions": {"python": "3", "torch": "2", "numpy": "1"}}
@@ -42,7 +42,7 @@ class ForkedSandbox:
             finally:
                 os._exit(99)
         theirs.close()
-        self.ready = receive(self.socket, deadline=time.monotonic() + 10) or {}
+        self.ready = receive(self.socket, deadline=at(time.monotonic() + 10)) or {}
         self.exit_code: int | None = None
         self.killed = False
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import autograder.worker
-from autograder.worker.wire import Caps, receive, send
+from autograder.worker.wire import Caps, at, receive, send
 
 FOLDER = Path(autograder.worker.__file__).parent
 
@@ -44,12 +44,12 @@ class WorkerProcess:
         self.ready = self.receive()
 
     def receive(self) -> Any:
-        return receive(self.socket, Caps(), time.monotonic() + self.seconds)
+        return receive(self.socket, Caps(), at(time.monotonic() + self.seconds))
 
     def ask(self, op: str, **fields: Any) -> Any:
         """The reply to one request, None if the worker is gone."""
         self.serial += 1
-        send(self.socket, {"id": self.serial, "op": op, **fields}, time.monotonic() + self.seconds)
+        send(self.socket, {"id": self.serial, "op": op, **fields}, at(time.monotonic() + self.seconds))
         reply = self.receive()
         assert reply is None or reply["id"] == self.serial
         return reply

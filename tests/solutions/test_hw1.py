@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from contextlib import nullcontext
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -14,21 +13,23 @@ import pytest
 import torch
 from nbformat import NotebookNode
 
-from autograder.audit.variants import Variant, VariantsFile, load_variants
+from autograder.authoring.template import build_template, read_solution
+from autograder.authoring.variants import Variant, VariantsFile, load_variants
 from autograder.homework import ipynb
 from autograder.homework.assignment import Assignment, load_assignment
-from autograder.homework.template import build_template, read_solution
+from autograder.homework.files import HomeworkFiles
 from autograder.judge.grade import check_files
 from autograder.judge.runner import Bench, run_checks
+from autograder.judge.selfcheck import public_results
 from autograder.report import CheckResult, exact
 from autograder.student.local import LocalChannel
-from autograder.student.public import public_results
 from autograder.yamlfile import load_yaml
+from solutions.common.data import digits
 from solutions.hw1 import laws
 
 ROOT = Path(__file__).parents[2]
-SOLUTION = ROOT / "solutions/hw1/hw1.py"
-VARIANTS = SOLUTION.parent / "variants.yaml"
+HW1 = HomeworkFiles("hw1", ROOT / "assignments", ROOT / "solutions")
+SOLUTION, VARIANTS = HW1.solution, HW1.variants
 RIGHT = [entry.name for entry in load_yaml(VARIANTS, VariantsFile).variants if entry.kind == "right"]
 TRAINED = {"train-bars", "train-digits"}
 DEFINITIONS = ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom | ast.Try | ast.Assign
@@ -36,12 +37,14 @@ DEFINITIONS = ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom | ast
 
 @cache
 def assignment() -> Assignment:
-    return load_assignment("hw1", ROOT / "assignments", ROOT / "solutions")
+    return load_assignment(HW1)
 
 
 @cache
 def variants() -> list[Variant]:
-    return load_variants(SOLUTION, VARIANTS)
+    """Homework 1's own; the cheats that fit every homework have tests of their own."""
+    shared = {path.stem.replace("_", "-") for path in HW1.cheats.glob("*.py")}
+    return [variant for variant in load_variants(HW1) if variant.name not in shared]
 
 
 def namespace(notebook: NotebookNode) -> dict[str, Any]:
@@ -59,7 +62,7 @@ def namespace(notebook: NotebookNode) -> dict[str, Any]:
 
 def untrained_results(names: dict[str, Any], seed: int) -> list[CheckResult]:
     """Results of all checks, public and hidden, that need no trained network."""
-    bench = Bench(LocalChannel(names), seed, {}, frozenset(), lambda seconds: nullcontext())
+    bench = Bench(LocalChannel(names), seed)
     return [r for r in run_checks(check_files(assignment()), bench) if r.cell not in TRAINED]
 
 
@@ -140,7 +143,7 @@ def test_a_student_without_the_hidden_files_can_run_the_public_checks() -> None:
         assert [r.outcome for r in results] == ["passed"], cell
     source = (ROOT / "assignments/hw1/checks.py").read_text(encoding="utf-8")
     modules = {n.module for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ImportFrom)}
-    assert modules == {"autograder.student", "autograder.vocabulary"}
+    assert modules == {"autograder.checks"}
 
 
 # What the judge knows
@@ -185,6 +188,6 @@ def test_the_judges_attention_is_that_of_pytorch() -> None:
 
 def test_judge_and_notebook_mean_the_same_digits() -> None:
     names = namespace(read_solution(SOLUTION))
-    train, held_out = laws.digits()
+    train, held_out = digits()
     assert torch.equal(names["digits_train"], train)
     assert torch.equal(names["digits_test"], held_out)

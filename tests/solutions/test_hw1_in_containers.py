@@ -7,22 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from autograder.audit import run_audit
-from autograder.audit.variants import load_variants
+from autograder.authoring.audit import run_audit
+from autograder.authoring.variants import load_variants
 from autograder.errors import UserError
+from autograder.homework.files import HomeworkFiles
 from autograder.sandbox import image
 
 pytestmark = pytest.mark.container
 ROOT = Path(__file__).resolve().parents[2]
-ASSIGNMENTS, SOLUTIONS = ROOT / "assignments", ROOT / "solutions"
+HW1 = HomeworkFiles("hw1", ROOT / "assignments", ROOT / "solutions")
 EVERY = 16  # of the wrong answers, one in so many
 
 
 def some_variants() -> list[str]:
     """Whatever must earn everything, the blank template, the homework's own cheats, and a few wrong answers."""
-    folder = SOLUTIONS / "hw1"
-    variants = load_variants(folder / "hw1.py", folder / "variants.yaml", SOLUTIONS / "cheats")
-    shared = {path.stem for path in (SOLUTIONS / "cheats").glob("*.py")}
+    variants = load_variants(HW1)
+    shared = {path.stem for path in HW1.cheats.glob("*.py")}
     wrong = [variant.name for variant in variants if variant.kind == "wrong"][::EVERY]
     return wrong + [v.name for v in variants if v.kind != "wrong" and v.name not in shared]
 
@@ -36,6 +36,6 @@ def test_part_of_the_audit_is_clean_in_containers() -> None:
         pytest.skip(str(error))
     names = some_variants()
     assert {"solution", "blank", "right-einsum"} <= set(names)
-    audit = run_audit("hw1", ASSIGNMENTS, SOLUTIONS, seeds=1, jobs=2, sandbox="docker", only=names)
+    audit = run_audit(HW1, seeds=1, jobs=2, sandbox="docker", only=names)
     assert {(finding.variant, finding.sentence) for finding in audit.findings} == set()
     assert set(audit.reports) == set(names)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autograder.course.collect import Submission
 from autograder.report import Report
+from autograder.submission import Submission
 from tests.autograder.course_factory import ANSWERS, Repository, answered, make_repository, to_bytes
 
 CHEATS = Path(__file__).with_name("cheats")

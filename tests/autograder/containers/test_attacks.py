@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from autograder.course.collect import Submission
 from autograder.errors import UserError
-from autograder.judge.grade import Job, close_providers, grade
+from autograder.judge.grade import Job, grade
+from autograder.judge.providers import close_providers
 from autograder.report import Report
 from autograder.sandbox import image
+from autograder.submission import Submission
 from tests.autograder.containers.attacks import (
     CANARY,
     MARKER,
@@ -53,7 +54,7 @@ def courses(tmp_path_factory: pytest.TempPathFactory) -> dict[float, Repository]
 
 
 def graded(submission: Submission, repository: Repository) -> Report:
-    return grade(Job("hw0", repository.assignments, repository.solutions, submission, "docker"))
+    return grade(Job(repository.files, submission, "docker"))
 
 
 @pytest.mark.usefixtures("engine")

@@ -503,7 +503,7 @@ def test_an_image_that_holds_no_worker_is_reported_at_once(engine: Engine, provi
 
 
 def _base_of(engine: Engine) -> str:
-    return str(engine.inspect_image(image.TAG)["Config"]["Labels"]["autograder.base"])
+    return str(engine.inspect_image(image.IMAGE_TAG)["Config"]["Labels"]["autograder.base"])
 
 
 def test_no_engine_is_the_users_error_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,9 @@ import functools
 import torch
 from torch import Tensor
 
-from autograder.vocabulary import enumerate_binary
+from autograder.checks import (
+    enumerate_binary,
+)
 
 
 @functools.cache

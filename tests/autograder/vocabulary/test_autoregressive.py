@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from autograder.student import Student
-from autograder.student.local import LocalChannel
-from autograder.vocabulary import (
+from autograder.checks import (
+    Student,
     assert_causal,
     assert_depends,
     assert_receptive_field,
     dependence_matrix,
     receptive_field,
 )
+from autograder.student.local import LocalChannel
 from tests.autograder.vocabulary.students import MaskedConv, fails, generator, made, pixelcnn, transformer
 
 IMAGES = (4, 1, 5, 5)

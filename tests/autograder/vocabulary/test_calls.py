@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from autograder.errors import StudentFault
-from autograder.student import Student
-from autograder.student.local import LocalChannel
-from autograder.vocabulary import (
+from autograder.checks import (
+    Student,
+    StudentFault,
     assert_batch_consistent,
     assert_deterministic_under_seed,
     assert_mode_restored,
     assert_unchanged_arguments,
     assert_works_in,
 )
+from autograder.student.local import LocalChannel
 from tests.autograder.vocabulary.students import fails, generator, pixelcnn
 
 X = torch.randn(5, 3, generator=generator())

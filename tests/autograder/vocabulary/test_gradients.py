@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autograder.student import Student
-from autograder.student.local import LocalChannel
-from autograder.vocabulary import (
+from autograder.checks import (
+    Student,
     assert_gradient_equals,
     assert_gradient_matches_finite_differences,
     assert_gradient_reaches,
     assert_no_gradient_reaches,
     assert_trains,
 )
+from autograder.student.local import LocalChannel
 from tests.autograder.vocabulary.students import fails, generator, perturbed, pixelcnn
 
 X = torch.rand(4, 3, generator=generator(), dtype=torch.float64)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from autograder.errors import StudentFault
-from autograder.vocabulary import (
+from autograder.checks import (
+    StudentFault,
     assert_batch_consistent,
     assert_binary,
     assert_causal,

@@ -11,16 +11,18 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from autograder.vocabulary import (
+from autograder.checks import (
+    TableConditional,
     assert_frequencies,
     assert_moments,
     assert_samples_follow,
     assert_samples_follow_conditionals,
     draw_twice,
     enumerate_binary,
+    strong_table,
+    table_law,
 )
 from autograder.vocabulary.laws import POOLED, TAIL, _freedman, _pools, chi_square
-from autograder.worker.probes import TableConditional, strong_table, table_law
 from tests.autograder.vocabulary.students import fails, generator, pixelcnn, sample_from
 
 TABLE = strong_table(4, generator())

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Independent
 from torch.nn import functional
 
-from autograder.vocabulary import (
+from autograder.checks import (
+    TableConditional,
     assert_log_prob_matches_conditionals,
     assert_normalised,
     bits_per_dim,
@@ -22,8 +23,9 @@ from autograder.vocabulary import (
     log_likelihood_from_conditionals,
     sequential_log_likelihood,
     state_index,
+    strong_table,
+    table_law,
 )
-from autograder.worker.probes import TableConditional, strong_table, table_law
 from tests.autograder.vocabulary.students import fails, generator, log_prob_of, made, pixelcnn, transformer
 
 IMAGE = (1, 3, 3)

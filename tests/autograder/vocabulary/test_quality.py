@@ -9,8 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from autograder.errors import PartialCredit
-from autograder.vocabulary import assert_excess, assert_same_law, assert_score, score_line, state_index
+from autograder.checks import (
+    PartialCredit,
+    assert_excess,
+    assert_same_law,
+    assert_score,
+    score_line,
+    state_index,
+)
 from tests.autograder.vocabulary.bars import bars, entropy, log_law
 from tests.autograder.vocabulary.students import fails, generator
 

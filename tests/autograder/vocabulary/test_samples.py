@@ -9,7 +9,11 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from autograder.vocabulary import assert_diverse, assert_modes_covered, assert_not_memorised
+from autograder.checks import (
+    assert_diverse,
+    assert_modes_covered,
+    assert_not_memorised,
+)
 from autograder.vocabulary.samples import nearest_distance
 from tests.autograder.vocabulary.bars import bars
 from tests.autograder.vocabulary.students import fails, generator

@@ -9,7 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from autograder.vocabulary import assert_binary, assert_close, assert_dtype, assert_finite, assert_shape
+from autograder.checks import (
+    assert_binary,
+    assert_close,
+    assert_dtype,
+    assert_finite,
+    assert_shape,
+)
 from tests.autograder.vocabulary.students import fails, generator
 
 EXPECTED = torch.randn(5, 4, generator=generator(), dtype=torch.float64)

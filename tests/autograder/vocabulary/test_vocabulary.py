@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 from collections.abc import Callable
@@ -10,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from autograder import vocabulary
-from autograder.errors import StudentFault
-from autograder.vocabulary import (
+from autograder import checks, vocabulary
+from autograder.checks import (
+    StudentFault,
     assert_binary,
     assert_causal,
     assert_close,
@@ -35,16 +36,33 @@ from autograder.vocabulary import (
 )
 
 
+def exported() -> list[str]:
+    """The assertions and helpers that checks import from one place."""
+    homes = {home: names for home, names in checks.HOMES.items() if home.startswith("autograder.vocabulary.")}
+    return [n for home, names in homes.items() if home.split(".")[2] not in ("known_laws", "chance") for n in names]
+
+
+def test_the_face_has_what_it_names_and_names_it_once() -> None:
+    for home, names in checks.HOMES.items():
+        module = importlib.import_module(home)
+        for name in names:
+            assert getattr(checks, name) is getattr(module, name)
+    assert len(checks.__all__) == len(set(checks.__all__)) == 1 + sum(map(len, checks.HOMES.values()))
+    assert checks.graded is pytest.mark.graded or checks.graded == pytest.mark.graded
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        checks.no_such_thing  # noqa: B018
+
+
 def test_the_table_of_the_docstring_names_exactly_what_is_exported() -> None:
     table = (vocabulary.__doc__ or "").split("\n\n")[2]
     modules = set(re.findall(r"^    (\w+)", table, re.MULTILINE))
     words = re.sub(r"\(.*?\)", "", table).split()
-    assert set(words) - modules == set(vocabulary.__all__)
+    assert set(words) - modules == set(exported())
 
 
 def test_every_public_name_is_documented_and_every_assertion_says_what_holds() -> None:
-    for name in vocabulary.__all__:
-        doc = inspect.getdoc(getattr(vocabulary, name)) or ""
+    for name in exported():
+        doc = inspect.getdoc(getattr(checks, name)) or ""
         assert doc.split("\n")[0].rstrip().endswith("."), name
 
 

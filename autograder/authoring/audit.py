@@ -1,0 +1,183 @@
+"""The audit: is an assignment fair and sharp? Grades submissions whose grade is known, over many seeds.
+
+The solution and every differently written right variant must earn every automatic point, the blank template none, a
+wrong variant must lose points in exactly the cells it breaks, a cheat must earn no more than its honest part is worth.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
+
+from autograder.authoring.variants import Variant, load_variants
+from autograder.errors import UserError
+from autograder.grading.local import Trouble, run_jobs
+from autograder.homework.assignment import load_assignment
+from autograder.homework.files import HomeworkFiles
+from autograder.judge.grade import Job, grade_repeatedly
+from autograder.report import CheckResult, Report
+from autograder.sandbox import choose, sweep
+
+WHOLE = 3  # seeds under which a wrong variant is checked in every cell
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A grade that is not the one it must be."""
+
+    variant: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class CheckQuality:
+    """How one check did over all variants and seeds."""
+
+    check: str
+    cell: str
+    killed: int  # of the wrong variants that break its cell, those it failed
+    could: int  # wrong variants that break its cell
+    flaky: tuple[str, ...]  # variants on which its outcome changed with the seed
+    slowest: float  # seconds
+
+
+@dataclass
+class Audit:
+    """All that was graded so far, and what it says."""
+
+    cells: Sequence[str]  # automatic cells, in order
+    variants: Sequence[Variant]
+    whole: bool = True  # all variants were graded, so a check that failed none can not fail
+    reports: dict[str, list[Report]] = field(default_factory=dict)  # variant -> one report per seed
+    troubles: list[Finding] = field(default_factory=list)
+
+    def add(self, variant: Variant, result: list[Report] | Trouble) -> None:
+        """Take in what grading a variant gave."""
+        if isinstance(result, Trouble):
+            self.troubles.append(Finding(variant.name, result.sentence))
+        else:
+            self.reports.setdefault(variant.name, []).extend(result)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What must be mended before the assignment is released, each sentence once per variant."""
+        found = list(self.troubles)
+        for variant in self.variants:
+            reports = self.reports.get(variant.name, [])
+            sentences: dict[str, int] = {}
+            for report in reports:
+                for sentence in faults(variant, report):
+                    sentences[sentence] = sentences.get(sentence, 0) + 1
+            found += [Finding(variant.name, f"{s} ({n} of {len(reports)} runs)") for s, n in sentences.items()]
+        return found + [
+            Finding("all", f"the check `{quality.check}` of `{quality.cell}` failed no wrong variant: it can not fail")
+            for quality in self.checks
+            if self.whole and not quality.killed
+        ]
+
+    @property
+    def checks(self) -> list[CheckQuality]:
+        """Kill counts and flakes of every check, in the order of the cells."""
+        kinds = {variant.name: variant for variant in self.variants}
+        outcomes: dict[tuple[str, str], dict[str, list[CheckResult]]] = {}
+        for name, reports in self.reports.items():
+            for report in reports:
+                for result in report.checks:
+                    outcomes.setdefault((result.cell, result.id), {}).setdefault(name, []).append(result)
+        qualities = []
+        for (cell, check), per_variant in outcomes.items():
+            failed = {name for name, results in per_variant.items() if any(r.fraction < 1 for r in results)}
+            changing = {n for n, results in per_variant.items() if len({r.outcome for r in results}) > 1}
+            broken = {name for name in per_variant if cell in kinds[name].loses}
+            slowest = max(r.seconds for results in per_variant.values() for r in results)
+            qualities.append(
+                CheckQuality(check, cell, len(failed & broken), len(broken), tuple(sorted(changing)), slowest)
+            )
+        return sorted(qualities, key=lambda quality: self.cells.index(quality.cell))
+
+
+def run_audit(
+    homework: HomeworkFiles,
+    *,
+    seeds: int,
+    jobs: int | None = None,
+    sandbox: Literal["auto", "docker", "process"] = "auto",
+    only: Sequence[str] | None = None,
+    retrain: bool = False,
+    thorough: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> Audit:
+    """Grade every variant of a homework, its checks once per seed.
+
+    Args:
+        retrain: run the notebook anew for every seed, training included, instead of the checks alone.
+        thorough: check every cell of every wrong variant under every seed. Otherwise this is done for the first
+            WHOLE seeds, and for the others the cells it breaks are checked: what the cells it leaves alone do under
+            further seeds is seen on the solution and the right variants.
+        say: told one line per graded variant.
+
+    Raises:
+        UserError: the assignment or its list of variants is broken.
+    """
+    assignment = load_assignment(homework)
+    variants = load_variants(homework)
+    if only:
+        unknown = set(only) - {variant.name for variant in variants}
+        if unknown:
+            raise UserError(f"there is no variant called {', '.join(sorted(unknown))}.")
+        variants = [variant for variant in variants if variant.name in only]
+    kind = choose(sandbox)
+    if kind != "docker":
+        variants = [variant for variant in variants if not variant.harmful]
+    audit = Audit(assignment.automatic, variants, whole=not only)
+    by_student = {variant.submission.student: variant for variant in variants}
+    narrow = {} if thorough else {v.submission.student: v.loses for v in variants if v.kind == "wrong"}
+    rounds = [[seed] for seed in range(seeds)] if retrain else [list(range(seeds))]
+    try:
+        for batch in rounds:
+            queue = [Job(homework.resolved(), variant.submission, kind) for variant in variants]
+            workers = jobs or len(os.sched_getaffinity(0))
+            work = partial(_grade_variant, seeds=batch, narrow=narrow)
+            with closing(run_jobs(queue, workers, work)) as results:
+                for job, result in results:
+                    variant = by_student[job.submission.student]
+                    audit.add(variant, result)
+                    points = "not graded" if isinstance(result, Trouble) else f"{result[0].earned:g} points"
+                    say(f"{variant.name:36}{variant.kind:10}{points}")
+    finally:
+        sweep()
+    return audit
+
+
+def _grade_variant(job: Job, seeds: Sequence[int], narrow: Mapping[str, frozenset[str]]) -> list[Report]:
+    """Runs in a judge process."""
+    cells = narrow.get(job.submission.student)
+    return grade_repeatedly(job, seeds, {} if cells is None else {seed: cells for seed in seeds if seed >= WHOLE})
+
+
+def lost_cells(report: Report) -> frozenset[str]:
+    """Automatic cells of the report that did not earn all their points."""
+    return frozenset(c.cell for c in report.cells if not c.manual and (c.earned is None or c.earned < c.max_points))
+
+
+def faults(variant: Variant, report: Report) -> list[str]:
+    """What is wrong with the grade a variant got; nothing if it is the one it must get."""
+    if report.infrastructure:
+        trouble = next(check.message for check in report.checks if check.outcome == "infrastructure")
+        return [f"could not be graded: {trouble}"]
+    sentences = []
+    if variant.kind in ("blank", "cheat"):
+        due = variant.earns
+        if report.earned != due:
+            sentences.append(f"earns {report.earned:g} points instead of {due:g}")
+    else:
+        lost = lost_cells(report)
+        sentences += [f"loses `{cell}`, which it does not break" for cell in sorted(lost - variant.loses)]
+        sentences += [f"keeps all of `{cell}`, which it breaks" for cell in sorted(variant.loses - lost)]
+    if variant.seconds is not None and report.timings["total"] > variant.seconds:
+        sentences.append(f"took {report.timings['total']:.1f} s, more than {variant.seconds:g} s")
+    return sentences

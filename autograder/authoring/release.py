@@ -1,0 +1,141 @@
+"""Release a homework: make the template from the solution and hand out what is public, and nothing else.
+
+release/hw1/hw1.ipynb           the solution with the answers cut out
+release/hw1/checks.py           the public checks
+release/hw1/assignment.yaml     title, points, budgets, training
+release/hw1/README.md           how to work on it
+release/hw1.zip                 the same, to put on the course page
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+import yaml
+
+from autograder.authoring.leaks import find_leaks, read_secrets
+from autograder.authoring.template import build_template
+from autograder.course.course import Course
+from autograder.errors import UserError
+from autograder.homework import ipynb
+from autograder.homework.assignment import Assignment, load_assignment
+from autograder.homework.files import CHECKS, CONFIG, HomeworkFiles
+from autograder.records.gradebook import Book
+from autograder.report import write_atomically
+
+PUBLIC_KEYS = ("name", "title", "points", "notebook", "budgets", "training")
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the same files give the same zip
+
+
+def write_template(homework: HomeworkFiles) -> Path:
+    """Make `assignments/<name>/<name>.ipynb` from the solution, and return its path.
+
+    Raises:
+        UserError: the solution is not sound.
+    """
+    target = homework.template()
+    text = ipynb.to_text(build_template(homework.solution))
+    if not target.is_file() or target.read_text(encoding="utf-8") != text:
+        write_atomically(target, text)
+    return target
+
+
+def release(course: Course, name: str) -> Path:
+    """Write `release/<name>/` and its zip, enter the homework in the gradebook, and return the folder.
+
+    Raises:
+        UserError: the assignment is not sound, or something hidden would leave; then nothing is written.
+    """
+    write_template(course.files(name))
+    assignment = load_assignment(course.files(name))
+    files = released_files(assignment)
+    folder = course.release_dir / name
+    _write_folder(folder, files)
+    _write_whole(course.release_dir / f"{name}.zip", pack(name, files))
+    with Book(course.gradebook_url) as book:
+        book.add_students(course.people)
+        book.ensure_assignment(assignment)
+    return folder
+
+
+def released_files(assignment: Assignment) -> dict[str, bytes]:
+    """What a student gets, by file name. Raises UserError naming file and line if something hidden is in it."""
+    notebook = assignment.template_path.name
+    config = assignment.config.model_dump(exclude_defaults=True, include=set(PUBLIC_KEYS))
+    files = {
+        notebook: assignment.template_path.read_bytes(),
+        CHECKS: assignment.public_checks.read_bytes(),
+        CONFIG: yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode(),
+        "README.md": _read_me(assignment).encode(),
+    }
+    secrets = read_secrets(assignment.files.solution, assignment.hidden_checks)
+    leaks = list(find_leaks(files, secrets))
+    if leaks:
+        raise UserError("\n".join([f"{assignment.name} was not released; something hidden would leave:", *leaks]))
+    return files
+
+
+def pack(name: str, files: dict[str, bytes]) -> bytes:
+    """A zip with everything in one folder; the same files give the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file, data in sorted(files.items()):
+            info = zipfile.ZipInfo(f"{name}/{file}", EPOCH)
+            info.external_attr = 0o100644 << 16
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, data)
+    return buffer.getvalue()
+
+
+def _read_me(assignment: Assignment) -> str:
+    notebook = assignment.template_path.name
+    rows = []
+    for cell in assignment.cells.values():
+        how = "by hand" if cell.manual else "by checks"
+        rows.append(f"| {cell.title.replace('|', '/')} | `{cell.grade_id}` | {cell.points:g} | {how} |")
+    checkpoints = [f"`{training.checkpoint}`" for training in assignment.config.training.values()]
+    extra = f" Trained weights may be handed in beside it: {', '.join(checkpoints)}." if checkpoints else ""
+    return "\n".join(
+        [
+            f"# {assignment.title}",
+            "",
+            f"Work in `{notebook}`, from top to bottom. Write where it says `YOUR CODE HERE` or `YOUR ANSWER HERE`;",
+            "add cells of your own as you like. Cells marked as locked are put back as they are here before grading.",
+            "",
+            "    pip install autograder     # once",
+            f"    autograder check {notebook}",
+            "",
+            'checks what you have so far, and so does `check("…")` below each task. Hidden checks look at the same',
+            f"properties on other inputs. Hand in `{notebook}`.{extra}",
+            "",
+            "| task | name | points | graded |",
+            "|---|---|---|---|",
+            *rows,
+            f"| | | {assignment.points:g} | |",
+            "",
+        ]
+    )
+
+
+def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
+    """Replace a folder as a whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+        fresh, old = Path(scratch) / "new", Path(scratch) / "old"
+        fresh.mkdir()
+        for name, data in files.items():
+            (fresh / name).write_bytes(data)
+        if folder.exists():
+            shutil.move(folder, old)
+        fresh.replace(folder)
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
+        fresh = Path(scratch) / path.name
+        fresh.write_bytes(data)
+        fresh.replace(path)

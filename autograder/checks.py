@@ -1,0 +1,133 @@
+"""All that a check needs, from one place, loaded when it is asked for.
+
+    from autograder.checks import assert_causal, call, graded
+
+    @graded("pixelcnn-mask", points=0.5)
+    def test_type_a_hides_the_centre(student):
+        '''A type-A convolution lets a pixel depend only on pixels before it in raster order.'''
+        assert_causal(student.MaskedConv2d("A", 1, 4, 5), shape=(1, 1, 6, 6))
+
+The assertions by family, what can be asked of a handle, probes and what is known of them, and the two exceptions a
+check raises itself. Public and hidden checks import this module and nothing else of the engine.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+HOMES: dict[str, tuple[str, ...]] = {
+    "autograder.errors": (
+        "MissingName",
+        "PartialCredit",
+        "StudentFault",
+        "Wrong",
+    ),
+    "autograder.student": (
+        "Handle",
+        "Student",
+        "accepts",
+        "as_handle",
+        "call",
+        "call_with_echo",
+        "gradient",
+        "is_callable",
+        "is_module",
+        "jacobian",
+        "keep",
+        "load_state_dict",
+        "parameter_gradients",
+        "perturb",
+        "records",
+        "signature",
+        "state_dict",
+        "type_name",
+    ),
+    "autograder.vocabulary.autoregressive": (
+        "assert_causal",
+        "assert_depends",
+        "assert_receptive_field",
+        "dependence_matrix",
+        "receptive_field",
+    ),
+    "autograder.vocabulary.calls": (
+        "assert_batch_consistent",
+        "assert_deterministic_under_seed",
+        "assert_mode_restored",
+        "assert_unchanged_arguments",
+        "assert_works_in",
+    ),
+    "autograder.vocabulary.gradients": (
+        "assert_gradient_equals",
+        "assert_gradient_matches_finite_differences",
+        "assert_gradient_reaches",
+        "assert_no_gradient_reaches",
+        "assert_trains",
+    ),
+    "autograder.vocabulary.laws": (
+        "assert_frequencies",
+        "assert_moments",
+        "assert_samples_follow",
+        "assert_samples_follow_conditionals",
+        "draw_twice",
+    ),
+    "autograder.vocabulary.likelihood": (
+        "assert_log_prob_matches_conditionals",
+        "assert_normalised",
+        "bits_per_dim",
+        "conditional_log_probs",
+        "enumerate_binary",
+        "log_likelihood_from_conditionals",
+        "sequential_log_likelihood",
+        "state_index",
+    ),
+    "autograder.vocabulary.quality": (
+        "assert_excess",
+        "assert_same_law",
+        "assert_score",
+        "score_line",
+    ),
+    "autograder.vocabulary.samples": (
+        "assert_diverse",
+        "assert_modes_covered",
+        "assert_not_memorised",
+    ),
+    "autograder.vocabulary.tensors": (
+        "assert_binary",
+        "assert_close",
+        "assert_dtype",
+        "assert_finite",
+        "assert_shape",
+    ),
+    "autograder.vocabulary.chance": ("FALSE_FAILURE",),
+    "autograder.vocabulary.known_laws": (
+        "strong_table",
+        "table_law",
+    ),
+    "autograder.worker.probes": (
+        "AffineScore",
+        "Constant",
+        "Exploding",
+        "Linear",
+        "Quadratic",
+        "Recorder",
+        "ReluMap",
+        "TableConditional",
+    ),
+}
+_HOME_OF = {name: home for home, names in HOMES.items() for name in names}
+
+__all__ = sorted([*_HOME_OF, "graded"])
+
+
+def __getattr__(name: str) -> Any:
+    if name == "graded":
+        pytest = importlib.import_module("pytest")
+        return pytest.mark.graded
+    if name not in _HOME_OF:
+        raise AttributeError(f"autograder.checks has no {name!r}")
+    return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,127 @@
+"""An instructor's commands: init, release, audit, demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from autograder.commands.for_tas import CourseOption, JsonOption, Name, SandboxChoice
+from autograder.errors import UserError
+
+AssignmentsOption = Annotated[Path, typer.Option(help="The folder of assignments.")]
+SolutionsOption = Annotated[Path, typer.Option(help="The folder of solutions.")]
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="The course folder to make.")],
+    name: Annotated[str, typer.Option(help="The course's name.")] = "Deep generative models",
+    assignments: AssignmentsOption = Path("assignments"),
+    solutions: SolutionsOption = Path("solutions"),
+) -> None:
+    """Make a course folder: settings, and a place for everything grading reads and writes.
+
+    Example: `autograder init dgm-2026`
+    """
+    from autograder.course.course import init_course
+
+    print(init_course(folder, name=name, assignments=assignments, solutions=solutions).root)
+
+
+def release(name: Name, course: CourseOption = Path()) -> None:
+    """Cut the answers from the solution and make what students get: a folder and a zip.
+
+    Refuses if anything hidden would leave.
+
+    Example: `autograder release hw1`
+    """
+    from autograder.authoring.release import release as make
+    from autograder.course.course import load_course
+
+    print(make(load_course(course), name))
+
+
+def audit(
+    name: Name,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of the checks per variant.")] = 20,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Variants at a time.")] = None,
+    sandbox: Annotated[SandboxChoice, typer.Option(help="Where variants run.")] = SandboxChoice.auto,
+    only: Annotated[list[str] | None, typer.Option(help="Only this variant; repeat for several.")] = None,
+    retrain: Annotated[bool, typer.Option(help="Run the notebook, training included, anew for every seed.")] = False,
+    thorough: Annotated[bool, typer.Option(help="Also what wrong variants keep, under every seed.")] = False,
+    assignments: AssignmentsOption = Path("assignments"),
+    solutions: SolutionsOption = Path("solutions"),
+    as_json: JsonOption = False,
+) -> None:
+    """Grade submissions whose grade is known: is the assignment fair and sharp?
+
+    The solution and every right variant must earn all automatic points, the blank template and every cheat none, every
+    wrong variant must lose exactly the cells it breaks. Exit code 1 if one does not. What a wrong variant keeps is
+    looked at under the first three seeds, what it breaks under all of them.
+
+    Example: `autograder audit hw1 --seeds 20 --jobs 2`
+    """
+    from autograder.authoring.audit import run_audit
+    from autograder.commands.matrix import print_audit, print_audit_json
+    from autograder.homework.files import HomeworkFiles
+
+    homework = HomeworkFiles(name, assignments, solutions)
+    result = run_audit(
+        homework, seeds=seeds, jobs=jobs, sandbox=sandbox.value, only=only, retrain=retrain,
+        thorough=thorough, say=Console(stderr=True, markup=False, highlight=False).print,
+    )  # fmt: skip
+    (print_audit_json if as_json else print_audit)(result)
+    if result.findings:
+        raise typer.Exit(1)
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="The course folder to make.")] = Path("demo"),
+    name: Annotated[str, typer.Option("--assignment", help="The homework to grade.")] = "hw1",
+    sandbox: Annotated[SandboxChoice, typer.Option(help="Where submissions run.")] = SandboxChoice.auto,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Submissions at a time.")] = None,
+    assignments: AssignmentsOption = Path("assignments"),
+    solutions: SolutionsOption = Path("solutions"),
+) -> None:
+    """Play a whole homework with a made-up class: release, hand in, grade, scores, pages.
+
+    Example: `autograder demo demo`
+    """
+    from autograder.authoring.demo_class import demo_class, write_class
+    from autograder.authoring.release import release as make
+    from autograder.authoring.variants import load_variants
+    from autograder.commands.progress import live, summary
+    from autograder.course.course import FILE, init_course, load_course
+    from autograder.course.people import Person
+    from autograder.grading.batch import Options, grade_course
+    from autograder.homework.files import HomeworkFiles
+    from autograder.sandbox import choose, image
+
+    talk = Console(stderr=True, markup=False, highlight=False)
+    kind = choose(sandbox.value)
+    if kind == "docker":
+        image.build(say=talk.print)
+        talk.print("A container engine answers: every submission runs in a container of its own.")
+    else:
+        talk.print("No container engine answers (see `autograder doctor`). Submissions run in the process")
+        talk.print("sandbox, which is no security boundary, and those that could harm this machine are left out.")
+    homework = HomeworkFiles(name, assignments, solutions)
+    people = demo_class(homework, load_variants(homework), harmful=kind == "docker")
+    if (folder / FILE).exists():
+        course = load_course(folder)
+        if course.people.keys() != people.keys():
+            raise UserError(f"{folder} holds another course; name a new folder for the demonstration.")
+    else:
+        students = [Person(id=student, name=student.capitalize()) for student in people]
+        course = init_course(folder, assignments=assignments, solutions=solutions, students=students)
+    talk.print(f"Released to students: {make(course, name)}")
+    archive = folder / f"{name}-export.zip"
+    write_class(people, f"{name}.ipynb", archive)
+    talk.print(f"Handed in by {len(people)} students: {archive}")
+    for student, (what, _) in people.items():
+        talk.print(f"  {student:12}{what}")
+    with live() as events:
+        batch = grade_course(course, name, archive, Options(sandbox=kind, jobs=jobs), events)
+    summary(course, batch)

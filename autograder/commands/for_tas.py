@@ -1,0 +1,147 @@
+"""A TA's commands: collect, grade, show, scores."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from autograder.errors import UserError
+
+CourseOption = Annotated[Path, typer.Option("--course", "-c", help="The course folder.", show_default="this folder")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Name = Annotated[str, typer.Argument(help="The homework: hw1.")]
+
+
+class SandboxChoice(StrEnum):
+    """Which sandbox."""
+
+    auto = "auto"
+    docker = "docker"
+    process = "process"
+
+
+def collect(
+    name: Name,
+    source: Annotated[Path, typer.Argument(help="A folder, a zip or a notebook.")],
+    course: CourseOption = Path(),
+) -> None:
+    """Store what a class handed in under `submitted/`.
+
+    Takes a folder in nbgrader's layout, a folder of notebooks or zips named by student, a zip that a course page
+    exports, or one notebook. Whatever cannot be used is named with a reason; the rest goes on.
+
+    Example: `autograder collect hw1 export.zip`
+    """
+    from autograder.course.course import load_course
+    from autograder.grading.alone import alone
+    from autograder.grading.collecting import collect_into
+    from autograder.homework.assignment import load_assignment
+    from autograder.records.state import MemoryRecord
+
+    loaded = load_course(course)
+    assignment = load_assignment(loaded.files(name))
+    record = MemoryRecord()
+    with alone(loaded):
+        collect_into(loaded, assignment, source, record)
+    rejected = {state.who: state.rejected for state in record.states() if state.rejected is not None}
+    stored = len(list(loaded.submitted_dir.glob(f"*/{name}")))
+    console = Console(stderr=True, markup=False, highlight=False)
+    console.print(f"{stored} submissions of {name} lie under {loaded.submitted_dir}.")
+    for who, sentence in rejected.items():
+        console.print(f"Rejected: {who}: {sentence}")
+    if rejected:
+        raise typer.Exit(1)
+
+
+def grade(
+    name: Name,
+    source: Annotated[Path | None, typer.Argument(help="Collect this first; by default grade what is there.")] = None,
+    course: CourseOption = Path(),
+    sandbox: Annotated[
+        SandboxChoice | None, typer.Option(help="Where submissions run.", show_default="course.yaml")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Submissions at a time.")] = None,
+    gpus: Annotated[str | None, typer.Option(help="Device id handed to each container, as in `0`.")] = None,
+    force: Annotated[bool, typer.Option(help="Run unchanged submissions again.")] = False,
+    student: Annotated[list[str] | None, typer.Option(help="Only this student; repeat for several.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Grade a class: run every submission in a sandbox, check it, write gradebook, scores and pages.
+
+    Unchanged submissions are not run again. Interrupt it at any moment and start it again.
+
+    Example: `autograder grade hw1 export.zip --jobs 4`
+    """
+    import json
+
+    from autograder.commands.progress import live, summary
+    from autograder.course.course import load_course
+    from autograder.grading.batch import Options, grade_course
+
+    loaded = load_course(course)
+    options = Options(
+        sandbox=sandbox.value if sandbox else None, jobs=jobs, gpu=gpus, force=force, students=frozenset(student or [])
+    )
+    try:
+        with live() as events:
+            batch = grade_course(loaded, name, source, options, events)
+    except KeyboardInterrupt:
+        print("interrupted; start the same command again and it goes on where it stopped", file=sys.stderr)
+        raise typer.Exit(130) from None
+    if as_json:
+        rows = [{"student": r.student, "points": r.earned, "infrastructure": r.infrastructure} for r in batch.reports]
+        print(json.dumps({"graded": rows, "rejected": batch.rejected, "sandbox": batch.sandbox}, indent=1))
+    else:
+        summary(loaded, batch)
+    if batch.rejected or batch.infrastructure:
+        raise typer.Exit(1)
+
+
+def show(
+    name: Name,
+    student: Annotated[str | None, typer.Argument(help="One student; by default the whole class.")] = None,
+    course: CourseOption = Path(),
+    ta: Annotated[bool, typer.Option("--ta/--student", help="With or without what only a TA may read.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a graded submission, or the table of a class.
+
+    Example: `autograder show hw1 ada`
+    """
+    from autograder.commands.show import show_class, show_report
+    from autograder.course.course import load_course
+    from autograder.homework.assignment import load_assignment
+    from autograder.records.reports import load_reports
+
+    loaded = load_course(course)
+    title = load_assignment(loaded.files(name)).title
+    reports = load_reports(loaded, name, [student] if student else [])
+    if not reports:
+        raise UserError(f"nothing of {name} is graded yet; run `autograder grade {name}`.")
+    if as_json:
+        print("[" + ",\n".join(report.model_dump_json() for report in reports) + "]")
+    elif student:
+        show_report(reports[0], title, audience="ta" if ta else "student")
+    else:
+        show_class(reports, {}, title)
+
+
+def scores(course: CourseOption = Path()) -> None:
+    """Write scores.csv anew from the gradebook, manual scores included.
+
+    Example: `autograder scores --course dgm-2026`
+    """
+    from autograder.course.course import load_course
+    from autograder.records.reports import graded_assignments
+    from autograder.records.scores import write_scores
+
+    loaded = load_course(course)
+    assignments = graded_assignments(loaded)
+    if not assignments:
+        raise UserError(f"nothing is graded yet in {loaded.root}.")
+    print(write_scores(loaded, assignments))

@@ -1,0 +1,55 @@
+"""Commands for whoever looks after the machine: doctor, image build."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from autograder.commands.for_tas import JsonOption
+
+
+def doctor(
+    as_json: JsonOption = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="First remove what killed graders left behind.")] = False,
+) -> None:
+    """Say what is missing on this machine, and the command that fixes it.
+
+    Example: `autograder doctor`
+    """
+    import json
+
+    from autograder import sandbox
+    from autograder.commands.doctor import examine
+
+    if sweep:
+        sandbox.sweep()
+    findings = examine()
+    if as_json:
+        print(json.dumps([finding.as_dict() for finding in findings], indent=1))
+    else:
+        console = Console(markup=False, highlight=False)
+        for finding in findings:
+            style = {"ok": "green", "missing": "red"}.get(finding.status, "yellow")
+            console.print(f"{finding.status:8}{finding.what:12}{finding.says}", style=style, soft_wrap=True)
+            if finding.fix:
+                console.print(f"        fix: {finding.fix}", soft_wrap=True)
+    if any(finding.status == "missing" for finding in findings):
+        raise typer.Exit(1)
+
+
+def image_build(
+    base: Annotated[str | None, typer.Option(help="Base image with Python, such as python:3.11-slim.")] = None,
+    force: Annotated[bool, typer.Option(help="Build even if nothing changed.")] = False,
+) -> None:
+    """Build the image that submissions run in; without a base it is made from this machine's Debian packages.
+
+    Example: `autograder image build --base python:3.11-slim`
+    """
+    from autograder.sandbox import image
+
+    console = Console(stderr=True, markup=False, highlight=False)
+    built = image.build(base, force=force, say=console.print)
+    console.print("The image is up to date." if built.reused else "The image is built.")
+    print(built.digest)

@@ -1,0 +1,25 @@
+"""`course.yaml`: its own keys, and one section for each folder that reads one."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from autograder.course.people import Person
+from autograder.sandbox.settings import SandboxSettings
+from autograder.submissions.settings import Deadlines
+from autograder.yamlfile import StrictModel
+
+SQLITE = "sqlite:///"
+
+
+class CourseConfig(StrictModel):
+    """`course.yaml`."""
+
+    name: str
+    assignments: str
+    solutions: str
+    gradebook: str = f"{SQLITE}gradebook.db"
+    salt: int = Field(default=0, ge=0)  # seeds derive from it; secret, and different in every course
+    students: list[Person] = Field(default=[])
+    due: Deadlines = Field(default={})
+    sandbox: SandboxSettings = SandboxSettings()

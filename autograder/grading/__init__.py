@@ -1,0 +1,7 @@
+"""Grading a class: submissions in; reports, gradebook, pages and scores out.
+
+batch        the path of a class
+local        judge processes of this machine, which a batch never dies of
+collecting   from what was handed in to the course folder
+alone        one grader at a time, and what a killed one had begun
+"""

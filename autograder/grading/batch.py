@@ -1,0 +1,182 @@
+"""Grading a class into its course folder: submissions in; reports, gradebook, pages and scores out.
+
+A report on disk is the sign that its submission is done. Everything after it (gradebook, page) is written again from
+the report whenever the class is graded, so a grader killed at any moment and started again ends where an undisturbed
+one does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from autograder.course.course import Course
+from autograder.errors import UserError
+from autograder.feedback import write_class_page
+from autograder.grading.alone import alone, remove_halves
+from autograder.grading.collecting import collect_into, stored
+from autograder.grading.local import Trouble, run_jobs
+from autograder.homework.assignment import Assignment, load_assignment
+from autograder.judge.grade import Job, grade
+from autograder.records.gradebook import Book
+from autograder.records.reports import final_report, graded_assignments, with_others
+from autograder.records.scores import write_scores
+from autograder.records.settle import settle
+from autograder.records.state import MemoryRecord, StateRecord
+from autograder.report import Report
+from autograder.sandbox import SandboxKind, choose, image, sweep
+from autograder.submission import Submission
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to grade; what is None comes from course.yaml."""
+
+    sandbox: Literal["auto", "docker", "process"] | None = None
+    jobs: int | None = None
+    gpu: str | None = None
+    image: str | None = None
+    force: bool = False
+    students: frozenset[str] = frozenset()  # only these; empty: all
+
+
+@dataclass
+class Batch:
+    """What grading a class gave."""
+
+    assignment: Assignment
+    sandbox: SandboxKind
+    image: str | None  # digest of the image
+    record: StateRecord = field(default_factory=MemoryRecord)
+    reused: int = 0
+
+    @property
+    def reports(self) -> list[Report]:
+        """One for each submission that was graded, now or before."""
+        return [state.report for state in self.record.states() if state.report is not None]
+
+    @property
+    def rejected(self) -> dict[str, str]:
+        """Student or path -> why something handed in was not graded, a sentence."""
+        return {state.who: state.rejected for state in self.record.states() if state.rejected is not None}
+
+    @property
+    def infrastructure(self) -> list[Report]:
+        """Reports that are not final; grading again queues them."""
+        return [report for report in self.reports if report.infrastructure]
+
+
+@dataclass(frozen=True)
+class Events:
+    """Told as grading goes on; each gets the student's name."""
+
+    total: Callable[[int], None] = lambda count: None
+    started: Callable[[str], None] = lambda student: None
+    done: Callable[[str, Report | Trouble], None] = lambda student, result: None
+
+
+def grade_course(
+    course: Course, name: str, source: Path | None = None, options: Options = Options(), events: Events = Events()
+) -> Batch:
+    """Grade one homework of a class.
+
+    Args:
+        source: what was handed in, stored under `submitted/` first; None grades what is there.
+
+    Raises:
+        UserError: the assignment is broken, there is nothing to grade, no engine, a locked gradebook.
+    """
+    with alone(course):
+        remove_halves(course, name)
+        return _grade_course(course, name, source, options, events)
+
+
+def _grade_course(course: Course, name: str, source: Path | None, options: Options, events: Events) -> Batch:
+    assignment = load_assignment(course.files(name))
+    kind = choose(options.sandbox or course.config.sandbox.kind)
+    tag = options.image or course.config.sandbox.image or image.IMAGE_TAG
+    batch = Batch(assignment, kind, image.digest(tag) if kind == "docker" else None)
+    if source is not None:
+        collect_into(course, assignment, source, batch.record)
+    submissions = _submissions(course, batch, options)
+    try:
+        with Book(course.gradebook_url) as book:
+            book.ensure_assignment(assignment)
+            _grade_all(course, batch, submissions, options, events, book)
+    finally:
+        sweep()
+    everybody = with_others(course, name, batch.reports) if options.students else batch.reports
+    write_class_page(everybody, batch.rejected, assignment.title, course.feedback_dir(name) / "class.html")
+    done = {report.student for report in batch.reports}
+    statuses = {who: f"not graded: {sentence}" for who, sentence in batch.rejected.items() if who not in done}
+    write_scores(course, graded_assignments(course), statuses)
+    return batch
+
+
+def _submissions(course: Course, batch: Batch, options: Options) -> dict[str, Submission]:
+    """What there is to grade, by student. Raises UserError if that is nothing at all."""
+    name = batch.assignment.name
+    nothing = UserError(f"there is no submission of {name} under {course.submitted_dir}; collect or name them first.")
+    if not course.submitted_dir.is_dir() and not batch.rejected:
+        raise nothing
+    course.submitted_dir.mkdir(exist_ok=True)
+    submissions = {}
+    for student, found in stored(course, batch.assignment, batch.record).items():
+        state = batch.record.get(student)
+        submissions[student] = found if state is None else replace(found, notes=(*state.notes, *found.notes))
+    if options.students:
+        unknown = options.students - submissions.keys()
+        if unknown:
+            raise UserError(f"nothing of {', '.join(sorted(unknown))} lies under {course.submitted_dir}.")
+        submissions = {student: submissions[student] for student in sorted(options.students)}
+    if not submissions and not batch.rejected:
+        raise nothing
+    return submissions
+
+
+def _grade_all(
+    course: Course, batch: Batch, submissions: dict[str, Submission], options: Options, events: Events, book: Book
+) -> None:
+    settings = course.config.sandbox
+    name = batch.assignment.name
+    jobs: list[Job] = []
+    for student, submission in submissions.items():
+        old = None if options.force else final_report(course.report_path(name, student))
+        if old is not None and unchanged(old, submission, batch):
+            settle(book, course, batch.assignment, old, submission, fresh=False)
+            batch.record.settled(old)
+            batch.reused += 1
+            continue
+        job = Job(
+            homework=course.files(name).resolved(),
+            submission=submission,
+            sandbox=batch.sandbox,
+            salt=course.config.salt,
+            gpu=options.gpu or settings.gpu,
+            image=options.image or settings.image,
+        )
+        jobs.append(job)
+    events.total(len(jobs))
+    workers = options.jobs or settings.jobs or len(os.sched_getaffinity(0))
+    with closing(run_jobs(jobs, workers, grade, events.started)) as results:
+        for job, result in results:
+            student = job.submission.student
+            if isinstance(result, Trouble):
+                batch.record.rejected(student, result.sentence)
+            else:
+                settle(book, course, batch.assignment, result, job.submission)
+                batch.record.settled(result)
+            events.done(student, result)
+
+
+def unchanged(report: Report, submission: Submission, batch: Batch) -> bool:
+    """True if grading again would only repeat the report."""
+    return (
+        report.submission_sha256 == submission.sha256
+        and report.checks_sha256 == batch.assignment.checks_sha256
+        and (report.environment.sandbox, report.environment.image) == (batch.sandbox, batch.image)
+    )

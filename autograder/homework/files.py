@@ -1,0 +1,93 @@
+"""Where the files of one homework lie; every other module asks here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from autograder.errors import UserError
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+CHECKS = "checks.py"
+CONFIG = "assignment.yaml"
+
+
+@dataclass(frozen=True)
+class HomeworkFiles:
+    """The files of one homework: those students get, and the hidden ones.
+
+    Args:
+        assignments: the folder of assignments; the homework is the folder of its name there.
+        solutions: the folder of solutions; None on a student's machine.
+
+    Raises:
+        UserError: the name can be no homework's.
+    """
+
+    name: str
+    assignments: Path
+    solutions: Path | None
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise UserError(f"{self.name!r} is no name of an assignment; names look like `hw1`.")
+
+    def resolved(self) -> HomeworkFiles:
+        """The same places, whatever the working directory."""
+        hidden = None if self.solutions is None else self.solutions.resolve()
+        return HomeworkFiles(self.name, self.assignments.resolve(), hidden)
+
+    # what students get
+
+    @property
+    def folder(self) -> Path:
+        return self.assignments / self.name
+
+    @property
+    def config(self) -> Path:
+        return self.folder / CONFIG
+
+    @property
+    def public_checks(self) -> Path:
+        return self.folder / CHECKS
+
+    def template(self, notebook: str | None = None) -> Path:
+        """The template notebook; `notebook` is its file name where assignment.yaml gives another."""
+        return self.folder / (notebook or f"{self.name}.ipynb")
+
+    # what they do not
+
+    @property
+    def hidden(self) -> Path:
+        """The homework's folder of solutions. Raises UserError on a student's machine."""
+        if self.solutions is None:
+            raise UserError(f"the solutions of {self.name} are not on this machine.")
+        return self.solutions / self.name
+
+    @property
+    def solution(self) -> Path:
+        """The solution notebook as a percent script, from which the template is made."""
+        return self.hidden / f"{self.name}.py"
+
+    @property
+    def variants(self) -> Path:
+        return self.hidden / "variants.yaml"
+
+    @property
+    def cheats(self) -> Path:
+        """Cheats that fit every homework."""
+        return self.hidden.parent / "cheats"
+
+    def hidden_checks(self) -> tuple[Path, ...]:
+        """The files of hidden checks, in a fixed order; none on a student's machine.
+
+        Raises:
+            UserError: there should be some and are none.
+        """
+        if self.solutions is None:
+            return ()
+        files = tuple(sorted(self.hidden.glob("checks*.py")))
+        if not files:
+            raise UserError(f"{self.hidden / CHECKS} does not exist, nor any other file of hidden checks (checks*.py).")
+        return files

@@ -1,0 +1,58 @@
+"""`assignment.yaml`: its own keys, and one class for each section."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from autograder.yamlfile import StrictModel
+
+
+class Budgets(StrictModel):
+    """Caps of one submission. Times are wall-clock seconds."""
+
+    cell_seconds: float = Field(default=60, gt=0)
+    check_seconds: float = Field(default=20, gt=0)  # of a check whose marker names no other
+    train_seconds: float = Field(default=300, gt=0)  # all cells of one training task
+    submission_seconds: float = Field(default=900, gt=0)
+    memory_mb: int = Field(default=2048, ge=256)
+
+    def seconds(self) -> dict[str, float]:
+        """The times alone, by name."""
+        return {name: value for name, value in self.model_dump().items() if name.endswith("_seconds")}
+
+
+class Training(StrictModel):
+    """How a submitted checkpoint of one training task is turned into a model, inside the sandbox."""
+
+    name: str  # the notebook's name of the trained model
+    checkpoint: str  # file name a student may hand in beside the notebook
+    build: str  # name of a function without arguments, defined in the notebook, that returns the untrained model
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if value in {"", ".", ".."} or re.search(r"[/\\\0]", value):
+            raise ValueError("should be a plain file name")
+        return value
+
+    @field_validator("name", "build")
+    @classmethod
+    def _identifier(cls, value: str) -> str:
+        if not value.isidentifier():
+            raise ValueError("should be a name of the notebook")
+        return value
+
+
+class AssignmentConfig(StrictModel):
+    """`assignment.yaml`."""
+
+    name: str
+    title: str
+    points: float = Field(gt=0)
+    notebook: str | None = None  # default: <name>.ipynb
+    budgets: Budgets = Budgets()
+    training: dict[str, Training] = Field(default={})
+    data: dict[str, Any] = Field(default={})  # datasets and thresholds, as the checks read them

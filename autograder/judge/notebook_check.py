@@ -1,0 +1,93 @@
+"""`autograder check hw1.ipynb`: a notebook played from top to bottom on a student's machine, and its public checks."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from autograder.errors import Infrastructure, SandboxWarning, StudentFault, UnreadableError, UserError
+from autograder.homework import ipynb
+from autograder.homework.checkfile import Check, read_checks
+from autograder.homework.files import CHECKS
+from autograder.homework.restore import restore
+from autograder.homework.settings import Budgets
+from autograder.judge.runner import Bench, CheckFile, run_checks
+from autograder.judge.session import Session
+from autograder.report import CellRun, CheckResult
+from autograder.sandbox import Limits, open_provider
+from autograder.submission import FILE_BYTES, FILES, FILES_BYTES
+
+LIMITS = Limits(memory_mb=4096, wall_seconds=3600)  # generous: it is the student's own machine
+
+
+@dataclass(frozen=True)
+class NotebookResults:
+    """What the public checks say of a notebook file."""
+
+    checks: list[CheckResult]
+    left_out: int  # checks that train a model and were not asked for
+    runs: list[CellRun]
+
+
+def check_notebook(notebook: Path, cell: str | None = None, *, train: bool = False) -> NotebookResults:
+    """Run a notebook from top to bottom in a process of its own, and its public checks.
+
+    Args:
+        cell: one task alone.
+        train: also run the checks that train a model.
+
+    Raises:
+        UserError: the notebook or its checks cannot be read, or there is no such task.
+    """
+    checks = notebook.parent / CHECKS
+    try:
+        parsed, _ = ipynb.parse(notebook.read_bytes())
+    except OSError as error:
+        raise UserError(f"{notebook} cannot be read: {error.strerror}.") from None
+    except UnreadableError as problem:
+        raise UserError(f"{notebook} {problem}") from None
+    declared = _declared(checks, notebook, cell)
+    warnings.simplefilter("ignore", SandboxWarning)  # it is the student's own code
+    session = Session(
+        provider=open_provider("process", LIMITS),
+        cells=restore(parsed, parsed).cells,
+        files=_beside(notebook),
+        budgets=Budgets(submission_seconds=LIMITS.wall_seconds),
+        seed=0,
+    )
+    slow = {found.name for found in declared if found.trains is not None and not train}
+    try:
+        with suppress(StudentFault, Infrastructure):  # the checks meet the same trouble and say so
+            session.play()
+        only = None if cell is None else frozenset({cell})
+        results = run_checks([CheckFile(checks, public=True)], Bench(session, 0, only=only, skip=frozenset(slow)))
+    finally:
+        session.close()
+        session.provider.close()
+    return NotebookResults(results, len(slow), list(session.runs.values()))
+
+
+def _declared(checks: Path, notebook: Path, cell: str | None) -> tuple[Check, ...]:
+    if not checks.is_file():
+        raise UserError(f"there is no {CHECKS} beside {notebook}; keep the files of the homework together.")
+    declared = read_checks(checks, public=True)
+    if cell is not None and all(found.cell != cell for found in declared):
+        known = ", ".join(dict.fromkeys(found.cell for found in declared))
+        raise UserError(f"{checks} holds no check of `{cell}`; there are {known}.")
+    return declared
+
+
+def _beside(notebook: Path) -> dict[str, bytes]:
+    """The files that would be handed in with the notebook."""
+    files: dict[str, bytes] = {}
+    left = FILES_BYTES
+    for path in sorted(notebook.parent.iterdir()):
+        if path.name.startswith(".") or path.suffix in (".ipynb", ".zip") or path.name == CHECKS or not path.is_file():
+            continue
+        size = path.stat().st_size
+        if len(files) < FILES and size <= min(FILE_BYTES, left):
+            files[path.name] = path.read_bytes()
+            left -= size
+    return files

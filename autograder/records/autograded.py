@@ -1,0 +1,125 @@
+"""The notebook a human grades from: `autograded/<student>/hw1/hw1.ipynb`, as nbgrader's formgrader reads it.
+
+It has the template's cells in the template's order with the student's answers in them, the student's own cells where
+they stood, what the checks said below each graded cell, and nbgrader's metadata, so that formgrader puts its boxes in
+the right places. Formgrader shows markdown as HTML; whatever in a student's text could run in a browser is disarmed.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from nbformat import NotebookNode
+
+from autograder.homework import ipynb
+from autograder.homework.align import align
+from autograder.homework.restore import is_filled
+from autograder.records.disarm import disarm
+from autograder.report import CheckResult, Report, write_atomically
+
+
+def changed_answers(path: Path, answers: Mapping[str, str]) -> frozenset[str]:
+    """Manual cells whose answer is not the one in the notebook a human has seen; none if there is no such notebook."""
+    try:
+        seen = json.loads(path.read_bytes())["metadata"]["autograder"]["answers"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return frozenset()
+    return frozenset(name for name, text in answers.items() if name in seen and seen[name] != _digest(text))
+
+
+def write_autograded(
+    path: Path, submitted: NotebookNode, template: NotebookNode, answers: Mapping[str, str], report: Report
+) -> None:
+    """Write the notebook, whole or not at all. The same submission and report give the same bytes."""
+    write_atomically(path, ipynb.to_text(for_humans(submitted, template, answers, report)))
+
+
+def for_humans(
+    submitted: NotebookNode, template: NotebookNode, answers: Mapping[str, str], report: Report
+) -> NotebookNode:
+    """The notebook as a human should see it."""
+    match = align(submitted.cells, template.cells)
+    followers: dict[int, list[NotebookNode]] = {}
+    anchor = -1
+    for index, position in enumerate(match):
+        if position is not None:
+            anchor = position
+        else:
+            followers.setdefault(anchor, []).append(submitted.cells[index])
+    cells: list[dict[str, Any]] = list(map(_own, followers.get(-1, [])))
+    for position, original in enumerate(template.cells):
+        copies = [submitted.cells[index] for index, found in enumerate(match) if found == position]
+        if ipynb.grade_id(original) or not copies:
+            cells.append(_cell(original, copies, report))
+        else:
+            cells += map(_own, copies)
+        cells += map(_own, followers.get(position, []))
+    for number, cell in enumerate(cells):
+        cell["id"] = f"cell-{number}"
+    notebook = ipynb.as_notebook(cells)
+    digests = {name: _digest(text) for name, text in answers.items()}
+    notebook.metadata = notebook.metadata | {"autograder": {"answers": digests}}
+    return notebook
+
+
+def _cell(original: NotebookNode, copies: list[NotebookNode], report: Report) -> NotebookNode:
+    cell = copy.deepcopy(original)
+    marks = ipynb.nbgrader_metadata(cell)
+    name = ipynb.grade_id(cell)
+    if marks.get("grade") and marks.get("solution"):
+        answered = [given for given in copies if is_filled(given, original)]
+        if answered:
+            _write(cell, answered)
+    elif marks.get("solution"):
+        answered = [given for given in copies if is_filled(given, original)]
+        cell.source = "\n\n".join(given.source for given in answered) or original.source
+    elif marks.get("grade") and name is not None:
+        said = "".join(map(_line, (check for check in report.checks if check.cell == name)))
+        cell["outputs"] = [{"output_type": "stream", "name": "stdout", "text": said}] if said else []
+    return cell
+
+
+def _write(cell: dict[str, Any], texts: Sequence[NotebookNode]) -> None:
+    """Put what a student wrote, and the pictures in it, into a text cell."""
+    parts: list[str] = []
+    pictures: dict[str, dict[str, str]] = {}
+    for given in texts:
+        source = given.source
+        for name, bundle in given.get("attachments", {}).items():
+            plain = f"picture-{len(pictures)}"
+            for written in (name, quote(name)):
+                source = source.replace(f"attachment:{written}", f"attachment:{plain}")
+            pictures[plain] = bundle
+        parts.append(disarm(source).strip())
+    cell["source"] = "\n\n".join(parts)
+    if pictures:
+        cell["attachments"] = pictures
+
+
+def _own(cell: NotebookNode) -> dict[str, Any]:
+    kind = "code" if cell.cell_type == "code" else "markdown"
+    own: dict[str, Any] = {"cell_type": kind, "metadata": {}, "id": ""}
+    if kind == "code":
+        own |= {"source": cell.source, "outputs": [], "execution_count": None}
+    else:
+        _write(own, [cell])
+    return own
+
+
+def _line(check: CheckResult) -> str:
+    earned = f"{check.points * check.fraction:g}/{check.points:g}"
+    text = f"{check.outcome:8} {earned:>9}  {check.title}\n"
+    for extra in (check.message, check.where, check.hint, check.detail):
+        if extra:
+            text += "".join(f"{'':20}{line}\n" for line in extra.splitlines())
+    return "".join(char for char in text if char.isprintable() or char == "\n")
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,359 @@
+"""Scores in nbgrader's gradebook, written through its own API, each submission whole or not at all.
+
+nbgrader's API commits after every step. Here its session joins a transaction that is opened around all steps of one
+submission, so its commits become savepoints and a kill at any moment leaves the old grades or the new ones. Ids are
+random, contents are not: writing the same report again changes nothing, and a run that was killed and repeated ends in
+the same contents as one that was not (`dump` shows them without ids).
+
+A human's score is never touched. A cell graded by hand needs a look again when what it was given for has changed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from autograder.course.people import Person
+from autograder.course.settings import SQLITE
+from autograder.errors import UserError
+from autograder.homework import ipynb
+from autograder.homework.assignment import Assignment
+from autograder.report import Report
+
+WAIT_SECONDS = 30.0  # for another program that holds the database
+
+
+@dataclass(frozen=True)
+class CellScore:
+    """One graded cell of one student."""
+
+    points: float  # what counts: the human's score if there is one, plus extra credit
+    max_points: float
+    automatic: float | None
+    manual: float | None
+    needs_manual: bool
+
+
+@dataclass(frozen=True)
+class StudentScore:
+    """One student's submission as the gradebook has it."""
+
+    student: str
+    name: str
+    cells: dict[str, CellScore]  # grade_id -> score, in the assignment's order
+
+
+class Book:
+    """An open gradebook.
+
+    Args:
+        url: of the database, as SQLAlchemy takes it.
+        wait: seconds to wait for another program that holds it.
+
+    Raises:
+        UserError: it cannot be opened, is no gradebook, or stays locked.
+    """
+
+    def __init__(self, url: str, wait: float = WAIT_SECONDS) -> None:
+        from nbgrader.api import Gradebook
+        from sqlalchemy import event
+
+        self.url = url
+        self._wait = wait
+        with self._sentences():
+            if url.startswith(SQLITE):
+                _create_sqlite(Path(url.removeprefix(SQLITE)))
+            if not url.startswith("sqlite"):
+                self._api = Gradebook(url)
+            else:
+                self._api = Gradebook(f"{url}{'&' if '?' in url else '?'}timeout={wait}")
+                self._api.engine.dispose()
+                event.listen(self._api.engine, "connect", _configure)
+                event.listen(self._api.engine, "begin", _begin)
+
+    def __enter__(self) -> Book:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._api.close()
+
+    def ensure_assignment(self, assignment: Assignment) -> None:
+        """Make the gradebook's cells those of the assignment. Grades of cells that stay are kept.
+
+        Raises:
+            UserError: a cell that is gone has a human's score.
+        """
+        with self._transaction() as api:
+            api.update_or_create_assignment(assignment.name)
+            notebook = api.update_or_create_notebook(_notebook(assignment), assignment.name)
+            wanted = {kind: _wanted(assignment, kind) for kind in ("grade", "solution", "source")}
+            self._remove_cells(api, notebook, wanted)
+            for kind, cells in wanted.items():
+                update = getattr(api, f"update_or_create_{kind}_cell")
+                for name, values in cells.items():
+                    update(name, _notebook(assignment), assignment.name, **values)
+            api.db.expire_all()
+            for submitted in notebook.submissions:
+                _complete(api, notebook, submitted)
+
+    def write(
+        self,
+        report: Report,
+        assignment: Assignment,
+        answers: Mapping[str, str],
+        *,
+        person: Person | None = None,
+        submitted: datetime | None = None,
+        changed: frozenset[str] = frozenset(),
+    ) -> None:
+        """Write one report.
+
+        Args:
+            answers: grade_id of each manual cell -> what the student wrote; a blank one is worth 0 at once.
+            person: name and e-mail of the student, if known.
+            submitted: when it was handed in.
+            changed: manual cells whose answer differs from the one the human saw.
+        """
+        with self._transaction() as api:
+            self._ensure_student(api, report.student, person)
+            when = {} if submitted is None else {"timestamp": submitted.astimezone(UTC).replace(tzinfo=None)}
+            with api.db.no_autoflush:  # nbgrader links rows before it adds them
+                submission = api.update_or_create_submission(assignment.name, report.student, **when)
+            notebook = _notebook(assignment)
+            for part in submission.notebooks:
+                _complete(api, part.notebook, part)
+            for cell in report.cells:
+                grade = api.find_grade(cell.cell, notebook, assignment.name, report.student)
+                if cell.manual:
+                    blank = not answers.get(cell.cell, "").strip()
+                    _set(grade, 0.0 if blank else None, review=cell.cell in changed)
+                    comment = api.find_comment(cell.cell, notebook, assignment.name, report.student)
+                    comment.auto_comment = "No response." if blank else None
+                elif cell.earned is not None:  # else the machine failed: the grade stays as it was
+                    _set(grade, cell.earned)
+
+    def add_students(self, people: Mapping[str, Person]) -> None:
+        """Enter the course's students, also those who never hand in."""
+        with self._transaction() as api:
+            for student, person in people.items():
+                self._ensure_student(api, student, person)
+
+    def read_scores(self, assignment: Assignment) -> list[StudentScore]:
+        """Every submission of an assignment, sorted by student."""
+        from nbgrader.api import MissingEntry
+
+        with self._transaction() as api:
+            try:
+                submissions = api.assignment_submissions(assignment.name)
+            except MissingEntry:
+                return []
+            scores = []
+            for submission in submissions:
+                student = submission.student
+                name = f"{student.first_name or ''} {student.last_name or ''}".strip()
+                grades = {grade.name: grade for part in submission.notebooks for grade in part.grades}
+                cells = {
+                    key: CellScore(
+                        points=float(grades[key].score),
+                        max_points=cell.points,
+                        automatic=grades[key].auto_score,
+                        manual=grades[key].manual_score,
+                        needs_manual=bool(grades[key].needs_manual_grade),
+                    )
+                    for key, cell in assignment.cells.items()
+                    if key in grades
+                }
+                scores.append(StudentScore(student.id, name, cells))
+        return sorted(scores, key=lambda score: score.student)
+
+    def set_manual(self, assignment: Assignment, student: str, cell: str, points: float) -> None:
+        """Enter a human's score, as formgrader does."""
+        with self._transaction() as api:
+            grade = api.find_grade(cell, _notebook(assignment), assignment.name, student)
+            grade.manual_score = points
+            grade.needs_manual_grade = False
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Any]:
+        """nbgrader's API inside one transaction: its commits are savepoints until the end of the block."""
+        with self._sentences(), self._api.engine.connect() as connection, connection.begin():
+            self._api.db.remove()
+            self._api.db.configure(bind=connection, join_transaction_mode="create_savepoint")
+            try:
+                yield self._api
+                self._api.db.flush()
+                self._api.db.commit()
+            finally:
+                self._api.db.remove()
+
+    @contextmanager
+    def _sentences(self) -> Iterator[None]:
+        from sqlalchemy.exc import SQLAlchemyError
+
+        place = self.url.removeprefix(SQLITE)
+        try:
+            yield
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            text = str(getattr(error, "orig", None) or error).split("\n")[0]
+            if "locked" in text or "busy" in text:
+                raise UserError(
+                    f"The gradebook {place} is in use by another program and stayed locked for {self._wait:g} s; "
+                    "close it (formgrader, a database browser, another grader) and run the command again."
+                ) from error
+            raise UserError(f"The gradebook {place} cannot be used: {text}.") from error
+        except OSError as error:
+            raise UserError(f"The gradebook {place} cannot be used: {error.strerror or error}.") from error
+
+    @staticmethod
+    def _ensure_student(api: Any, student: str, person: Person | None) -> None:
+        values = {}
+        if person is not None:
+            first, _, last = person.name.rpartition(" ")
+            values = {"first_name": first or None, "last_name": last or None, "email": person.email or None}
+        api.update_or_create_student(student, **values)
+
+    @staticmethod
+    def _remove_cells(api: Any, notebook: Any, wanted: Mapping[str, Mapping[str, object]]) -> None:
+        have = {"grade": notebook.grade_cells, "solution": notebook.solution_cells, "source": notebook.source_cells}
+        for kind, cells in have.items():
+            for cell in cells:
+                if cell.name in wanted[kind]:
+                    continue
+                for grade in list(cell.grades or []) if kind == "grade" else []:
+                    if grade.manual_score is not None:
+                        raise UserError(
+                            f"The gradebook has a human's score for `{cell.name}` of {grade.student.id}, but the "
+                            f"assignment has no such cell any more; put the cell back or remove the score."
+                        )
+                    api.db.delete(grade)
+                for comment in list(cell.comments or []) if kind == "solution" else []:
+                    api.db.delete(comment)
+                api.db.delete(cell)
+        api.db.flush()
+
+
+def dump(url: str) -> dict[str, Any]:
+    """The contents of a gradebook without its random ids, to compare two of them."""
+    with Book(url) as book, book._transaction() as api:
+        return {
+            "students": {s.id: [s.first_name, s.last_name, s.email] for s in api.students},
+            "assignments": {
+                a.name: {
+                    "cells": {c.name: [c.max_score, c.cell_type] for n in a.notebooks for c in n.grade_cells},
+                    "solutions": sorted(c.name for n in a.notebooks for c in n.solution_cells),
+                    "sources": {c.name: [c.locked, c.source, c.checksum] for n in a.notebooks for c in n.source_cells},
+                    "submissions": {s.student.id: _dump_submission(s) for s in a.submissions},
+                }
+                for a in api.assignments
+            },
+        }
+
+
+def _dump_submission(submission: Any) -> dict[str, Any]:
+    return {
+        "timestamp": str(submission.timestamp),
+        "grades": {
+            g.name: [g.auto_score, g.manual_score, g.extra_credit, g.needs_manual_grade]
+            for n in submission.notebooks
+            for g in n.grades
+        },
+        "comments": {c.name: [c.auto_comment, c.manual_comment] for n in submission.notebooks for c in n.comments},
+    }
+
+
+def _configure(connection: Any, record: object) -> None:
+    connection.isolation_level = None  # SQLAlchemy begins the transactions, see `_begin`
+
+
+def _begin(connection: Any) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")  # wait for the lock here, not half-way
+
+
+def _set(grade: Any, score: float | None, *, review: bool = False) -> None:
+    """A new automatic score. A human's stays, and is to be looked at again only if what it was for has changed."""
+    changed = grade.auto_score != score or review
+    grade.auto_score = score
+    if grade.manual_score is None:
+        grade.needs_manual_grade = score is None
+    elif changed:
+        grade.needs_manual_grade = True
+
+
+def _notebook(assignment: Assignment) -> str:
+    return assignment.template_path.stem
+
+
+def _wanted(assignment: Assignment, kind: str) -> dict[str, dict[str, object]]:
+    """Cells of one kind as nbgrader's SaveCells would record them."""
+    cells: dict[str, dict[str, object]] = {}
+    for cell in assignment.template.cells:
+        meta, name = ipynb.nbgrader_metadata(cell), ipynb.grade_id(cell)
+        if name is None:
+            continue
+        if kind == "grade" and meta.get("grade"):
+            cells[name] = {"max_score": float(meta["points"]), "cell_type": cell.cell_type}
+        elif kind == "solution" and meta.get("solution"):
+            cells[name] = {}
+        elif kind == "source":
+            locked = not meta.get("solution") and bool(meta.get("grade") or meta.get("locked"))
+            checksum = meta.get("checksum")
+            cells[name] = {
+                "cell_type": cell.cell_type, "locked": locked, "source": cell.source, "checksum": checksum
+            }  # fmt: skip
+    return cells
+
+
+def _complete(api: Any, notebook: Any, submitted: Any) -> None:
+    """Give a submission a place for every cell the assignment has by now."""
+    from nbgrader.api import Comment, Grade
+
+    graded = {grade.cell_id for grade in submitted.grades}
+    commented = {comment.cell_id for comment in submitted.comments}
+    for cell in notebook.grade_cells:
+        if cell.id not in graded:
+            api.db.add(Grade(cell_id=cell.id, notebook=submitted))
+    for cell in notebook.solution_cells:
+        if cell.id not in commented:
+            api.db.add(Comment(cell_id=cell.id, notebook=submitted))
+    api.db.flush()
+
+
+def _create_sqlite(path: Path) -> None:
+    """Make an empty gradebook beside its place and move it there, so that none is ever half made."""
+    if path.exists():
+        return
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+    from nbgrader.api import Base
+    from nbgrader.dbutil import _temp_alembic_ini
+    from sqlalchemy import create_engine
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        fresh = Path(folder) / path.name
+        url = f"{SQLITE}{fresh}"
+        with _temp_alembic_ini(url) as settings:  # nbgrader itself starts the program `alembic`, a second slower
+            version = ScriptDirectory.from_config(Config(settings)).get_current_head()
+        engine = create_engine(url)
+        Base.metadata.create_all(bind=engine)
+        with engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+            connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{version}')")
+        engine.dispose()
+        try:
+            path.hardlink_to(fresh)
+        except FileExistsError:
+            return  # another grader was faster

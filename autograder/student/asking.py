@@ -1,0 +1,182 @@
+"""What can be asked of a handle beyond plain calls: conditions, gradients, parameters, records.
+
+Everything here also works on plain Python callables, which then run in this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from torch import Tensor
+
+from autograder.errors import Wrong
+from autograder.student.answers import tampered
+from autograder.student.handles import Handle, request
+from autograder.student.local import as_handle
+
+Mode = Literal["train", "eval"]
+
+
+def call(
+    h: Any, *args: Any, seed: int | None = None, mode: Mode | None = None, grad: bool = False, **kwargs: Any
+) -> Any:
+    """`h(*args, **kwargs)` under conditions.
+
+    Args:
+        seed: of torch, NumPy and `random`, set just before the call and undone after it.
+        mode: "train" or "eval" for the module called, or owning the method called; restored afterwards.
+        grad: record gradients. What comes back as data is detached in any case.
+    """
+    return request(as_handle(h), "call", args=args, kwargs=kwargs, seed=seed, mode=mode, grad=grad)
+
+
+def keep(
+    h: Any, *args: Any, seed: int | None = None, mode: Mode | None = None, grad: bool = False, **kwargs: Any
+) -> Handle:
+    """As `call`, but the result stays in the sandbox even if it is a tensor: with `grad=True` also its graph."""
+    h = as_handle(h)
+    result = request(h, "call", args=args, kwargs=kwargs, seed=seed, mode=mode, grad=grad, keep=True)
+    return _must_be_handle(result)
+
+
+def call_with_echo(
+    h: Any, *args: Any, seed: int | None = None, mode: Mode | None = None, grad: bool = False, **kwargs: Any
+) -> tuple[Any, tuple[Any, ...]]:
+    """As `call`, and the positional arguments as they are after the call: `(value, args_after)`."""
+    conditions = {"seed": seed, "mode": mode, "grad": grad}
+    both = request(as_handle(h), "call", args=args, kwargs=kwargs, echo=True, **conditions)
+    if type(both) is not dict or type(both.get("args")) is not tuple or len(both["args"]) != len(args):
+        tampered("the arguments did not come back")
+    return both.get("value"), both["args"]
+
+
+def state_dict(h: Any) -> dict[str, Tensor]:
+    """Parameters and buffers of a module by name, as copies."""
+    state = request(as_handle(h), "state_dict")
+    if type(state) is not dict or not all(type(k) is str and type(v) is Tensor for k, v in state.items()):
+        raise Wrong("`state_dict()` is not a dictionary of tensors by name")
+    return state
+
+
+def load_state_dict(h: Any, state: Mapping[str, Tensor]) -> None:
+    """Put parameters and buffers into a module; names and shapes must fit exactly."""
+    request(as_handle(h), "load_state_dict", state=dict(state))
+
+
+def perturb(h: Any, std: float = 0.2, seed: int = 0) -> None:
+    """Add std · N(0, 1) to every parameter in place, so that no zero initialisation hides an error."""
+    request(as_handle(h), "perturb", std=float(std), seed=seed)
+
+
+def signature(h: Any) -> dict[str, Any] | None:
+    """What `h` takes: {"parameters": [{"name", "kind", "default"}], "var_args", "var_kwargs"}; None where unknown."""
+    found: dict[str, Any] | None = request(as_handle(h), "signature")
+    if found is not None and not _is_signature(found):
+        tampered("a signature did not come back as asked")
+    return found
+
+
+def accepts(h: Any, *names: str) -> bool:
+    """Whether `h` can be called with these keyword arguments; True where Python can not tell."""
+    found = signature(h)
+    if found is None or found["var_kwargs"]:
+        return True
+    usable = {p["name"] for p in found["parameters"] if p["kind"] != "positional_only"}
+    return usable.issuperset(names)
+
+
+def gradient(
+    h: Any,
+    *args: Any,
+    wrt: int | str | Sequence[int | str] = 0,
+    cotangent: Tensor | None = None,
+    output: int | str | None = None,
+    seed: int | None = None,
+    mode: Mode | None = None,
+    **kwargs: Any,
+) -> Any:
+    """d⟨cotangent, h(*args)⟩ / d args[wrt], of the argument's shape; None if the result does not depend on it.
+
+    Args:
+        wrt: position or name of a tensor argument; a tuple of them gives a tuple of gradients.
+        cotangent: of the output's shape; ones if None.
+        output: which part of a tuple, dictionary or object with attributes is differentiated.
+
+    Raises:
+        Wrong: the result is not a tensor, or the cotangent does not have its shape.
+    """
+    several = not isinstance(wrt, (int, str))
+    keys = list(wrt) if not isinstance(wrt, (int, str)) else [wrt]
+    fields = {"cotangent": cotangent, "output": output, "seed": seed, "mode": mode}
+    reply = request(as_handle(h), "gradient", args=args, kwargs=kwargs, wrt=keys, **fields)
+    found = reply.get("inputs") if type(reply) is dict else None
+    if type(found) is not list or len(found) != len(keys) or not all(_tensor_or_none(item) for item in found):
+        tampered("gradients did not come back as asked")
+    return tuple(found) if several else found[0]
+
+
+def parameter_gradients(
+    h: Any,
+    *args: Any,
+    of: Any,
+    cotangent: Tensor | None = None,
+    output: int | str | None = None,
+    seed: int | None = None,
+    mode: Mode | None = None,
+    **kwargs: Any,
+) -> dict[str, Tensor | None]:
+    """d⟨cotangent, h(*args)⟩ / dθ by name of the parameter of `of`; None for those the result does not depend on."""
+    fields = {"cotangent": cotangent, "output": output, "seed": seed, "mode": mode, "parameters_of": of}
+    reply = request(as_handle(h), "gradient", args=args, kwargs=kwargs, wrt=[], **fields)
+    found = reply.get("parameters") if type(reply) is dict else None
+    if type(found) is not dict or not all(_tensor_or_none(item) for item in found.values()):
+        tampered("gradients did not come back as asked")
+    return found
+
+
+def jacobian(
+    h: Any,
+    *args: Any,
+    wrt: int | str = 0,
+    output: int | str | None = None,
+    seed: int | None = None,
+    mode: Mode | None = None,
+    **kwargs: Any,
+) -> Tensor:
+    """∂h(*args) / ∂args[wrt], shape (*output.shape, *argument.shape), both of at most 4096 numbers."""
+    fields = {"output": output, "seed": seed, "mode": mode}
+    found = request(as_handle(h), "jacobian", args=args, kwargs=kwargs, wrt=wrt, **fields)
+    if not isinstance(found, Tensor):
+        tampered("a Jacobian did not come back as asked")
+    return found
+
+
+def records(h: Any) -> list[dict[str, Any]]:
+    """What a `Recorder` probe was called with, call by call: [{"args": [...], "kwargs": {...}}]."""
+    found = request(as_handle(h), "records")
+    shaped = type(found) is list and all(
+        type(item) is dict and type(item.get("args")) is list and type(item.get("kwargs")) is dict for item in found
+    )
+    if not shaped:
+        tampered("records did not come back as asked")
+    calls: list[dict[str, Any]] = found
+    return calls
+
+
+def _must_be_handle(value: Any) -> Handle:
+    if not isinstance(value, Handle):
+        tampered("an object was asked for, something else came back")
+    return value
+
+
+def _is_signature(value: Any) -> bool:
+    if type(value) is not dict or type(value.get("parameters")) is not list:
+        return False
+    kinds = {"name": str, "kind": str, "default": bool}
+    each = all(type(p) is dict and {k: type(v) for k, v in p.items()} == kinds for p in value["parameters"])
+    return each and type(value.get("var_args")) is bool and type(value.get("var_kwargs")) is bool
+
+
+def _tensor_or_none(value: Any) -> bool:
+    return value is None or type(value) is Tensor

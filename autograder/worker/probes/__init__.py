@@ -1,0 +1,21 @@
+"""Public stub networks whose answers are known, handed to student code in the place of a trained network.
+
+A check builds a probe with weights of its choice inside the sandbox, passes its handle to the student's loss or
+sampler, and compares the result with what the theory says for exactly this network. Nothing here is secret: each
+docstring states what is known; laws that take computing lie with the judge, in `autograder.vocabulary.known_laws`.
+Every probe ignores further arguments (a time, a condition), and its floating weights are parameters, so that gradients
+and optimisers work on it.
+
+A family of models has a module here; a new probe is a class in it and its name in `PROBES`.
+"""
+
+from torch import nn
+
+from .autoregressive import TableConditional
+from .diffusion import AffineScore
+from .general import Constant, Exploding, Linear, Quadratic, Recorder, ReluMap
+
+PROBES: dict[str, type[nn.Module]] = {
+    probe.__name__: probe
+    for probe in (Constant, Linear, Quadratic, AffineScore, ReluMap, Recorder, TableConditional, Exploding)
+}

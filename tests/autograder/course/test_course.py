@@ -1,0 +1,142 @@
+"""Course folders: made, loaded again as they were, and refused with file and line when something is off."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from autograder.course.course import init_course, load_course
+from autograder.course.people import Person
+from autograder.errors import UserError
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    for name in ("assignments", "solutions"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+def made(folders: Path, **settings: object) -> Path:
+    people = [Person(id="alice", name="Alice Archer", email="a@x.org"), Person(id="bob")]
+    init_course(
+        folders / "course",
+        name="Generative models",
+        assignments=folders / "assignments",
+        solutions=folders / "solutions",
+        students=people,
+        settings=settings,
+    )
+    return folders / "course"
+
+
+def test_a_course_is_loaded_as_it_was_made(folders: Path) -> None:
+    course = load_course(made(folders, due={"hw1": datetime(2025, 10, 1, 21, tzinfo=UTC)}, sandbox={"jobs": 2}))
+    assert course.name == "Generative models"
+    assert course.roster == {"alice": "Alice Archer", "bob": ""}
+    assert course.people["alice"].email == "a@x.org"
+    assert course.assignments_dir.resolve() == folders / "assignments"
+    assert course.gradebook_url == f"sqlite:///{folders}/course/gradebook.db"
+    assert course.config.due == {"hw1": datetime(2025, 10, 1, 21, tzinfo=UTC)}
+    assert (course.config.sandbox.kind, course.config.sandbox.jobs) == ("auto", 2)
+
+
+def test_a_course_moves_with_its_repository(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    made(folders)
+    target = tmp_path_factory.mktemp("elsewhere") / "moved"
+    folders.rename(target)
+    course = load_course(target / "course")
+    assert course.assignments_dir.resolve() == target / "assignments"
+    assert course.gradebook_url == f"sqlite:///{target}/course/gradebook.db"
+
+
+def test_every_course_has_a_salt_of_its_own(folders: Path) -> None:
+    salts = set()
+    for name in "abc":
+        course = init_course(folders / name, assignments=folders / "assignments", solutions=folders / "solutions")
+        salts.add(course.config.salt)
+    assert len(salts) == 3
+
+
+@pytest.mark.parametrize("url", ["postgresql://grader@db/course", "sqlite:////var/grades.db"])
+def test_other_gradebooks_are_taken_as_they_are(folders: Path, url: str) -> None:
+    assert load_course(made(folders, gradebook=url)).gradebook_url == url
+
+
+def test_the_folders_default_to_those_of_the_working_directory(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folders)
+    assert init_course(Path("course")).solutions_dir.resolve() == folders / "solutions"
+
+
+def test_a_course_is_not_made_twice_nor_without_its_folders(folders: Path, tmp_path: Path) -> None:
+    made(folders)
+    with pytest.raises(UserError, match="exists already"):
+        made(folders)
+    with pytest.raises(UserError, match=r"no folder .*nowhere"):
+        init_course(tmp_path / "other", assignments=tmp_path / "nowhere", solutions=folders / "solutions")
+    with pytest.raises(UserError, match="is no course folder"):
+        load_course(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("sandbx:\n  jobs: 2\n", "course.yaml, line 7: unknown key `sandbx`; did you mean `sandbox`?"),
+        ("sandbox:\n  jobs: two\n", "course.yaml, line 8: `sandbox.jobs` should be a valid integer, got 'two'."),
+        ("sandbox:\n  jobs: 0\n", "course.yaml, line 8: `sandbox.jobs` should be greater than or equal to 1, got 0."),
+        ("sandbox:\n  kind: podman\n", "line 8: `sandbox.kind` should be 'auto', 'docker' or 'process', got 'podman'."),
+        ("due:\n  hw1: 2025-10-01 23:59:00\n", "line 7: `due` should have a time zone for hw1, as in 2025-10-01T23:59"),
+        ("due:\n  hw1: tomorrow\n", "line 8: `due.hw1` should be a valid datetime, got 'tomorrow'."),
+        ("students:\n- id: 12345\n", "line 8: `students.0.id` should be a valid string, got 12345."),
+        (
+            "students:\n- id: ../x\n",
+            "line 8: `students.0.id` should be letters, digits and any of . _ @ + -, got '../x'.",
+        ),
+        ("students:\n- id: a\n- id: A\n", "the student ids `a` and `A` are the same but for letter case."),
+        ("students:\n- id: a\n- id: a\n", "the student ids `a` and `a` are the same but for letter case."),
+        ("name: again\n", "course.yaml, line 7: `name` is given twice."),
+    ],
+)
+def test_a_mistake_in_course_yaml_is_named_with_its_line(folders: Path, text: str, sentence: str) -> None:
+    root = made(folders)
+    (root / "students.csv").unlink()
+    with (root / "course.yaml").open("a") as file:
+        file.write(text)
+    with pytest.raises(UserError) as caught:
+        load_course(root)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,name,email\nalice,Alice Archer,\nbob,,b@x.org\n",
+        "\ufeffID;First_name;Last_name;Email\r\nalice;Alice;Archer;\r\n\r\nbob;;;b@x.org\r\n",
+        "email,id,group,name\n,alice,1,Alice Archer\nb@x.org, bob ,2,\n",
+    ],
+)
+def test_lists_of_students_come_in_many_dialects(folders: Path, text: str) -> None:
+    root = made(folders)
+    (root / "students.csv").write_text(text, encoding="utf-8")
+    course = load_course(root)
+    assert course.roster == {"alice": "Alice Archer", "bob": ""}
+    assert course.people["bob"].email == "b@x.org"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (b"name\nAlice\n", "students.csv, line 1: there is no column `id` (found: name)."),
+        (b"", "students.csv, line 1: there is no column `id` (found: nothing)."),
+        (b"id\nalice\n../bob\n", "students.csv, line 3: '../bob' cannot be a student's id."),
+        (b"id,name\nalice,\xff\n", "students.csv is not UTF-8 text; save it as CSV UTF-8."),
+    ],
+)
+def test_a_bad_list_of_students_is_a_sentence(folders: Path, text: bytes, sentence: str) -> None:
+    root = made(folders)
+    (root / "students.csv").write_bytes(text)
+    with pytest.raises(UserError) as caught:
+        load_course(root)
+    assert sentence in str(caught.value)

@@ -1,0 +1,302 @@
+"""The process sandbox keeps its caps and leaves no process and no file, and says that it is no boundary."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from autograder.errors import Infrastructure, SandboxWarning, UserError
+from autograder.sandbox import Limits, choose, open_provider, process, traces
+from autograder.sandbox.endings import describe_exit
+from autograder.sandbox.process import ProcessProvider, ProcessSandbox
+from tests.autograder.inside import run, tell
+
+ROOT = Path(__file__).parents[3]
+LIMITS = Limits(memory_mb=512, wall_seconds=60, file_mb=8)
+
+pytestmark = pytest.mark.filterwarnings("ignore::autograder.sandbox.process.SandboxWarning")
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[ProcessProvider]:
+    with pytest.warns(SandboxWarning), ProcessProvider(LIMITS) as source:
+        yield source
+
+
+@pytest.fixture(scope="module")
+def shared(provider: ProcessProvider) -> ProcessSandbox:
+    """One sandbox for tests that only look."""
+    return provider.acquire()
+
+
+@pytest.fixture
+def sandbox(provider: ProcessProvider) -> Iterator[ProcessSandbox]:
+    acquired = provider.acquire()
+    yield acquired
+    acquired.kill()
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return condition()
+
+
+# --- inside --------------------------------------------------------------------------------------------------------
+
+
+def test_the_environment_holds_nothing_of_the_graders(shared: ProcessSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    inherited = tell(shared, "import os, json; print(json.dumps(dict(os.environ)))")
+    assert set(inherited) <= set(process.environment(Path("/x/y"))) | {"LC_CTYPE"}
+    assert inherited["HOME"] == inherited["TMPDIR"] != os.environ.get("HOME")
+
+
+def test_the_worker_has_its_own_session_and_an_empty_working_folder(shared: ProcessSandbox) -> None:
+    source = "import os, json; print(json.dumps([os.getsid(0) == os.getpid(), os.listdir('.'), os.getcwd()]))"
+    leads, files, folder = tell(shared, source)
+    assert (leads, files) == (True, [])
+    assert Path(folder).is_relative_to(traces.folder())
+
+
+def test_no_descriptor_of_the_grader_is_inherited(shared: ProcessSandbox) -> None:
+    source = """
+        import json, os
+        targets = []
+        for name in os.listdir("/proc/self/fd"):
+            try:
+                targets.append(os.readlink("/proc/self/fd/" + name))
+            except FileNotFoundError:
+                pass  # of the listing itself
+        print(json.dumps(targets))
+    """
+    targets = tell(shared, source)
+    assert len([target for target in targets if target.startswith("socket:")]) == 1
+    assert all(target.startswith(("socket:", "pipe:", "/dev/null")) for target in targets), targets
+
+
+def test_the_caps_of_the_process_are_set(shared: ProcessSandbox) -> None:
+    source = """
+        import json, resource as r
+        print(json.dumps([r.getrlimit(k) for k in (r.RLIMIT_NOFILE, r.RLIMIT_FSIZE, r.RLIMIT_CORE, r.RLIMIT_CPU)]))
+    """
+    assert tell(shared, source) == [[256, 256], [8 << 20, 8 << 20], [0, 0], [90, 95]]
+
+
+# --- the end -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "reason", "says"),
+    [
+        ("import os; os._exit(0)", "crash", "exit code 0"),
+        ("import ctypes; ctypes.string_at(0)", "crash", "segmentation fault"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "crash", "SIGKILL"),
+        ("import torch\nkept = []\nwhile True: kept.append(torch.ones(1 << 22))", "memory", "512 MB"),
+    ],
+)
+def test_an_early_end_is_told_from_outside(sandbox: ProcessSandbox, source: str, reason: str, says: str) -> None:
+    assert run(sandbox, source, seconds=60) is None
+    ending = sandbox.ending()
+    assert (ending.reason, says in ending.text) == (reason, True), ending
+
+
+def test_memory_of_children_counts(sandbox: ProcessSandbox) -> None:
+    source = """
+        import os
+        for _ in range(3):
+            if os.fork() == 0:
+                held = bytearray(b"x" * (250 << 20))
+                while True: pass
+        while True: pass
+    """
+    assert run(sandbox, source, seconds=60) is None
+    assert sandbox.ending().reason == "memory"
+
+
+def test_a_sandbox_is_killed_when_its_time_is_up() -> None:
+    with ProcessProvider(Limits(wall_seconds=1)) as source:
+        sandbox = source.acquire()
+        begin = time.monotonic()
+        assert run(sandbox, "while True: pass", seconds=30) is None
+        assert time.monotonic() - begin < 1 + 2
+        assert sandbox.ending().reason == "timeout"
+
+
+def test_killing_ends_whatever_the_worker_started(provider: ProcessProvider) -> None:
+    sandbox = provider.acquire()
+    source = """
+        import json, os, signal, subprocess, time
+        pids = [subprocess.Popen(["sleep", "600"]).pid]
+        reader, writer = os.pipe()
+        if os.fork() == 0:              # a daemon: two forks, its own session, every signal ignored
+            os.setsid()
+            if os.fork() == 0:
+                for number in range(1, 32):
+                    try: signal.signal(number, signal.SIG_IGN)
+                    except OSError: pass
+                os.write(writer, str(os.getpid()).encode())
+                time.sleep(600)
+            os._exit(0)
+        pids.append(int(os.read(reader, 20)))
+        print(json.dumps(pids))
+    """
+    pids = tell(sandbox, source)
+    assert all(traces.start_time(pid) for pid in pids)
+    sandbox.kill()
+    assert eventually(lambda: not any(traces.start_time(pid) for pid in pids))
+
+
+def test_killing_ends_a_fork_bomb(provider: ProcessProvider) -> None:
+    sandbox = provider.acquire()
+    source = """
+        import os, time
+        for _ in range(5):              # 32 processes, each of them forking on when one dies
+            os.fork()
+        while True:
+            time.sleep(0.01)
+            try:
+                if os.fork() == 0: os._exit(0)
+                os.wait()
+            except OSError: pass
+    """
+    with pytest.raises(TimeoutError):
+        run(sandbox, source, seconds=1)
+    sandbox.kill()
+    left = process.family_of(sandbox._process.pid, sandbox.mark)
+    assert [pid for pid in left if traces.start_time(pid)] == []  # but for zombies
+
+
+def test_usage_tells_cpu_seconds_and_peak_memory_also_after_the_kill(provider: ProcessProvider) -> None:
+    sandbox = provider.acquire()
+    run(sandbox, "import time, torch\nx = torch.ones(25 << 20)\ntime.sleep(0.2)")
+    sandbox.kill()
+    used = sandbox.usage()
+    assert used.cpu_seconds is not None
+    assert 0.3 < used.cpu_seconds < 20
+    assert used.peak_mb is not None
+    assert 100 < used.peak_mb < 512
+
+
+def test_closing_leaves_neither_process_nor_folder() -> None:
+    source = ProcessProvider(LIMITS)
+    sandbox = source.acquire()
+    source.prestart()
+    source.close()
+    assert traces.start_time(sandbox._process.pid) is None
+    assert process.processes_of(f"{traces.session()}.{source.token}") == []
+    assert not (traces.root() / traces.session() / source.token).exists()
+    with pytest.raises(Infrastructure):
+        source.acquire()
+
+
+GRADER = """
+import sys, warnings
+warnings.simplefilter("ignore")
+from autograder.sandbox import Limits, open_provider
+from tests.autograder.inside import run
+with open_provider("process", Limits(wall_seconds=60)) as source:
+    sandbox = source.acquire()
+    source.prestart()
+    print(source.token, flush=True)
+    run(sandbox, "import os\\nif os.fork() == 0: os.setsid()\\nwhile True: pass", seconds=60)
+"""
+
+
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
+def test_a_grader_that_is_ended_leaves_nothing(blow: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", GRADER], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as grader:
+        assert grader.stdout is not None
+        token = grader.stdout.readline().strip()
+        assert token
+        (folder,) = [path.parent for path in traces.root().glob(f"*/{token}")]
+        time.sleep(0.3)
+        assert process.processes_of(f"{folder.name}.")
+        grader.send_signal(blow)
+        grader.wait(20)
+    assert eventually(lambda: not process.processes_of(f"{folder.name}.") and not folder.exists(), 10)
+
+
+def test_sweeping_ends_processes_of_dead_graders_only(provider: ProcessProvider) -> None:
+    living = provider.acquire()
+    grader = subprocess.Popen([sys.executable, "-c", "pass"])
+    grader.wait()
+    session = f"{traces.machine()}-{grader.pid}-1"
+    left = subprocess.Popen(["sleep", "600"], env={process.MARK: f"{session}.token.1"})
+    assert process.sweep() == [f"process {left.pid}"]
+    assert left.wait(5) == -signal.SIGKILL
+    assert living.is_running()
+    living.kill()
+
+
+# --- trouble -------------------------------------------------------------------------------------------------------
+
+
+def test_it_says_that_it_is_no_boundary() -> None:
+    with pytest.warns(SandboxWarning, match="not a security boundary"):
+        ProcessProvider(LIMITS).close()
+
+
+def test_a_worker_that_does_not_come_up_is_the_machines_failure(
+    provider: ProcessProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "__main__.py").write_text("raise SystemExit(3)")
+    monkeypatch.setattr(process, "WORKER", tmp_path)
+    with pytest.raises(Infrastructure, match="exit code 3"):
+        provider.acquire()
+
+
+def test_a_gpu_is_not_for_processes() -> None:
+    with pytest.raises(UserError, match="containers only"):
+        open_provider("process", LIMITS, gpu="0")
+
+
+def test_without_an_engine_auto_is_the_process_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    assert choose("auto") == "process"
+
+
+@pytest.mark.parametrize("wrong", [{"memory_mb": 0}, {"wall_seconds": -1}, {"pids": float("nan")}, {"memory_mb": 100}])
+def test_limits_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=next(iter(wrong))):
+        Limits(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("code", "out_of_memory", "reason", "says"),
+    [
+        (0, False, "crash", "exit code 0"),
+        (0, True, "memory", "2048 MB"),
+        (137, True, "memory", "2048 MB"),
+        (137, False, "crash", "SIGKILL"),
+        (139, False, "crash", "segmentation"),
+        (134, False, "crash", "SIGABRT"),
+        (152, False, "timeout", "CPU"),
+        (124, False, "timeout", "longer"),
+        (255, False, "crash", "signal 127"),
+    ],
+)
+def test_exit_codes_are_read_as_the_engine_gives_them(code: int, out_of_memory: bool, reason: str, says: str) -> None:
+    ending = describe_exit(code, Limits(), out_of_memory)
+    assert (ending.reason, says in ending.text) == (reason, True), ending
+
+
+def test_a_session_is_dead_only_if_that_cannot_be_doubted() -> None:
+    boot, namespace = traces.machine().split("-")
+    here, pid, start = f"{boot}-{namespace}", os.getpid(), traces.start_time(os.getpid())
+    assert not traces.is_dead(traces.session())
+    assert traces.is_dead(f"{here}-{pid}-{int(start or 0) + 1}")  # the number was given to somebody else since
+    assert traces.is_dead(f"00000000-{namespace}-{pid}-{start}")  # before the last boot
+    assert not traces.is_dead(f"{boot}-1-{pid}-1")  # another pid namespace: nobody here can tell
+    assert not traces.is_dead("somebody's folder")
