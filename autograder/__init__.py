@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from autograder.version import VERSION as __version__
-
-__all__ = ["__version__", "check"]
+__all__ = ["check"]
 
 
 def __getattr__(name: str) -> object:
