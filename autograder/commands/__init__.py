@@ -1,1 +1,5 @@
-"""What each command does: `student`, `ta`, `instructor`. Data goes to stdout, talk to stderr."""
+"""What each command does, and what it prints: data on stdout, talk on stderr.
+
+for_students, for_tas, for_instructors, machine   the commands, by who uses them
+show, progress, matrix, doctor                    what they say
+"""

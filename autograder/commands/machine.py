@@ -21,7 +21,7 @@ def doctor(
     import json
 
     from autograder import sandbox
-    from autograder.commands.doctor import examine
+    from autograder.commands.doctor import examine, is_ready
 
     if sweep:
         sandbox.sweep()
@@ -35,7 +35,7 @@ def doctor(
             console.print(f"{finding.status:8}{finding.what:12}{finding.says}", style=style, soft_wrap=True)
             if finding.fix:
                 console.print(f"        fix: {finding.fix}", soft_wrap=True)
-    if any(finding.status == "missing" for finding in findings):
+    if not is_ready(findings):
         raise typer.Exit(1)
 
 

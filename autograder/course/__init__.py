@@ -1,1 +1,6 @@
-"""A course on disk: its folder, its settings and its people."""
+"""A course on disk.
+
+course            its folder, and the fixed place of everything in it
+settings          course.yaml, with one section for each folder that reads one
+people            students.csv
+"""

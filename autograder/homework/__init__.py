@@ -1,2 +1,7 @@
-"""What a homework is: `assignment` loads one, `template` cuts it from its solution, `release` hands it out, `restore`
-gives a submitted notebook its locked cells back."""
+"""What a student may read of a homework, and a notebook read against it.
+
+files                  where the files of a homework lie
+assignment, settings   loading one; the sections of assignment.yaml
+checkfile              the markers of a file of checks
+ipynb, align, restore  reading a notebook, matching it with the template, repairing it
+"""

@@ -1,5 +1,8 @@
-"""The judge: plays a notebook in a sandbox, runs its checks with pytest, and makes a report of what they found.
+"""One submission: a notebook played in a sandbox, its checks run with pytest, and a report of what they found.
 
-`grade` holds the whole path of one submission, `batch` that of a class, `session` one submission's sandboxes, `runner`
-the checks, `classroom` the warm processes that grade side by side.
+grade            the whole path of one submission
+session          its sandboxes, replayed when one dies; providers: where they come from
+runner, figures  its checks, and the pictures they collect
+scoring          from outcomes to points
+selfcheck        `check("…")` in a student's notebook; notebook_check: the same for a notebook file
 """

@@ -158,9 +158,9 @@ class DockerSandbox(LiveSandbox):
         try:
             state = self._provider.state(self.container, wait=5)
         except Infrastructure:
-            return Ending("crash", None, "it was ended from outside")
+            return Ending("crash", "it was ended from outside")
         if state["Running"]:
-            return Ending("crash", None, "it closed its connection to the grader")
+            return Ending("crash", "it closed its connection to the grader")
         return describe_exit(state["ExitCode"], self.limits, out_of_memory=state["OOMKilled"])
 
     def _measure(self) -> Usage:

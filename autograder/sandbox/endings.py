@@ -16,17 +16,17 @@ def describe_exit(code: int, limits: Limits, out_of_memory: bool) -> Ending:
         out_of_memory: the kernel or the watcher killed something inside for its memory.
     """
     if out_of_memory:
-        return Ending("memory", code, f"it used more memory than the {limits.memory_mb} MB there are")
+        return Ending("memory", f"it used more memory than the {limits.memory_mb} MB there are")
     if code == 128 + signal.SIGXCPU:
-        return Ending("timeout", code, f"it used more than {limits.cpu_cap} s of CPU time")
+        return Ending("timeout", f"it used more than {limits.cpu_cap} s of CPU time")
     if code == 124:  # of `timeout`, the last of the caps
-        return Ending("timeout", code, "it ran longer than a sandbox lives")
+        return Ending("timeout", "it ran longer than a sandbox lives")
     if code == 128 + signal.SIGSEGV:
-        return Ending("crash", code, "it crashed with a segmentation fault")
+        return Ending("crash", "it crashed with a segmentation fault")
     if code > 128:
         try:
             name = signal.Signals(code - 128).name
         except ValueError:
             name = f"signal {code - 128}"
-        return Ending("crash", code, f"it was ended by {name}")
-    return Ending("crash", code, f"it left with exit code {code}, as `os._exit({code})` does")
+        return Ending("crash", f"it was ended by {name}")
+    return Ending("crash", f"it left with exit code {code}, as `os._exit({code})` does")

@@ -94,7 +94,7 @@ class LiveSandbox(ABC):
     def ending(self) -> Ending:
         if self._out_of_time:
             text = f"it ran longer than the {self.limits.wall_seconds:.0f} s a submission may take"
-            return Ending("timeout", None, text)
+            return Ending("timeout", text)
         return self._explain()
 
     def usage(self) -> Usage:

@@ -68,7 +68,7 @@ class ProcessSandbox(LiveSandbox):
         try:
             code = self._process.wait(5)
         except subprocess.TimeoutExpired:
-            return Ending("crash", None, "it closed its connection to the grader")
+            return Ending("crash", "it closed its connection to the grader")
         return describe_exit(code if code >= 0 else 128 - code, self.limits, self._out_of_memory)
 
     def _measure(self) -> Usage:

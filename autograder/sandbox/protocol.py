@@ -62,7 +62,6 @@ class Ending:
     """
 
     reason: Literal["crash", "memory", "timeout"]
-    exit_code: int | None
     text: str
 
 

@@ -5,6 +5,7 @@ __main__, channel, server          the process: descriptors, output, one reply a
 notebook: cells, magics, stubs,    cells in one namespace, on a machine that is neither Colab nor has a GPU
   shims, dynamo, notes
 objects: calling, gradients,       what the judge asks of the notebook's names
-  probes, replies
+  replies
+probes/                            public stub networks whose answers are known, a module for each family
 frames                             an exception as data, with the student's own last frame
 """

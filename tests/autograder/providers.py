@@ -166,7 +166,7 @@ class _Scripted:
                     return
 
     def ending(self) -> Ending:
-        return Ending("crash", 1, "it left with exit code 1")
+        return Ending("crash", "it left with exit code 1")
 
     def usage(self) -> Usage:
         return Usage(None, None)
