@@ -4,6 +4,7 @@ release/hw1/hw1.ipynb           the solution with the answers cut out
 release/hw1/checks.py           the public checks
 release/hw1/assignment.yaml     title, points, budgets, training
 release/hw1/README.md           how to work on it
+release/hw1/dgm_autograder-….whl  what `check("…")` needs
 release/hw1.zip                 the same, to put on the course page
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 import yaml
 
 from autograder.authoring.leaks import find_leaks, read_secrets
+from autograder.authoring.package import WHEEL, build_wheel
 from autograder.authoring.template import build_template
 from autograder.course.course import Course
 from autograder.errors import UserError
@@ -31,14 +33,17 @@ PUBLIC_KEYS = ("name", "title", "points", "notebook", "budgets", "training")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same files give the same zip
 
 
-def write_template(homework: HomeworkFiles) -> Path:
+def write_template(homework: HomeworkFiles, files_at: str = "") -> Path:
     """Make `assignments/<name>/<name>.ipynb` from the solution, and return its path.
+
+    Args:
+        files_at: URL of the folder where the released files will lie, for notebooks that are opened alone.
 
     Raises:
         UserError: the solution is not sound.
     """
     target = homework.template()
-    text = ipynb.to_text(build_template(homework.solution))
+    text = ipynb.to_text(build_template(homework.solution, files_at))
     if not target.is_file() or target.read_text(encoding="utf-8") != text:
         write_atomically(target, text)
     return target
@@ -50,7 +55,7 @@ def release(course: Course, name: str) -> Path:
     Raises:
         UserError: the assignment is not sound, or something hidden would leave; then nothing is written.
     """
-    write_template(course.files(name))
+    write_template(course.files(name), f"{course.config.release_url}/{name}" if course.config.release_url else "")
     assignment = load_assignment(course.files(name))
     files = released_files(assignment)
     folder = course.release_dir / name
@@ -71,6 +76,7 @@ def released_files(assignment: Assignment) -> dict[str, bytes]:
         CHECKS: assignment.public_checks.read_bytes(),
         CONFIG: yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode(),
         "README.md": _read_me(assignment).encode(),
+        WHEEL: build_wheel(),
     }
     secrets = read_secrets(assignment.files.solution, assignment.hidden_checks)
     leaks = list(find_leaks(files, secrets))
@@ -106,7 +112,10 @@ def _read_me(assignment: Assignment) -> str:
             f"Work in `{notebook}`, from top to bottom. Write where it says `YOUR CODE HERE` or `YOUR ANSWER HERE`;",
             "add cells of your own as you like. Cells marked as locked are put back as they are here before grading.",
             "",
-            "    pip install autograder     # once",
+            f"The first cell installs the course's package, `{WHEEL}`, which has to lie beside the notebook like",
+            f"`{CHECKS}`. In a terminal",
+            "",
+            f"    pip install './{WHEEL}[cli]'     # once",
             f"    autograder check {notebook}",
             "",
             'checks what you have so far, and so does `check("…")` below each task. Hidden checks look at the same',

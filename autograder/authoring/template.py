@@ -1,8 +1,9 @@
 """Make a homework's template notebook from its solution: the same file with the answers cut out.
 
 The source is a jupytext percent script with nbgrader's metadata in its cell headers. nbgrader's own preprocessors cut
-the answers, lock the cells and compute the checksums. Cell ids follow from the grade_id or the text, never from chance,
-so making a template twice gives the same bytes and inserting a cell leaves the ids of the others alone.
+the answers, lock the cells and compute the checksums. A cell tagged `package` becomes the engine's own first cell,
+which installs what `check("…")` needs. Cell ids follow from the grade_id or the text, never from chance, so making a
+template twice gives the same bytes and inserting a cell leaves the ids of the others alone.
 """
 
 from __future__ import annotations
@@ -16,14 +17,20 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from autograder.authoring.first_cell import GRADE_ID, first_cell
 from autograder.errors import UserError
 from autograder.homework import ipynb
 
 SCHEMA = 3  # of nbgrader's cell metadata
+FIRST = "package"  # tag of the cell in whose place the engine's own first cell stands
 
 
-def read_solution(path: Path) -> NotebookNode:
-    """The solution as a notebook with complete nbgrader metadata, answers included."""
+def read_solution(path: Path, files_at: str = "") -> NotebookNode:
+    """The solution as a notebook with complete nbgrader metadata, answers included.
+
+    Args:
+        files_at: URL of the folder where the released files lie; known once a course releases the homework.
+    """
     import jupytext
 
     try:
@@ -36,18 +43,18 @@ def read_solution(path: Path) -> NotebookNode:
         script = jupytext.reads(source, fmt="py:percent")
     except Exception as error:  # jupytext raises whatever its parsers raise
         raise UserError(f"{path} is not a percent script: {error}.") from None
-    cells: list[dict[str, Any]] = [_plain_cell(cell) for cell in script.cells]
+    cells: list[dict[str, Any]] = [_plain_cell(cell, files_at) for cell in script.cells]
     for cell, identifier in zip(cells, _identifiers(cells), strict=True):
         cell["id"] = identifier
     return ipynb.as_notebook(cells)
 
 
-def build_template(solution: Path) -> NotebookNode:
+def build_template(solution: Path, files_at: str = "") -> NotebookNode:
     """The template made from a solution script. Raises UserError naming the file if the script is not sound."""
     from nbgrader.nbgraderformat import ValidationError
     from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, ClearSolutions, ComputeChecksums, LockCells
 
-    notebook = read_solution(solution)
+    notebook = read_solution(solution, files_at)
     try:
         for step in (CheckCellMetadata, ClearSolutions, ClearOutput, LockCells, ComputeChecksums):
             tool = step()
@@ -60,14 +67,19 @@ def build_template(solution: Path) -> NotebookNode:
     return notebook
 
 
-def _plain_cell(cell: NotebookNode) -> dict[str, Any]:
+def _plain_cell(cell: NotebookNode, files_at: str) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
+    source = cell.source
+    if FIRST in cell.metadata.get("tags", []):
+        source = first_cell(files_at)
+        marks = {"grade": False, "solution": False, "locked": True, "task": False}
+        metadata["nbgrader"] = marks | {"grade_id": GRADE_ID, "schema_version": SCHEMA}
     if cell.metadata.get("tags"):
         metadata["tags"] = list(cell.metadata["tags"])
     if cell.metadata.get("nbgrader"):
         marks = {"grade": False, "solution": False, "locked": False, "task": False} | dict(cell.metadata["nbgrader"])
         metadata["nbgrader"] = marks | {"schema_version": SCHEMA}
-    plain: dict[str, Any] = {"cell_type": cell.cell_type, "source": cell.source, "metadata": metadata}
+    plain: dict[str, Any] = {"cell_type": cell.cell_type, "source": source, "metadata": metadata}
     if cell.cell_type == "code":
         plain |= {"outputs": [], "execution_count": None}
     return plain

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from autograder.authoring.package import DISTRIBUTION
 from autograder.errors import Infrastructure, UserError
 from autograder.sandbox import Limits, base_image, traces
 from autograder.sandbox import engine as engines
@@ -84,10 +85,12 @@ def packages() -> Diagnosis:
 
 
 def declared() -> Iterator[str]:
-    """Names of the packages autograder requires, without extras."""
-    for requirement in importlib.metadata.requires("autograder") or []:
-        if "extra ==" not in requirement:
-            yield re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+    """Names of the packages that grading requires: the package's own, and those of its extras `cli` and `grade`."""
+    for requirement in importlib.metadata.requires(DISTRIBUTION) or []:
+        extra = re.search(r"extra == ['\"](\w+)['\"]", requirement)
+        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+        if name != DISTRIBUTION and (extra is None or extra[1] in ("cli", "grade")):
+            yield name
 
 
 def is_installed(name: str) -> bool:

@@ -21,5 +21,6 @@ class CourseConfig(StrictModel):
     gradebook: str = f"{SQLITE}gradebook.db"
     salt: int = Field(default=0, ge=0)  # seeds derive from it; secret, and different in every course
     students: list[Person] = Field(default=[])
+    release_url: str = ""  # of the folder where released files lie; released notebooks fetch what they need from there
     due: Deadlines = Field(default={})
     sandbox: SandboxSettings = SandboxSettings()

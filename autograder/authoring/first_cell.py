@@ -1,0 +1,54 @@
+"""The first code cell of every template: makes `check("…")` work at home and on Colab, or says why it does not.
+
+It is locked and is run in every sandbox as it stands, where `autograder` is there already. It needs nothing but Python.
+"""
+
+from __future__ import annotations
+
+from autograder.authoring.package import DISTRIBUTION, WHEEL
+
+GRADE_ID = "autograder-package"
+
+SOURCE = """\
+# Makes check("…") work: at home, on Colab, or wherever the homework's files lie beside this notebook.
+WHEEL, FILES_AT = "@WHEEL@", "@URL@"
+
+try:
+    from autograder import check
+except ImportError:
+    import importlib.util, os, subprocess, sys, urllib.request
+
+    if importlib.util.find_spec("autograder") is not None:
+        print("Another package called `autograder` is installed here. Run `pip uninstall autograder` in a terminal,")
+        print("restart the kernel and run this cell again: it installs the course's own.")
+    else:
+        for name in (WHEEL, "checks.py"):
+            if FILES_AT and not os.path.exists(name):
+                urllib.request.urlretrieve(f"{FILES_AT}/{name}", name)
+        if not os.path.exists(WHEEL) and "google.colab" in sys.modules:
+            from google.colab import files
+
+            print(f"Upload two files of the homework's zip: {WHEEL} and checks.py.")
+            files.upload()
+        if os.path.exists(WHEEL):
+            subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", WHEEL])
+            importlib.invalidate_caches()
+    try:
+        from autograder import check
+    except ImportError:
+        print(f"The checks are not installed: put {WHEEL} and checks.py of the homework's zip beside this notebook,")
+        print("or run `pip install @DISTRIBUTION@` from wherever your course keeps it. Everything else works without.")
+
+        def check(task):
+            print(f"{task}: not checked, because the course's package is not installed here.")
+"""
+
+
+def first_cell(files_at: str = "") -> str:
+    """The cell's source.
+
+    Args:
+        files_at: URL of the folder where the released files lie, for notebooks opened alone; none if empty.
+    """
+    text = SOURCE.replace("@WHEEL@", WHEEL).replace("@DISTRIBUTION@", DISTRIBUTION)
+    return text.replace("@URL@", files_at.rstrip("/")).rstrip("\n")
