@@ -1,6 +1,6 @@
-"""The tables of the README that are made from the project itself: `python -m tests.documents` writes them anew.
+"""The tables of the documents that are made from the project itself: `python -m tests.documents` writes them anew.
 
-A test holds the README to them, so a folder, a homework or a probe that comes or goes is not forgotten there.
+A test holds the documents to them, so a folder, a homework or a probe that comes or goes is not forgotten there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from autograder.worker.probes import PROBES
 from tests.test_ladder import RUNGS
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
 
 
 def first_sentence(docstring: str | None) -> str:
@@ -60,19 +59,25 @@ def probes() -> str:
     return "\n".join(rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {"ladder": ladder, "homeworks": homeworks, "probes": probes}
+TABLES: dict[str, dict[str, Callable[[], str]]] = {  # document -> table -> its maker
+    "README.md": {"homeworks": homeworks},
+    "docs/architecture.md": {"ladder": ladder},
+    "docs/writing-checks.md": {"probes": probes},
+}
 
 
-def written(text: str) -> str:
-    """The document with its tables as they are now."""
-    for name, table in TABLES.items():
-        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-        before, _, rest = text.partition(begin)
-        _, found, after = rest.partition(end)
-        assert found, f"the README has no place for the table `{name}`"
-        text = f"{before}{begin}{table()}\n{end}{after}"
-    return text
+def written(name: str) -> tuple[str, str]:
+    """A document as it is, and as it is with its tables made anew."""
+    before = text = (ROOT / name).read_text(encoding="utf-8")
+    for table, make in TABLES[name].items():
+        begin, end = f"<!-- {table} -->\n", f"<!-- /{table} -->"
+        head, _, rest = text.partition(begin)
+        _, found, tail = rest.partition(end)
+        assert found, f"{name} has no place for the table `{table}`"
+        text = f"{head}{begin}{make()}\n{end}{tail}"
+    return before, text
 
 
 if __name__ == "__main__":
-    README.write_text(written(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for document in TABLES:
+        (ROOT / document).write_text(written(document)[1], encoding="utf-8")

@@ -1,13 +1,27 @@
-"""The README's tables say what is there."""
+"""The documents' tables say what is there, and links between documents lead somewhere."""
 
 from __future__ import annotations
 
-from tests.documents import README, first_sentence, written
+import re
+
+import pytest
+
+from tests.documents import ROOT, TABLES, first_sentence, written
 
 
-def test_the_tables_of_the_readme_are_those_of_the_project():
-    text = README.read_text(encoding="utf-8")
-    assert written(text) == text, "run `python -m tests.documents`"
+@pytest.mark.parametrize("name", TABLES)
+def test_the_tables_of_the_documents_are_those_of_the_project(name):
+    before, after = written(name)
+    assert before == after, "run `python -m tests.documents`"
+
+
+@pytest.mark.parametrize("path", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]), ids=lambda path: path.name)
+def test_what_a_document_links_to_or_names_is_there(path):
+    text = path.read_text(encoding="utf-8")
+    linked = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+    assert [link for link in linked if not (path.parent / link).exists()] == []
+    named = re.findall(r"`((?:docs|tests|benchmarks|autograder|solutions|assignments)/[\w/.-]+\.\w+)`", text)
+    assert [name for name in named if "hwN" not in name and not (ROOT / name).exists()] == []
 
 
 def test_a_first_sentence_ends_where_it_ends():
