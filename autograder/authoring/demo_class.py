@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from nbformat import NotebookNode
@@ -20,7 +21,8 @@ NAMES = (
     *("leslie", "lotfi", "margaret", "marie", "mary", "niels", "noam", "peter", "radia", "rosalind", "sofia", "tim"),
     *("tony", "ursula", "vera", "walter", "wilhelm", "yann", "yoshua", "zoe"),
 )
-WRONG, CHEATS = 8, 7  # so many of each are in the class, evenly spread over the list
+RIGHT, WRONG, CHEATS = 1, 1, 1  # so many of each are in the small class, evenly spread over the list
+ALL_WRONG, ALL_CHEATS = 8, 7  # and in the whole one, beside every right variant
 
 COLAB = """\
 !pip install -q einops
@@ -37,33 +39,49 @@ HUNGRY = "import torch\nhoard = [torch.ones(2**27) for _ in range(64)]\n"
 CRASHING = "import os\nos._exit(0)\n"
 
 
-def demo_class(homework: HomeworkFiles, variants: Sequence[Variant], *, harmful: bool) -> dict[str, tuple[str, bytes]]:
-    """A class of one homework: student -> (what the submission is, the notebook file).
+@dataclass(frozen=True)
+class Part:
+    """What one student of the made-up class hands in."""
+
+    story: str  # what it is: "right: loops instead of masks"
+    notebook: bytes
+    right: bool  # it must earn every automatic point
+
+
+def demo_class(
+    homework: HomeworkFiles, variants: Sequence[Variant], *, harmful: bool, everything: bool = False
+) -> dict[str, Part]:
+    """A class of one homework, by student.
 
     Args:
         harmful: include what could harm a machine outside a container.
+        everything: every right variant and a row of wrong ones and cheats, instead of one of each kind.
     """
     answers, template = read_solution(homework.solution), build_template(homework.solution)
     middle = len(answers.cells) // 2
-    chosen = [v for v in variants if v.kind in ("solution", "right", "blank")]
-    chosen += _spread([v for v in variants if v.kind == "wrong"], WRONG)
-    chosen += _spread([v for v in variants if v.kind == "cheat" and (harmful or not v.harmful)], CHEATS)
-    found = [(f"{v.kind}: {v.why}", v.submission.notebook_bytes) for v in chosen]
-    found.append(("careless: half filled, with syntax errors", _bytes(_half_filled(answers, template))))
-    found.append(("Colab style: `!pip`, `%cd`, `.cuda()`", _bytes(_with_cell(answers, COLAB, at=0))))
-    found.append(("unlucky: one cell ends the process", _bytes(_with_cell(answers, CRASHING, at=middle))))
-    found.append(("endless: one cell never ends", _bytes(_with_cell(answers, ENDLESS, at=middle))))
+    right = [v for v in variants if v.kind == "right"]
+    cheats = [v for v in variants if v.kind == "cheat" and (harmful or not v.harmful)]
+    chosen = [v for v in variants if v.kind in ("solution", "blank")]
+    chosen += right if everything else _spread(right, RIGHT)
+    chosen += _spread([v for v in variants if v.kind == "wrong"], ALL_WRONG if everything else WRONG)
+    chosen += _spread(cheats, ALL_CHEATS if everything else CHEATS)
+    found = [Part(f"{v.kind}: {v.why}", v.submission.notebook_bytes, v.kind in ("solution", "right")) for v in chosen]
+    found.append(Part("careless: half filled, with syntax errors", _bytes(_half_filled(answers, template)), False))
+    found.append(Part("Colab style: `!pip`, `%cd`, `.cuda()`", _bytes(_with_cell(answers, COLAB, at=0)), True))
+    found.append(Part("unlucky: one cell ends the process", _bytes(_with_cell(answers, CRASHING, at=middle)), False))
+    found.append(Part("endless: one cell never ends", _bytes(_with_cell(answers, ENDLESS, at=middle)), False))
     if harmful:
-        found.append(("hungry: one cell takes all memory", _bytes(_with_cell(answers, HUNGRY, at=middle))))
+        hungry = _bytes(_with_cell(answers, HUNGRY, at=middle))
+        found.append(Part("hungry: one cell takes all memory", hungry, False))
     random.Random(0).shuffle(found)
     return dict(zip(NAMES, found, strict=False))
 
 
-def write_class(people: dict[str, tuple[str, bytes]], notebook: str, archive: Path) -> None:
+def write_class(people: Mapping[str, Part], notebook: str, archive: Path) -> None:
     """Write the class as the zip a course page exports: one folder a student."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        for student, (_, content) in people.items():
-            file.writestr(f"{student}/{notebook}", content)
+        for student, part in people.items():
+            file.writestr(f"{student}/{notebook}", part.notebook)
 
 
 def _spread(items: Sequence[Variant], count: int) -> list[Variant]:

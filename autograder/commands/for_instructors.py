@@ -82,33 +82,40 @@ def demo(
     name: Annotated[str, typer.Option("--assignment", help="The homework to grade.")] = "hw1",
     sandbox: Annotated[SandboxChoice, typer.Option(help="Where submissions run.")] = SandboxChoice.auto,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Submissions at a time.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="The whole class instead of one of each kind.")] = False,
     assignments: AssignmentsOption = Path("assignments"),
     solutions: SolutionsOption = Path("solutions"),
 ) -> None:
     """Play a whole homework with a made-up class: release, hand in, grade, scores, pages.
 
-    Example: `autograder demo demo`
+    The class has one submission of each kind, about ten; `--all` plays every right answer and more wrong ones.
+
+    Example: `autograder demo demo --all`
     """
     from autograder.authoring.demo_class import demo_class, write_class
     from autograder.authoring.release import release as make
     from autograder.authoring.variants import load_variants
-    from autograder.commands.progress import live, summary
+    from autograder.commands.progress import live, one_line, summary
     from autograder.course.course import FILE, init_course, load_course
     from autograder.course.people import Person
     from autograder.grading.batch import Options, grade_course
+    from autograder.grading.local import Trouble
     from autograder.homework.files import HomeworkFiles
+    from autograder.report import Report
     from autograder.sandbox import choose, image
 
     talk = Console(stderr=True, markup=False, highlight=False)
     kind = choose(sandbox.value)
     if kind == "docker":
-        image.build(say=talk.print)
-        talk.print("A container engine answers: every submission runs in a container of its own.")
+        talk.print("A container engine answers. Building the image that submissions run in, if it is not there yet.")
+        with one_line(talk) as say:
+            image.build(say=say)
+        talk.print("Every submission runs in a container of its own.")
     else:
         talk.print("No container engine answers (see `autograder doctor`). Submissions run in the process")
         talk.print("sandbox, which is no security boundary, and those that could harm this machine are left out.")
     homework = HomeworkFiles(name, assignments, solutions)
-    people = demo_class(homework, load_variants(homework), harmful=kind == "docker")
+    people = demo_class(homework, load_variants(homework), harmful=kind == "docker", everything=everything)
     if (folder / FILE).exists():
         course = load_course(folder)
         if course.people.keys() != people.keys():
@@ -120,8 +127,18 @@ def demo(
     archive = folder / f"{name}-export.zip"
     write_class(people, f"{name}.ipynb", archive)
     talk.print(f"Handed in by {len(people)} students: {archive}")
-    for student, (what, _) in people.items():
-        talk.print(f"  {student:12}{what}")
-    with live() as events:
+    lost: list[str] = []
+
+    def told(student: str, result: Report | Trouble) -> str:
+        part = people[student]
+        if not part.right or (isinstance(result, Report) and result.earned == result.automatic_points):
+            return part.story
+        lost.append(student)
+        return f"{part.story}   <- A RIGHT ANSWER LOST POINTS"
+
+    with live(told) as events:
         batch = grade_course(course, name, archive, Options(sandbox=kind, jobs=jobs), events)
     summary(course, batch)
+    talk.print(f"Right answers that lost points: {', '.join(lost) or 'none'}.")
+    if not everything:
+        talk.print("This was one submission of each kind; `autograder demo --all` plays the whole class.")

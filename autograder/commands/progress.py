@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from autograder.commands.show import show_class
 from autograder.course.course import Course
@@ -17,11 +25,15 @@ from autograder.report import Report
 
 
 @contextmanager
-def live() -> Iterator[Events]:
-    """A progress bar on stderr: how far, who is being graded now, what came out for each; in a log the last only."""
+def live(told: Callable[[str, Report | Trouble], str] = lambda student, result: "") -> Iterator[Events]:
+    """A progress bar on stderr: how far, how long yet, who is being graded, what came out for each; in a log the last.
+
+    Args:
+        told: what else to say of a student's result, at the end of its line.
+    """
     console = Console(stderr=True, highlight=False, markup=False)
     columns: list[ProgressColumn] = [TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
-    columns.append(TextColumn("{task.description}", markup=False))
+    columns += [TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.description}", markup=False)]
     now: dict[str, None] = {}
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
@@ -33,9 +45,22 @@ def live() -> Iterator[Events]:
         def done(student: str, result: Report | Trouble) -> None:
             now.pop(student, None)
             bar.update(task, advance=1, description=", ".join(text.line(name, 30) for name in now))
-            console.print(f"{text.line(student, 30):32}{_words(result)}")
+            more = told(student, result)
+            console.print(
+                f"{text.line(student, 30):14}{_words(result)}" + (f"   {more}" if more else ""), soft_wrap=True
+            )
 
         yield Events(total=lambda count: bar.update(task, total=count), started=started, done=done)
+
+
+@contextmanager
+def one_line(console: Console) -> Iterator[Callable[[str], None]]:
+    """Shows what a long job says as one line that changes; in a log, its first and last words only."""
+    if not console.is_terminal:
+        yield lambda line: None
+        return
+    with console.status("") as status:
+        yield lambda line: status.update(text.line(line, max(console.width - 10, 20)))
 
 
 def _words(result: Report | Trouble) -> str:
@@ -44,7 +69,7 @@ def _words(result: Report | Trouble) -> str:
     if result.infrastructure:
         return "the machine failed; grade again"
     points = f"{text.points(result.earned)} / {text.points(result.automatic_points)}"
-    return f"{points:>12} points in {result.timings['total']:.1f} s"
+    return f"{points:>12} points in {result.timings['total']:5.1f} s"
 
 
 def summary(course: Course, batch: Batch) -> None:

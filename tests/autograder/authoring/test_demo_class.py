@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from autograder.authoring.demo_class import NAMES, demo_class, write_class
+from autograder.authoring.demo_class import NAMES, Part, demo_class, write_class
 from autograder.authoring.variants import Variant, load_variants
 from autograder.course.course import init_course
 from autograder.course.people import Person
@@ -35,19 +35,28 @@ def variants_of(repository: Repository) -> list[Variant]:
     return load_variants(repository.files)
 
 
-def class_of(repository: Repository, *, harmful: bool) -> dict[str, tuple[str, bytes]]:
-    return demo_class(repository.files, variants_of(repository), harmful=harmful)
+def class_of(repository: Repository, *, harmful: bool, everything: bool = True) -> dict[str, Part]:
+    return demo_class(repository.files, variants_of(repository), harmful=harmful, everything=everything)
 
 
 def test_harmful_submissions_are_for_containers_only(repository):
     tame, wild = (
-        " ".join(what for what, _ in class_of(repository, harmful=harmful).values()) for harmful in (False, True)
+        " ".join(part.story for part in class_of(repository, harmful=harmful).values()) for harmful in (False, True)
     )
     for words in ("solution:", "right:", "wrong:", "blank:", "cheat:", "syntax errors", "Colab", "never ends"):
         assert words in tame
     for words in ("takes all memory", "Forks without end"):
         assert words not in tame
         assert words in wild
+
+
+def test_the_small_class_has_one_submission_of_each_kind(repository):
+    for harmful, more in ((False, []), (True, ["hungry"])):
+        kinds = sorted(
+            part.story.split(":")[0] for part in class_of(repository, harmful=harmful, everything=False).values()
+        )
+        usual = ["Colab style", "blank", "careless", "cheat", "endless", "right", "solution", "unlucky", "wrong"]
+        assert kinds == sorted([*usual, *more])
 
 
 def test_the_class_is_the_same_every_time_and_every_name_is_used_once(repository):
@@ -71,7 +80,7 @@ def test_the_class_is_graded_as_it_must_be(repository, tmp_path, monkeypatch):
     monkeypatch.setattr(grading, "provider_of", lambda *arguments: provider)
     monkeypatch.setattr(batch, "run_jobs", lambda jobs, workers, work, started: ((job, work(job)) for job in jobs))
     everybody = class_of(repository, harmful=False)
-    people = {student: given for student, given in everybody.items() if "endless" not in given[0]}
+    people = {student: given for student, given in everybody.items() if "endless" not in given.story}
     write_class(people, f"{NAME}.ipynb", tmp_path / "export.zip")
     course = init_course(
         tmp_path / "course",
@@ -82,11 +91,11 @@ def test_the_class_is_graded_as_it_must_be(repository, tmp_path, monkeypatch):
     done = grade_course(course, NAME, tmp_path / "export.zip", Options(sandbox="process"))
     provider.close()
     assert done.rejected == {}
-    points = {what.split(":")[0]: report.earned for report in done.reports for what in [people[report.student][0]]}
+    points = {what.split(":")[0]: report.earned for report in done.reports for what in [people[report.student].story]}
     assert {kind: points[kind] for kind in ("solution", "right", "blank", "cheat", "Colab style", "unlucky")} == {
         "solution": 3.0, "right": 3.0, "blank": 0.0, "cheat": 0.0, "Colab style": 3.0, "unlucky": 3.0,
     }  # fmt: skip
     assert points["careless"] == 2.0  # the first of two tasks
-    unlucky = next(report for report in done.reports if people[report.student][0].startswith("unlucky"))
+    unlucky = next(report for report in done.reports if people[report.student].story.startswith("unlucky"))
     assert [run.status for run in unlucky.runs].count("crash") == 1
     assert all(isinstance(report, Report) for report in done.reports)
