@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from autograder.errors import Wrong
@@ -16,6 +17,9 @@ from autograder.student.handles import Handle, request
 from autograder.student.local import as_handle
 
 Mode = Literal["train", "eval"]
+
+LARGEST_BLOCK = 4096  # numbers of one sample that a Jacobian block is taken of, on either side
+BLOCK_NUMBERS = 1 << 20  # numbers of one reply with Jacobian blocks: 8 MB in float64
 
 
 def call(
@@ -57,6 +61,14 @@ def state_dict(h: Any) -> dict[str, Tensor]:
     if type(state) is not dict or not all(type(k) is str and type(v) is Tensor for k, v in state.items()):
         raise Wrong("`state_dict()` is not a dictionary of tensors by name")
     return state
+
+
+def parameters(h: Any) -> dict[str, Tensor]:
+    """Parameters of a module by name, as copies; buffers are not among them."""
+    found = request(as_handle(h), "parameters")
+    if type(found) is not dict or not all(type(k) is str and type(v) is Tensor for k, v in found.items()):
+        tampered("parameters did not come back as asked")
+    return found
 
 
 def load_state_dict(h: Any, state: Mapping[str, Tensor]) -> None:
@@ -150,6 +162,60 @@ def jacobian(
     if not isinstance(found, Tensor):
         tampered("a Jacobian did not come back as asked")
     return found
+
+
+def jacobian_blocks(
+    h: Any,
+    *args: Any,
+    wrt: int | str = 0,
+    output: int | str | None = None,
+    seed: int | None = None,
+    mode: Mode | None = None,
+    **kwargs: Any,
+) -> Tensor:
+    """∂h(*args)[b] / ∂args[wrt][b] of every sample b, flattened: shape (B, numbers of a result, numbers of a sample).
+
+    Rows come in several requests, so `h` is called several times: it must be deterministic, or be given a seed.
+
+    Raises:
+        Wrong: the result is not a tensor with one result a sample, or the samples of the batch mix.
+        ValueError: the argument is not a tensor with samples along its first dimension.
+    """
+    x = args[wrt] if isinstance(wrt, int) else kwargs.get(wrt)
+    if not isinstance(x, Tensor) or x.dim() == 0 or x.numel() == 0:
+        raise ValueError("Jacobian blocks are taken of a tensor with samples along its first dimension")
+    fields = {"wrt": wrt, "output": output, "seed": seed, "mode": mode}
+    step = max(1, BLOCK_NUMBERS // x.numel())
+    parts: list[Tensor] = []
+    numbers = step  # until the first answer says how many rows there are
+    while sum(part.shape[1] for part in parts) < numbers:
+        begin = sum(part.shape[1] for part in parts)
+        asked = {**fields, "rows": [begin, begin + step]}
+        reply = request(as_handle(h), "jacobian_blocks", args=args, kwargs=kwargs, **asked)
+        numbers, rows = _rows_of_blocks(reply, x, begin, step)
+        parts.append(rows)
+        if numbers == 0:
+            break
+    return torch.cat(parts, 1)
+
+
+def _rows_of_blocks(reply: Any, x: Tensor, begin: int, step: int) -> tuple[int, Tensor]:
+    """How many rows there are, and those from `begin` on; every part of the reply is looked at."""
+    numbers = reply.get("numbers") if type(reply) is dict else None
+    rows = reply.get("blocks") if type(reply) is dict else None
+    if type(numbers) is not int or not 0 <= numbers <= LARGEST_BLOCK or type(rows) is not Tensor:
+        tampered("Jacobian blocks did not come back as asked")
+    if rows.shape != (len(x), max(min(begin + step, numbers) - begin, 0), x[0].numel()):
+        tampered("Jacobian blocks did not come back in the shape asked for")
+    return numbers, rows
+
+
+def parts_with_graph(h: Any, *args: Any, seed: int | None = None, mode: Mode | None = None, **kwargs: Any) -> list[str]:
+    """Which parts of what a call returns carry a graph, gradients being recorded: "result", "result[1]", "result.x"."""
+    found = request(as_handle(h), "parts_with_graph", args=args, kwargs=kwargs, seed=seed, mode=mode)
+    if type(found) is not list or not all(type(part) is str for part in found):
+        tampered("the parts of a result did not come back as asked")
+    return [part[:200] for part in found[:100]]
 
 
 def records(h: Any) -> list[dict[str, Any]]:

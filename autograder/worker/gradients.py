@@ -15,8 +15,9 @@ from torch import Tensor
 
 from .calling import Fault, invoke, name_of, place
 
-LARGEST_SIDE = 4096  # numbers in the input and in the output of a Jacobian
+LARGEST_SIDE = 4096  # numbers in the input and in the output of a Jacobian, of one sample's where there is a block each
 ROWS_AT_ONCE = 256  # vector-Jacobian products in one batched pass
+NUMBERS_AT_ONCE = 1 << 22  # numbers that one batched pass over a batch's blocks gives
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,56 @@ def jacobian(
     return torch.cat(parts).reshape(*chosen.shape, *leaf.shape)
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """Rows of each sample's own Jacobian, (B, rows, D), of the `numbers` rows there are."""
+
+    numbers: int
+    blocks: Tensor
+
+
+def jacobian_blocks(
+    function: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    wrt: int | str,
+    rows: Sequence[int],
+    output: int | str | None = None,
+    seed: int | None = None,
+    mode: str | None = None,
+) -> Blocks:
+    """∂output[b]/∂argument[b] for every sample b, flattened, from row `rows[0]` up to `rows[1]`; nothing is B × B.
+
+    Row j is the gradient of Σ_b output[b, j], which is a sample's own where samples do not mix; a last product with
+    random weights on the samples tells whether they do.
+
+    Raises:
+        Fault: the output is not a tensor with one result a sample, holds more than LARGEST_SIDE numbers a sample, or
+            the samples of the batch mix.
+    """
+    args, kwargs, (leaf,) = _with_leaves(function, args, kwargs, [wrt])
+    name = name_of(function)
+    chosen = select(invoke(function, args, kwargs, seed=seed, mode=mode, grad=True), output, name)
+    if leaf.dim() == 0 or chosen.dim() == 0 or len(chosen) != len(leaf) or len(leaf) == 0:
+        shapes = f"it gave shape {tuple(chosen.shape)} for shape {tuple(leaf.shape)}"
+        raise Fault("wrong", f"`{name}` should give one result a sample: {shapes}")
+    with torch.enable_grad():  # a notebook may have switched it off for good
+        flat = chosen.reshape(len(chosen), -1)
+    numbers, columns = flat.shape[1], leaf[0].numel()
+    if numbers > LARGEST_SIDE or columns > LARGEST_SIDE:
+        raise Fault("wrong", f"a Jacobian has at most {LARGEST_SIDE} rows and columns, asked for {numbers} × {columns}")
+    wanted = range(numbers)[rows[0] : rows[1]]
+    if not chosen.requires_grad or not wanted:
+        return Blocks(numbers, leaf.new_zeros(len(leaf), len(wanted), columns))
+    step = max(1, min(ROWS_AT_ONCE, NUMBERS_AT_ONCE // max(leaf.numel(), 1)))
+    parts = [_rows_of_samples(flat, leaf, wanted[k : k + step]) for k in range(0, len(wanted), step)]
+    blocks = torch.cat(parts).reshape(len(wanted), len(leaf), columns).transpose(0, 1)  # (B, rows, D)
+    if _mix(flat, leaf, wanted, blocks):
+        raise Fault("wrong", f"`{name}` mixes the samples of a batch: the result for one depends on the others")
+    return Blocks(numbers, blocks)
+
+
 def select(value: Any, output: int | str | None, name: str) -> Tensor:
     """The tensor meant by `output`: the value itself, an element, a dictionary's entry, or an attribute.
 
@@ -137,6 +188,29 @@ def _vjp(output: Tensor, wanted: Sequence[Tensor], cotangent: Tensor | None) -> 
     cotangent = torch.ones_like(output) if cotangent is None else cotangent.to(output)
     found = iter(torch.autograd.grad(output, differentiable, cotangent, allow_unused=True))
     return [next(found) if t.requires_grad else None for t in wanted]
+
+
+def _rows_of_samples(flat: Tensor, leaf: Tensor, wanted: range) -> Tensor:
+    """The gradient of Σ_b flat[b, j] for each j, shape (len(wanted), leaf.numel())."""
+    unit = flat.new_zeros(len(wanted), *flat.shape)
+    unit[torch.arange(len(wanted)), :, torch.tensor(wanted)] = 1
+    try:
+        return _batched_rows(flat, leaf, unit)
+    except RuntimeError:  # an operation without a batching rule: one row at a time
+        return torch.cat([_one_row(flat, leaf, row) for row in unit])
+
+
+def _mix(flat: Tensor, leaf: Tensor, wanted: range, blocks: Tensor) -> bool:
+    """Whether a result depends on another sample: Σ_bj c_b v_j flat[b, j] then has another gradient than its own."""
+    generator = torch.Generator("cpu").manual_seed(20_11)
+    c, v = (torch.randn(n, generator=generator).to(flat) for n in (len(flat), len(wanted)))
+    weights = torch.zeros_like(flat)
+    weights[:, wanted[0] : wanted[-1] + 1] = c[:, None] * v
+    found = _one_row(flat, leaf, weights).reshape(len(leaf), -1)
+    own = c[:, None] * torch.einsum("j,bjd->bd", v, blocks)
+    size = (c.abs()[:, None] * torch.einsum("j,bjd->bd", v.abs(), blocks.abs())).max()
+    tolerance = 1e-6 if flat.dtype == torch.float64 else 1e-3
+    return bool(((found - own).abs() > tolerance * size).any())  # of NaN the judge hears from the blocks
 
 
 def _batched_rows(flat: Tensor, leaf: Tensor, rows: Tensor) -> Tensor:

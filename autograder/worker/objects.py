@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from .calling import Fault, beside_model, invoke, name_of, signature_of
 from .frames import student_frame
-from .gradients import gradient, jacobian
+from .gradients import gradient, jacobian, jacobian_blocks
+from .graphs import parts_with_graph
 from .probes import PROBES
 from .probes.general import Recorder
 from .wire import Ref, type_name
@@ -53,6 +54,9 @@ class Objects:
             "signature": self._signature,
             "gradient": self._gradient,
             "jacobian": self._jacobian,
+            "jacobian_blocks": self._jacobian_blocks,
+            "parameters": self._parameters,
+            "parts_with_graph": self._parts_with_graph,
             "probe": self._probe,
             "records": self._records,
             "release": self._release,
@@ -160,6 +164,9 @@ class Objects:
     def _state_dict(self, target: Any) -> Any:
         return self.pack(self._module(target).state_dict())
 
+    def _parameters(self, target: Any) -> Any:
+        return self.pack(dict(self._module(target).named_parameters()))
+
     def _load_state_dict(self, target: Any, state: Mapping[str, Tensor]) -> None:
         self._module(target).load_state_dict(dict(state))
 
@@ -228,6 +235,21 @@ class Objects:
         function = self._function(target, method)
         arguments, named = beside_model(function, self.unpack(args), self.unpack(kwargs or {}))
         return jacobian(function, arguments, named, wrt=wrt, output=output, seed=seed, mode=mode)
+
+    def _jacobian_blocks(
+        self, target: Any, method: str | None = None, args: Any = (), kwargs: Any = None, **conditions: Any
+    ) -> Any:
+        function = self._function(target, method)
+        arguments, named = beside_model(function, self.unpack(args), self.unpack(kwargs or {}))
+        found = jacobian_blocks(function, arguments, named, **conditions)
+        return {"numbers": found.numbers, "blocks": found.blocks}
+
+    def _parts_with_graph(
+        self, target: Any, method: str | None = None, args: Any = (), kwargs: Any = None, **conditions: Any
+    ) -> Any:
+        function = self._function(target, method)
+        arguments, named = beside_model(function, self.unpack(args), self.unpack(kwargs or {}))
+        return parts_with_graph(invoke(function, arguments, named, grad=True, **conditions))
 
     def _probe(self, name: str, args: Any = (), kwargs: Any = None) -> Ref:
         return self.ref(PROBES[name](*self.unpack(args), **self.unpack(kwargs or {})))
