@@ -13,9 +13,17 @@ from torch import nn
 
 from .autoregressive import TableConditional
 from .diffusion import AffineScore
+from .flows import AffineFlow, AffinePair, Bend, Rotate, Scale, TriangularPair
 from .general import Constant, Exploding, Linear, Quadratic, Recorder, ReluMap
+from .latent import ConstantCode, GaussianDecoder, GaussianEncoder
+from .trainable import Perceptron
 
 PROBES: dict[str, type[nn.Module]] = {
     probe.__name__: probe
-    for probe in (Constant, Linear, Quadratic, AffineScore, ReluMap, Recorder, TableConditional, Exploding)
+    for probe in (
+        *(Constant, Linear, Quadratic, AffineScore, ReluMap, Recorder, TableConditional, Exploding),
+        *(AffinePair, TriangularPair, AffineFlow, Scale, Rotate, Bend),
+        *(GaussianEncoder, GaussianDecoder, ConstantCode),
+        Perceptron,
+    )
 }
