@@ -4,9 +4,12 @@ Each takes handles or plain callables, raises `errors.Wrong` (or `PartialCredit`
 
     tensors         assert_shape  assert_dtype  assert_finite  assert_binary  assert_close
     calls           assert_unchanged_arguments  assert_batch_consistent  assert_deterministic_under_seed
-                    assert_works_in  assert_mode_restored
+                    assert_works_in  assert_mode_restored  assert_tuple
     gradients       assert_trains  assert_gradient_reaches  assert_no_gradient_reaches
-                    assert_gradient_equals  assert_gradient_matches_finite_differences
+                    assert_gradient_equals  assert_gradient_matches_finite_differences  assert_no_graph
+    steps           assert_step_changes_only
+    curves          assert_minimised_at  assert_affine_in
+    draws           assert_mean (of any law)  retried
     autoregressive  assert_causal (asks for dependence too)  assert_depends  assert_receptive_field
                     dependence_matrix  receptive_field
     likelihood      assert_normalised  assert_log_prob_matches_conditionals
@@ -16,6 +19,13 @@ Each takes handles or plain callables, raises `errors.Wrong` (or `PartialCredit`
                     assert_moments  draw_twice
     quality         assert_excess (below the entropy is a leak)  assert_score  score_line  assert_same_law
     samples         assert_diverse  assert_not_memorised  assert_modes_covered
+    flows           assert_inverse  assert_log_det  assert_passes  assert_every_coordinate_moves
+                    change_of_variables (the Jacobian is measured)
+    densities       assert_integrates_to_one
+    fields          assert_trace_estimator  assert_adjoint_matches  SolverGradients
+    latent          assert_gaussian_kl  assert_density  assert_bound  assert_increasing
+    pathwise        assert_reparametrised  assert_straight_through
+    mixtures        assert_em_step
 
 Checks import them from `autograder.checks`. Stochastic assertions state the probability of failing a right answer,
 `false_failure`, 1e-6 by default. An author's own mistake (too few samples, a wrong permutation) is a ValueError, never

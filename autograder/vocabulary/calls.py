@@ -1,4 +1,4 @@
-"""Properties of any call: arguments stay, samples do not mix, seeds rule, dtypes pass through, modes come back.
+"""Properties of any call: results have parts, arguments stay, samples do not mix, seeds rule, modes come back.
 
 Hand over the function or handle itself and its arguments: a lambda around a handle runs in the judge, where a seed
 or the arguments of the inner call are out of sight.
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from autograder.errors import Wrong
-from autograder.student import Mode, call, call_with_echo, is_module
+from autograder.student import Handle, Mode, call, call_with_echo, is_module, type_name
 from autograder.vocabulary.tensors import (
     Tolerance,
     agree,
@@ -24,6 +24,23 @@ from autograder.vocabulary.tensors import (
     assert_finite,
     tolerance_of,
 )
+
+
+def assert_tuple(value: Any, n: int, what: str = "the result", *, names: Sequence[str] = ()) -> tuple[Any, ...]:
+    """A result is a tuple or list of n parts; returns them. A tensor is none, although Python unpacks its rows.
+
+    Args:
+        names: of the parts, for the message: ("z", "logdet").
+    """
+    if names and len(names) != n:
+        raise ValueError(f"{n} parts were asked for, {len(names)} are named")
+    if isinstance(value, tuple | list) and len(value) == n:
+        return tuple(value)
+    asked = f"a tuple of {n}" + (f": ({', '.join(names)})" if names else "")
+    raise Wrong(
+        f"{what} should be {asked}; it is {_kind(value)}",
+        hint="a function without `return` returns None" if value is None else None,
+    )
 
 
 def assert_unchanged_arguments(
@@ -169,6 +186,16 @@ def _parts(result: Any, what: str) -> list[Tensor]:
         result = list(result.values())
     parts: Sequence[Any] = result if isinstance(result, tuple | list) else [result]
     return [as_tensor(part, f"the result of {what}") for part in parts]
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, Tensor):
+        return f"one tensor of shape {tuple(value.shape)}"
+    if value is None:
+        return "None"
+    return f"an object of type `{type_name(value)}`" if isinstance(value, Handle) else f"a `{type_name(value)}`"
 
 
 def _equal(a: list[Tensor], b: list[Tensor]) -> bool:
