@@ -9,8 +9,9 @@ Two exact bounds, for right draws that are independent with mean m:
   https://arxiv.org/abs/1009.2048
 - A range [low, high] is known. Π (1 + λ(x_i − m)) is the capital of a gambler in a fair game for each λ that keeps it
   positive; it exceeds 1/δ with probability at most δ (Markov), and some λ of a grid is near the best one, so the bound
-  adapts to a variance nobody knows. What it can not see is a mean off by less than about 20 (high − low) / N. Estimating Means of Bounded Random Variables by Betting (Waudby-Smith, Ramdas,
-  2024), section 4, https://arxiv.org/abs/2010.09686
+  adapts to a variance nobody knows. What it can not see is a mean off by less than about 20 (high − low) / N.
+  Estimating Means of Bounded Random Variables by Betting (Waudby-Smith, Ramdas, 2024), section 4,
+  https://arxiv.org/abs/2010.09686
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def test_names_that_are_no_modules_or_stand_twice_are_the_authors_mistake() -> N
         {"changes": {"a": torch.ones(2)}},
     ]
     for option in options:
-        with pytest.raises(ValueError, match="modules? "):
+        with pytest.raises(ValueError, match=r"modules? "):
             ask(game, **option)
     fails(lambda: ask(game, changes={"it": nn.Tanh()}), says="has no parameters")
 
