@@ -72,7 +72,7 @@ def assert_gaussian_kl(
         atol=atol,
         rtol=rtol,
         alternatives=others,
-        sizes={"dimensions": m1[0].numel()} if summed and m1[0].numel() > 1 else None,
+        sizes={"dimensions": m1[0].numel()} if summed and m1.dim() and m1[0].numel() > 1 else None,
     )
 
 

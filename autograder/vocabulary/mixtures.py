@@ -74,9 +74,13 @@ def _mixture(result: Any, K: int, D: int, what: str) -> Mixture:
     )
     if not bool((weights > 0).all()):
         raise Wrong(f"the weights after {what} should be positive")
-    if bool((torch.linalg.cholesky_ex((covs + covs.mT) / 2)[1] > 0).any()) or not torch.allclose(covs, covs.mT):
+    if not _positive(covs) or not torch.allclose(covs, covs.mT):
         raise Wrong(f"the covariances after {what} should be symmetric and positive definite")
     return weights, means, covs
+
+
+def _positive(covs: Tensor) -> bool:
+    return not bool((torch.linalg.cholesky_ex((covs + covs.mT) / 2)[1] > 0).any())
 
 
 def _joint(x: Tensor, weights: Tensor, means: Tensor, covs: Tensor) -> Tensor:
@@ -112,6 +116,8 @@ def _causes(
     """Sentences that are true of all three parts: with this one mistake everything fits."""
 
     def fits(r: Tensor, mixture: Mixture) -> bool:
+        if not _positive(mixture[2]):
+            return False
         return all(bool((error.abs() <= atol).all()) for error in _errors(x, r, mixture, shared).values())
 
     weights, means, covs = found

@@ -32,7 +32,7 @@ F64 = torch.float64
 
 
 def normal(seed: int, *shape: int, dtype: torch.dtype = F64) -> Tensor:
-    return torch.randn(*shape, generator=generator(seed), dtype=F64).to(dtype)
+    return torch.randn(shape, generator=generator(seed), dtype=F64).to(dtype)
 
 
 def kl(m1: Tensor, s1: Tensor, m2: Any = 0.0, s2: Any = 0.0) -> Tensor:
@@ -180,17 +180,17 @@ def parts(seed: int, n: int, encoder: Any, share: bool = False, scale: float = 1
 
 
 FORMS: dict[str, Callable[..., Tensor]] = {
-    "closed KL": lambda l, p, q, kl, h: l - kl,
-    "three densities": lambda l, p, q, kl, h: l + p - q,
-    "joint and entropy": lambda l, p, q, kl, h: l + p + h,
+    "closed KL": lambda rec, p, q, kl, h: rec - kl,
+    "three densities": lambda rec, p, q, kl, h: rec + p - q,
+    "joint and entropy": lambda rec, p, q, kl, h: rec + p + h,
 }
 WRONG: dict[str, Callable[..., Tensor]] = {
-    "sign of KL": lambda l, p, q, kl, h: l + kl,
-    "no prior": lambda l, p, q, kl, h: l - q,
-    "no q": lambda l, p, q, kl, h: l + p,
-    "mean over pixels": lambda l, p, q, kl, h: l / 4 - kl,
-    "half KL": lambda l, p, q, kl, h: l - kl / 2,
-    "summed over the batch": lambda l, p, q, kl, h: (l - kl).sum(1, keepdim=True).expand(-1, 5),
+    "sign of KL": lambda rec, p, q, kl, h: rec + kl,
+    "no prior": lambda rec, p, q, kl, h: rec - q,
+    "no q": lambda rec, p, q, kl, h: rec + p,
+    "mean over pixels": lambda rec, p, q, kl, h: rec / 4 - kl,
+    "half KL": lambda rec, p, q, kl, h: rec - kl / 2,
+    "summed over the batch": lambda rec, p, q, kl, h: (rec - kl).sum(1, keepdim=True).expand(-1, 5),
 }
 GAP = LAW.evidence(X) - LAW.elbo(X, *(q.detach() for q in NEAR(X)))
 SPREAD = LAW.elbo_deviation(X, *(q.detach() for q in NEAR(X)))

@@ -97,20 +97,21 @@ def test_right_steps_pass_in_float32_at_its_precision() -> None:
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_an_m_step_alone_takes_any_responsibilities(shared: bool) -> None:
+    def wrong(x: Tensor, r: Tensor) -> Mixture:
+        return m_step(x, r, shared, "plain mean" if shared else "N - 1")
+
+    def other(x: Tensor, r: Tensor) -> Mixture:
+        return m_step(x, r, not shared)
+
     for seed in range(10):
         x, before = problem(seed)
         r = torch.rand(N, 4, generator=generator(seed), dtype=F64) + 0.05
-        r = r / r.sum(1, keepdim=True)
-        assert_em_step(lambda x, r: list(m_step(x, r, shared)), x, responsibilities=r, shared=shared)
+        options: dict[str, Any] = {"responsibilities": r / r.sum(1, keepdim=True), "shared": shared}
+        assert_em_step(lambda x, r: list(m_step(x, r, shared)), x, **options)
         assert_em_step(lambda *q: em(*q, shared=shared), x, *before, shared=shared)
-        wrong = lambda x, r: m_step(x, r, shared, "plain mean" if shared else "N - 1")  # noqa: E731
-        hint = None if shared else "divided by N_k − 1"
-        ask = lambda x=x, r=r: assert_em_step(wrong, x, responsibilities=r, shared=shared)  # noqa: E731
-        fails(ask, says="the covariances after", hint=hint)
-        other = lambda x, r: m_step(x, r, not shared)  # noqa: E731
-        fails(
-            lambda x=x, r=r: assert_em_step(other, x, responsibilities=r, shared=shared), says="the covariances after"
-        )
+        for fn, hint in ((wrong, None if shared else "divided by N_k − 1"), (other, None)):
+            ask = lambda fn=fn, x=x, options=options: assert_em_step(fn, x, **options)  # noqa: E731
+            fails(ask, says="the covariances after", hint=hint)
 
 
 @pytest.mark.parametrize(

@@ -69,14 +69,17 @@ WRONG: dict[str, tuple[Callable[[Tensor, Tensor], Any], str]] = {
     "logarithm for deviation": (lambda m, s: m + s * torch.randn_like(s), "variance"),
     "no noise": (lambda m, s: m + 0 * s, "repeats itself"),
     "noise kept": (lambda m, s: m + s.exp() * normal(0, *s.shape), "repeats itself"),
-    "shared by rows": (lambda m, s: m + s.exp() * torch.randn_like(s[:1]), "variance"),
+    "shared by rows": (lambda m, s: m + s.exp() * torch.randn_like(s[:1]), "the noise (z − mean)/std"),
     "shared by columns": (lambda m, s: m + s.exp() * row_noise(s), "products"),
     "shared by pairs of rows": (
         lambda m, s: m + s.exp() * torch.randn_like(s[::2]).repeat_interleave(2, 0),
         "products of the noise (z − mean)/std of the draw in neighbouring rows",
     ),
     "uniform": (lambda m, s: m + s.exp() * (torch.rand_like(s) - 0.5) * 12**0.5, "not normal"),
-    "Laplace": (lambda m, s: m + s.exp() * torch.distributions.Laplace(0 * m, 0.5**0.5).sample(), "variance"),
+    "Laplace": (
+        lambda m, s: m + s.exp() * torch.distributions.Laplace(0 * m, 0.5**0.5).sample(),
+        "the noise (z − mean)/std",
+    ),
     "signs": (lambda m, s: m + s.exp() * torch.randn_like(s).sign(), ""),
     "plain sample": (lambda m, s: Normal(m, s.exp()).sample(), "no gradient of the draw reaches `mean`"),
     "scale detached": (
@@ -173,7 +176,7 @@ def test_right_quantisers_pass(right: Any, dtype: torch.dtype, batch: int) -> No
         (
             lambda z, e: z.flip(1) + (nearest(z, e) - z.flip(1)).detach(),
             "the gradient of the result with respect",
-            None,
+            "the right values in a different order",
         ),
         (lambda z, e: QUANTISED[0](z, e.flip(1)), "off by", None),
         (lambda z, e: QUANTISED[0](z, e) * torch.nan, "NaN", None),
