@@ -56,16 +56,16 @@ def test_right_draws_pass_over_seeds_and_a_mean_that_is_off_by_nine_errors_fails
 
 @pytest.mark.parametrize("name", LAWS)
 def test_the_stated_rate_of_false_failures_is_kept(name: str) -> None:
-    """At a rate of a tenth, over 2,000 seeds: the bounds are proved, this sees that they are coded as proved."""
+    """At a rate of a tenth, over 600 seeds: the bounds are proved, this sees that they are coded as proved."""
     draw, mean, deviation, span = LAWS[name]
     for bound in (deviation, *([span] if span else [])):
         failed = 0
-        for seed in range(2000):
+        for seed in range(600):
             try:
                 assert_mean(draw(seed, 50), mean, bound=bound, false_failure=0.1)
             except Wrong:
                 failed += 1
-        assert failed <= 2000 * 0.1 + 4 * (2000 * 0.09) ** 0.5
+        assert failed <= 600 * 0.1 + 4 * (600 * 0.09) ** 0.5
 
 
 def test_catonis_bound_holds_for_a_law_whose_sample_mean_breaks_the_normal_one() -> None:
@@ -73,12 +73,12 @@ def test_catonis_bound_holds_for_a_law_whose_sample_mean_breaks_the_normal_one()
     n, p, broken = 200, 1 / 20000, 0
     high = (1 - p) / (p * (1 - p)) ** 0.5
     low = -p / (p * (1 - p)) ** 0.5
-    for seed in range(2000):
+    for seed in range(1000):
         x = torch.where(uniform(seed, n) < p, high, low)
         broken += int(abs(float(x.mean())) * n**0.5 > 4.9)  # where a normal test would fail it at 10⁻⁶
         assert_mean(x, 0.0, bound=1.0)
         assert_mean(x, 0.0, bound=(low, high))
-    assert broken >= 5
+    assert broken >= 2
 
 
 def test_a_range_adapts_to_a_variance_nobody_knows() -> None:
@@ -166,12 +166,12 @@ def test_a_retried_check_fails_right_draws_as_rarely_as_it_says_and_wrong_ones_a
         return lambda k, rate: assert_moments(scale * normal(7 * seed + k, 60), 0.0, 1.0, false_failure=rate)
 
     failed, caught = 0, 0
-    for seed in range(2000):
+    for seed in range(800):
         try:
             retried(check(1.0, seed), false_failure=0.01)
         except Wrong:
             failed += 1
-    assert failed <= 2000 * 0.01 + 4 * (2000 * 0.01) ** 0.5
+    assert failed <= 800 * 0.01 + 4 * (800 * 0.01) ** 0.5
     for seed in range(50):
         try:
             retried(check(1.7, seed))

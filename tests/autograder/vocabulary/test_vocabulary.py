@@ -13,25 +13,46 @@ import torch
 
 from autograder import checks, vocabulary
 from autograder.checks import (
+    SolverGradients,
     StudentFault,
+    assert_adjoint_matches,
+    assert_affine_in,
     assert_binary,
+    assert_bound,
     assert_causal,
     assert_close,
+    assert_density,
     assert_depends,
     assert_diverse,
+    assert_em_step,
+    assert_every_coordinate_moves,
     assert_excess,
     assert_finite,
     assert_frequencies,
+    assert_gaussian_kl,
     assert_gradient_equals,
+    assert_increasing,
+    assert_integrates_to_one,
+    assert_inverse,
+    assert_log_det,
+    assert_mean,
+    assert_minimised_at,
     assert_modes_covered,
     assert_moments,
     assert_normalised,
     assert_not_memorised,
+    assert_passes,
     assert_receptive_field,
+    assert_reparametrised,
     assert_same_law,
     assert_samples_follow,
     assert_score,
+    assert_step_changes_only,
+    assert_straight_through,
+    assert_trace_estimator,
     assert_works_in,
+    change_of_variables,
+    retried,
     sequential_log_likelihood,
 )
 
@@ -70,7 +91,16 @@ def nan(*shape: int) -> torch.Tensor:
     return torch.full(shape, torch.nan)
 
 
+def spoil(net: torch.nn.Module) -> None:
+    with torch.no_grad():
+        net.weight.mul_(torch.nan)
+
+
 ONES = torch.ones(300, 1, 2, 2)
+POINTS = torch.rand(6, 2, dtype=torch.float64)
+TWO = torch.eye(2, dtype=torch.float64)
+NET = torch.nn.Linear(2, 2)
+NAN_PAIR = (lambda x: (x * torch.nan, x.sum(1) * torch.nan),)
 NAN_ANSWERS: list[Callable[[], Any]] = [
     lambda: assert_finite(nan(3)),
     lambda: assert_binary(nan(3)),
@@ -95,6 +125,37 @@ NAN_ANSWERS: list[Callable[[], Any]] = [
     lambda: assert_modes_covered(nan(300, 2), torch.zeros(1, 2), radius=1.0, share=0.0, near=0.0),
     lambda: assert_gradient_equals(lambda x: x * torch.nan, torch.ones(3), expected=torch.ones(3)),
     lambda: assert_works_in(torch.float64, lambda x: x * torch.nan, torch.ones(3)),
+    lambda: assert_mean(nan(300), 0.0, bound=1e9),
+    lambda: assert_mean(nan(300), 0.0, bound=(-1e9, 1e9)),
+    lambda: retried(lambda k, rate: assert_mean(nan(300), 0.0, bound=1e9, false_failure=rate)),
+    lambda: assert_minimised_at(lambda x: x.sum() * torch.nan, TWO),
+    lambda: assert_affine_in(lambda w: nan(3), 0.0, 1.0),
+    lambda: assert_step_changes_only(lambda: spoil(NET), changes={"it": NET}, share=0.5),
+    lambda: assert_inverse(*NAN_PAIR, *NAN_PAIR, POINTS, POINTS),
+    lambda: assert_log_det(*NAN_PAIR, POINTS),
+    lambda: assert_log_det(lambda x: (x, x.sum(1) * torch.nan), POINTS),
+    lambda: assert_log_det(lambda x: (x * torch.nan, x.sum(1)), POINTS),
+    lambda: assert_passes(*NAN_PAIR, POINTS, torch.ones(2)),
+    lambda: assert_every_coordinate_moves(*NAN_PAIR, POINTS),
+    lambda: change_of_variables(*NAN_PAIR, POINTS),
+    lambda: assert_integrates_to_one(lambda x: nan(len(x)), [(0.0, 1.0)]),
+    lambda: assert_trace_estimator(lambda x: nan(6), POINTS, TWO.expand(6, 2, 2)),
+    lambda: assert_trace_estimator(lambda x: nan(len(x)), POINTS, torch.ones(6, 2, 2), draws=9),
+    lambda: assert_adjoint_matches(
+        lambda net, x: net(x) * torch.nan,
+        NET,
+        ONES[:2, 0, 0],
+        of=NET,
+        expected=SolverGradients(nan(2, 2), nan(2, 2), {}),
+    ),
+    lambda: assert_gaussian_kl(lambda *q: nan(6, 2), POINTS, POINTS),
+    lambda: assert_density(lambda x: nan(6), POINTS, expected=POINTS[:, 0]),
+    lambda: assert_bound(nan(300, 6), POINTS[:, 0], deviation=1e9),
+    lambda: assert_bound(nan(300, 6), POINTS[:, 0], deviation=0.0, gap=torch.zeros(6)),
+    lambda: assert_increasing([float("nan")] * 3, slack=float("inf")),
+    lambda: assert_reparametrised(lambda m, s: m * torch.nan, torch.zeros(2000, 2), torch.zeros(2000, 2)),
+    lambda: assert_straight_through(lambda x: x * torch.nan, POINTS, value=POINTS),
+    lambda: assert_em_step(lambda x, r: (nan(2), nan(2, 2), nan(2, 2, 2)), POINTS, responsibilities=POINTS),
 ]
 
 
