@@ -41,7 +41,7 @@ def measured_blocks(
     if not bool((blocks != 0).any()):
         raise Wrong(
             f"the result of {what} has derivative 0 with respect to its argument everywhere",
-            hint="the graph is cut (a detach, `no_grad`, NumPy), or the argument is not used",
+            hint="the graph is cut (a detach, `no_grad`, NumPy, a rounding), or the argument is not used",
         )
     singular = torch.linalg.slogdet(blocks)[1] == -math.inf
     if singular.any():

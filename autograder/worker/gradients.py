@@ -112,7 +112,7 @@ def jacobian_blocks(
     """∂output[b]/∂argument[b] for every sample b, flattened, from row `rows[0]` up to `rows[1]`; nothing is B × B.
 
     Row j is the gradient of Σ_b output[b, j], which is a sample's own where samples do not mix; a last product with
-    random weights on the samples tells whether they do.
+    random weights on the samples tells whether they do. (What passes between them without a graph it can not see.)
 
     Raises:
         Fault: the output is not a tensor with one result a sample, holds more than LARGEST_SIDE numbers a sample, or
