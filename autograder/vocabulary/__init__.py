@@ -16,6 +16,17 @@ Each takes handles or plain callables, raises `errors.Wrong` (or `PartialCredit`
                     assert_moments  draw_twice
     quality         assert_excess (below the entropy is a leak)  assert_score  score_line  assert_same_law
     samples         assert_diverse  assert_not_memorised  assert_modes_covered
+    normal          assert_standard_normal (noise that is fresh)  assert_steps_follow (each step of a chain)
+    times           assert_covers_times
+    functions       assert_same_in_any_company  assert_continuous (by bisection)
+    numbers         assert_number (yours, expected, and the input in words)
+    descent         assert_displacement (a sequence of optimiser steps)  Step
+    adversarial     assert_points_between  assert_gradient_penalty  assert_top_singular_value
+                    assert_divergence_bound
+    evaluation      assert_frechet  assert_precision_recall
+    diffusion       assert_schedule  assert_consistent_noising  Noising  assert_posterior  assert_score_of
+                    assert_guided (the convention is said)
+    flow_matching   assert_straight_paths  assert_velocity  assert_coupling_optimal  assert_straightness
 
 Checks import them from `autograder.checks`. Stochastic assertions state the probability of failing a right answer,
 `false_failure`, 1e-6 by default. An author's own mistake (too few samples, a wrong permutation) is a ValueError, never
