@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -42,8 +43,8 @@ def assert_standard_normal(
     shape, z = z.shape[2:], z.flatten(2) if z.dim() > 2 else z.unsqueeze(2)  # (K, N, D)
     n_tests = 5 + 2 * z.shape[2]
     hint = _what_is_shared(z)
-    _assert_independent(z, false_failure / n_tests, what, hint)
     _assert_entries(z, shape, false_failure / n_tests, what, hint)
+    _assert_independent(z, false_failure / n_tests, what, hint)
     distance = float(stats.kstest(z.flatten().numpy(), "norm").statistic)
     bound = math.sqrt(math.log(2 * n_tests / false_failure) / (2 * z.numel()))
     if not distance <= bound:
@@ -110,6 +111,7 @@ def _assert_entries(z: Tensor, shape: torch.Size, level: float, what: str, hint:
         )
 
 
+@lru_cache(maxsize=256)
 def chi2_interval(level: float, df: int) -> tuple[float, float]:
     """Between these χ² with `df` degrees lies with probability 1 − level, half of it on either side."""
     return float(stats.chi2.ppf(level / 2, df)), float(stats.chi2.isf(level / 2, df))
