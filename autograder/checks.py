@@ -44,10 +44,8 @@ HOMES: dict[str, tuple[str, ...]] = {
         "type_name",
     ),
     "autograder.vocabulary.adversarial": (
-        "assert_divergence_bound",
         "assert_gradient_penalty",
         "assert_points_between",
-        "assert_top_singular_value",
     ),
     "autograder.vocabulary.autoregressive": (
         "assert_causal",
@@ -62,6 +60,10 @@ HOMES: dict[str, tuple[str, ...]] = {
         "assert_mode_restored",
         "assert_unchanged_arguments",
         "assert_works_in",
+    ),
+    "autograder.vocabulary.critics": (
+        "assert_divergence_bound",
+        "assert_top_singular_value",
     ),
     "autograder.vocabulary.descent": (
         "Step",

@@ -21,8 +21,8 @@ Each takes handles or plain callables, raises `errors.Wrong` (or `PartialCredit`
     functions       assert_same_in_any_company  assert_continuous (by bisection)
     numbers         assert_number (yours, expected, and the input in words)
     descent         assert_displacement (a sequence of optimiser steps)  Step
-    adversarial     assert_points_between  assert_gradient_penalty  assert_top_singular_value
-                    assert_divergence_bound
+    adversarial     assert_points_between  assert_gradient_penalty
+    critics         assert_top_singular_value  assert_divergence_bound
     evaluation      assert_frechet  assert_precision_recall
     diffusion       assert_schedule  assert_consistent_noising  Noising  assert_posterior  assert_score_of
                     assert_guided (the convention is said)
