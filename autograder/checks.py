@@ -36,6 +36,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "jacobian",
         "keep",
         "load_state_dict",
+        "optimiser",
         "parameter_gradients",
         "perturb",
         "records",

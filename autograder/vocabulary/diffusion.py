@@ -29,6 +29,7 @@ from autograder.vocabulary.tensors import (
     assert_shape,
     tolerance_of,
 )
+from autograder.vocabulary.times import assert_known_time
 
 Convention = Literal["conditional at 1", "conditional at 0"]
 
@@ -114,6 +115,8 @@ def assert_consistent_noising(
     signal: Callable[[Tensor], Tensor],
     noise: Callable[[Tensor], Tensor],
     *,
+    steps: int | None = None,
+    interval: tuple[float, float] | None = None,
     given: Tensor | None = None,
     where: int | str = 1,
     false_failure: float = FALSE_FAILURE,
@@ -127,12 +130,16 @@ def assert_consistent_noising(
         recorded: `records(recorder)` of calls about the whole batch, all of them.
         x_0: the data, shape (B, *), float64 where noise is to be recovered from small noise(t).
         signal, noise: factors by time, (B,) to (B,): √ᾱ_t and √(1 − ᾱ_t); 1 and σ; t and 1 − t.
+        steps, interval: one of the two: times are indices 0 … steps − 1 of an integer dtype, or lie in an interval;
+            `signal` and `noise` are asked about no other.
         given: the noise that was handed over, shape of x_0: then it is this one, to the dtype's tolerance.
         where: position or name of the time among the arguments.
 
     Returns:
         points, times and noise of all calls, joined, in float64.
     """
+    if (steps is None) == (interval is None):
+        raise ValueError("say either `steps` or `interval`")
     points = points_of(recorded, x_0.shape)
     times = asked(recorded, where, "the time")
     found = []
@@ -142,6 +149,7 @@ def assert_consistent_noising(
                 f"the network should be asked with one time a sample, shape ({len(x_0)},), got {tuple(t.shape)}"
             )
         assert_dtype(x, x_0.dtype, "the points that the network is asked about")
+        assert_known_time(t, steps=steps, interval=interval)
         of_data, of_noise = (factor(t).double().reshape(-1, *[1] * (x.dim() - 1)) for factor in (signal, noise))
         found.append((as_double(x) - of_data * as_double(x_0)) / of_noise)
     if given is None:
@@ -246,17 +254,15 @@ def assert_score_of(
         asked_with: the input in words, "far from all means".
     """
     with torch.enable_grad():
-        leaf = x.detach().clone().requires_grad_()
+        leaf = x.detach().double().clone().requires_grad_()
         (right,) = torch.autograd.grad(log_prob(leaf).sum(), leaf)
     if not bool(right.isfinite().all()):
         raise ValueError("log p has no finite gradient at these points")
     what = f"the score {asked_with}".strip()
     found = assert_dtype(assert_shape(score(x, *args), x.shape, what), x.dtype, what)
     size = float(right.abs().max())
-    assert_close(
-        found, right, what, rtol=max(tolerance, tolerance_of(x.dtype).rtol if x.dtype != torch.float64 else 0.0),
-        atol=tolerance * (1 + size) if x.dtype == torch.float64 else None, alternatives=alternatives,
-    )  # fmt: skip
+    wide = Tolerance(tolerance, tolerance * (1 + size)) if x.dtype == torch.float64 else tolerance_of(x.dtype)
+    assert_close(found, right, what, rtol=wide.rtol, atol=wide.atol, alternatives=alternatives)
 
 
 def assert_guided(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -98,16 +98,19 @@ def assert_precision_recall(
             _inside(points, centres, _distances(centres, points).sort(1).values[:, k - 1]) for points, centres in sets
         ],
     }
-    got = [float(q) for q in found if isinstance(q, int | float) or (isinstance(q, Tensor) and q.numel() == 1)]
-    fits = [sentence for sentence, pair in wrong.items() if len(got) == 2 and _near(got, pair)]
+    fits = [sentence for sentence, pair in wrong.items() if _is_near(found, pair)]
     for i, name in enumerate(("the precision", "the recall")):
         hints = {fits[0]: wrong[fits[0]][i]} if len(fits) == 1 else {}
         where = f"with k = {k} {asked}".strip()
         assert_number(found[i], right[i], name, tolerance=1e-6, asked=where, alternatives=hints)
 
 
-def _near(got: list[float], pair: list[float]) -> bool:
-    return all(abs(a - b) <= 1e-6 for a, b in zip(got, pair, strict=True))
+def _is_near(found: Sequence[Any], pair: list[float]) -> bool:
+    numbers = [q for q in found if isinstance(q, int | float | Tensor)]
+    tensors = [torch.as_tensor(q) for q in numbers]
+    if len(tensors) != 2 or any(q.dim() or q.is_complex() for q in tensors):
+        return False
+    return all(abs(float(a) - b) <= 1e-6 for a, b in zip(tensors, pair, strict=True))
 
 
 def _radius(centres: Tensor, k: int) -> Tensor:

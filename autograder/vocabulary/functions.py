@@ -56,10 +56,12 @@ def assert_same_in_any_company(
         _assert_same(found if back is None else found[back], expected, f"{what} to a row", words, tolerance)
 
 
-def _answers(fn: Callable[..., Any], args: tuple[Any, ...], n: int, what: str) -> Tensor:
+def _answers(fn: Callable[..., Any], args: tuple[Any, ...], n: int, what: str, row: torch.Size | None = None) -> Tensor:
     found = assert_real(fn(*args), what)
     if found.dim() == 0 or len(found) != n:
         raise Wrong(f"{what} should have one row for each of {n} rows, got shape {tuple(found.shape)}")
+    if row is not None and found.shape[1:] != row:
+        raise Wrong(f"{what} has another shape from call to call: {tuple(found.shape[1:])} after {tuple(row)}")
     return found
 
 
@@ -107,10 +109,12 @@ def assert_continuous(
     if a.shape != b.shape or len(a) < 1:
         raise ValueError("two sets of questions, row by row")
     left, right = a, b
-    at_left, at_right = (_answers(fn, (x,), len(a), what) for x in (left, right))
+    at_left = _answers(fn, (left,), len(a), what)
+    row = at_left.shape[1:]
+    at_right = _answers(fn, (right,), len(a), what, row)
     for _ in range(halvings):
         middle = (left + right) / 2
-        at_middle = _answers(fn, (middle,), len(a), what)
+        at_middle = _answers(fn, (middle,), len(a), what, row)
         first = _moved(at_left, at_middle) >= _moved(at_middle, at_right)
         left, right = _where(first, left, middle), _where(first, middle, right)
         at_left, at_right = _where(first, at_left, at_middle), _where(first, at_middle, at_right)

@@ -153,6 +153,7 @@ def assert_steps_follow(
     if len(states) != len(slope) + 1:
         raise Wrong(f"{what} asks its network {len(states) - 1} times, expected {len(slope)}: once a step")
     first = assert_rows(states[0], None, f"the start of {what}")
+    _assert_fits(first, [*slope, *offset, *noise], what)
     points = [as_double(assert_shape(x, first.shape, f"what {what} asks its network about")) for x in states]
     if any(0 < int((torch.as_tensor(s) != 0).sum()) < torch.as_tensor(s).numel() for s in noise):
         raise ValueError("a step adds noise to every entry of a sample or to none")
@@ -172,6 +173,16 @@ def assert_steps_follow(
         )
     if len(rest) > 1:
         assert_standard_normal(rest, false_failure=false_failure / (drawn + 1), what=f"the noise of {what}")
+
+
+def _assert_fits(x: Tensor, numbers: Sequence[Tensor | float], what: str) -> None:
+    """The samples have the shape that the law is known for."""
+    for q in numbers:
+        shape = torch.as_tensor(q).shape
+        if shape and shape != x.shape[1:]:
+            raise Wrong(
+                f"the start of {what} should have shape (N, {', '.join(map(str, shape))}), got {tuple(x.shape)}"
+            )
 
 
 def _assert_no_noise(end: Tensor, gap: Tensor, accepted: float, name: str) -> None:

@@ -54,7 +54,8 @@ def assert_covers_times(
     if interval is not None:
         _assert_interval(drawn, interval, false_failure, what)
     elif steps is not None:
-        _assert_indices(drawn, steps, false_failure, what)
+        assert_known_time(drawn, steps=steps, what=what)
+        _assert_counts(torch.bincount(drawn.long(), minlength=steps), false_failure, what, "index")
     elif values is not None:
         _assert_levels(drawn, as_double(values), false_failure, what)
     return drawn
@@ -78,13 +79,18 @@ def _many(steps: int | None, values: Tensor | None, n: int) -> bool:
     return outcomes > 1 and n * math.log(outcomes) > 20
 
 
-def _assert_indices(drawn: Tensor, steps: int, false_failure: float, what: str) -> None:
-    if drawn.is_floating_point() or drawn.dtype == torch.bool:
-        raise Wrong(f"{what} is an index and should have dtype int64, got {dtype_name(drawn.dtype)}")
-    low, high = int(drawn.min()), int(drawn.max())
-    if low < 0 or high > steps - 1:
-        raise Wrong(f"{what} should lie in 0 … {steps - 1}, it goes from {low} to {high}")
-    _assert_counts(torch.bincount(drawn.long(), minlength=steps), false_failure, what, "index")
+def assert_known_time(
+    t: Tensor, *, steps: int | None = None, interval: tuple[float, float] | None = None, what: str = "the time"
+) -> None:
+    """Times are indices 0 … steps − 1 of an integer dtype, or lie in an interval: so a table can be read at them."""
+    if steps is not None:
+        if t.is_floating_point() or t.dtype == torch.bool:
+            raise Wrong(f"{what} is an index and should have dtype int64, got {dtype_name(t.dtype)}")
+        interval = (0, steps - 1)
+    low, high = interval or (-math.inf, math.inf)
+    if not bool(((t >= low) & (t <= high)).all()):
+        where = f"0 … {steps - 1}" if steps is not None else f"[{low:g}, {high:g}]"
+        raise Wrong(f"{what} should lie in {where}, it goes from {float(t.min()):.4g} to {float(t.max()):.4g}")
 
 
 def _assert_levels(drawn: Tensor, values: Tensor, false_failure: float, what: str) -> None:
@@ -114,12 +120,8 @@ def _assert_counts(counts: Tensor, false_failure: float, what: str, kind: str) -
 
 def _assert_interval(drawn: Tensor, interval: tuple[float, float], false_failure: float, what: str) -> None:
     low, high = interval
-    t = (as_double(drawn) - low) / (high - low)
-    if not bool(((t >= 0) & (t <= 1)).all()):
-        raise Wrong(
-            f"{what} should lie in [{low:g}, {high:g}], it goes from {float(drawn.min()):.3g} to "
-            f"{float(drawn.max()):.3g}"
-        )
+    assert_known_time(drawn, interval=interval, what=what)
+    t = ((as_double(drawn) - low) / (high - low)).clamp(0, 1)
     distance = float(stats.kstest(t.numpy(), "uniform").statistic)
     bound = math.sqrt(math.log(2 / false_failure) / len(t))  # that of half the number
     if not distance <= bound:

@@ -63,8 +63,9 @@ def judge_loss(train: Callable[..., Any], shape: tuple[int, ...] = (2,), dtype: 
     seen = assert_consistent_noising(
         records(recorder),
         x_0,
-        lambda t: abar_of(SHORT)[t.long()].sqrt(),
-        lambda t: (1 - abar_of(SHORT)[t.long()]).sqrt(),
+        lambda t: abar_of(SHORT)[t].sqrt(),
+        lambda t: (1 - abar_of(SHORT)[t]).sqrt(),
+        steps=5,
     )
     assert_covers_times(records(recorder), steps=5)
     right = (inner(seen.x, seen.t) - seen.noise).square().flatten(1).mean(1).reshape(5, -1).mean(1).detach()
@@ -124,9 +125,14 @@ def test_a_network_that_is_not_asked_or_asked_otherwise_is_told_so() -> None:
     one = {"args": [x_0, torch.zeros(8).long()], "kwargs": {}}
 
     def noising(*recorded: Any, **kwargs: Any) -> object:
-        return assert_consistent_noising(list(recorded), x_0, torch.ones_like, torch.ones_like, **kwargs)
+        return assert_consistent_noising(
+            list(recorded), x_0, torch.ones_like, torch.ones_like, interval=(0, 1), **kwargs
+        )
 
     fails(noising, says="never asked")
+    fails(lambda: noising({"args": [x_0, torch.full((8,), 1.5)], "kwargs": {}}), says="lie in [0, 1], it goes from 1.5")
+    with pytest.raises(ValueError, match="either `steps` or `interval`"):
+        assert_consistent_noising([one], x_0, torch.ones_like, torch.ones_like)
     fails(lambda: noising({"args": [x_0], "kwargs": {}}), says="asked without the time in call 1 of 1")
     fails(lambda: noising({"args": [x_0[:4], torch.zeros(4)], "kwargs": {}}), says="the whole batch at once, (8, 2)")
     fails(lambda: noising({**one, "args": [x_0, torch.zeros(8, 1)]}), says="one time a sample, shape (8,), got (8, 1)")
@@ -423,7 +429,7 @@ def test_right_scores_pass_and_wrong_ones_fail(shape: tuple[int, ...]) -> None:
     law = distributions.MultivariateNormal(torch.ones(n, dtype=F64), cov)
 
     def score(x: Tensor) -> Tensor:
-        return torch.linalg.solve(cov, (1 - x.flatten(1)).T).T.reshape(x.shape)
+        return torch.linalg.solve(cov, (1 - x.double().flatten(1)).T).T.reshape(x.shape).to(x.dtype)
 
     def log_prob(x: Tensor) -> Tensor:
         return law.log_prob(x.flatten(1))

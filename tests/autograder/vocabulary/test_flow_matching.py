@@ -120,7 +120,9 @@ def judge_loss(train: Callable[..., Any], shape: tuple[int, ...] = (2,), given: 
     inner = LinearInTime(3.0, 2.0, 0.5)
     recorder = Recorder(inner)
     values = [train(recorder, x_1, *([x_0] if given else [])) for _ in range(4)]
-    seen = assert_consistent_noising(records(recorder), x_1, lambda t: t, lambda t: 1 - t, given=x_0 if given else None)
+    seen = assert_consistent_noising(
+        records(recorder), x_1, lambda t: t, lambda t: 1 - t, interval=(0, 1), given=x_0 if given else None
+    )
     assert_covers_times(records(recorder), interval=(0.0, 1.0))
     target = x_1.repeat(4, *[1] * len(shape)) - seen.noise
     right = (inner(seen.x, seen.t) - target).square().flatten(1).mean(1).reshape(4, -1).mean(1).detach()
