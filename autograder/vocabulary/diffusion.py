@@ -18,7 +18,7 @@ from torch import Tensor
 from autograder.errors import Wrong
 from autograder.vocabulary.chance import FALSE_FAILURE
 from autograder.vocabulary.normal import assert_standard_normal
-from autograder.vocabulary.recorded import Records, asked, points_of
+from autograder.vocabulary.recorded import Records, points_of, told
 from autograder.vocabulary.tensors import (
     Tolerance,
     agree,
@@ -141,7 +141,7 @@ def assert_consistent_noising(
     if (steps is None) == (interval is None):
         raise ValueError("say either `steps` or `interval`")
     points = points_of(recorded, x_0.shape)
-    times = asked(recorded, where, "the time")
+    times = told(recorded, where, "the time")
     found = []
     for x, t in zip(points, times, strict=True):
         if t.shape != x_0.shape[:1]:
@@ -181,7 +181,7 @@ def assert_posterior(
     abar_s: Tensor | float,
     abar_t: Tensor | float,
     *,
-    asked_with: str = "",
+    asked: str = "",
     tolerance: float | None = None,
 ) -> None:
     """`found` is (mean, variance) of q(x_s | x_0, x_t) for s before t, by the product of the two Gaussians.
@@ -189,7 +189,7 @@ def assert_posterior(
     Args:
         found: what student code returned: a mean of x's shape; a variance that is one number, or one a sample.
         abar_s, abar_t: numbers or one a sample, (B,), abar_t < abar_s ≤ 1. Where abar_s is 1 it is (x_0, 0).
-        asked_with: the input in words, "for times far apart".
+        asked: the input in words, "for times far apart".
     """
     ones = [1] * (x_0.dim() - 1)
     s, t = (torch.as_tensor(q, dtype=torch.float64) for q in (abar_s, abar_t))
@@ -202,8 +202,8 @@ def assert_posterior(
     mean = (1 - share) * s.sqrt() * clean + share * late / step.sqrt()
     variance = (1 - s) * (1 - step) / (1 - t)
     if not isinstance(found, tuple | list) or len(found) != 2:
-        raise Wrong(f"the posterior {asked_with} should come as a tuple: mean and variance".replace("  ", " "))
-    name = f" of the posterior {asked_with}".rstrip()
+        raise Wrong(f"the posterior {asked} should come as a tuple: mean and variance".replace("  ", " "))
+    name = f" of the posterior {asked}".rstrip()
     got = assert_real(found[1], f"the variance{name}")
     _assert_mean(found[0], mean, share, s, step, clean, late, f"the mean{name}", tolerance)
     if got.numel() not in (1, len(x_0)):
@@ -241,7 +241,7 @@ def assert_score_of(
     log_prob: Callable[[Tensor], Tensor],
     x: Tensor,
     *args: Any,
-    asked_with: str = "",
+    asked: str = "",
     tolerance: float = 1e-8,
     alternatives: Mapping[str, Tensor] | None = None,
 ) -> None:
@@ -251,14 +251,14 @@ def assert_score_of(
         log_prob: of samples (B, *) to (B,), differentiable: a distribution's of `torch.distributions`, for example.
         x: float64, also far from the mass of p, where a quotient of densities is 0/0.
         args: passed on: a time, a condition.
-        asked_with: the input in words, "far from all means".
+        asked: the input in words, "far from all means".
     """
     with torch.enable_grad():
         leaf = x.detach().double().clone().requires_grad_()
         (right,) = torch.autograd.grad(log_prob(leaf).sum(), leaf)
     if not bool(right.isfinite().all()):
         raise ValueError("log p has no finite gradient at these points")
-    what = f"the score {asked_with}".strip()
+    what = f"the score {asked}".strip()
     found = assert_dtype(assert_shape(score(x, *args), x.shape, what), x.dtype, what)
     size = float(right.abs().max())
     wide = Tolerance(tolerance, tolerance * (1 + size)) if x.dtype == torch.float64 else tolerance_of(x.dtype)

@@ -129,7 +129,7 @@ def assert_continuous(
 
 
 def _moved(a: Tensor, b: Tensor) -> Tensor:
-    distance: Tensor = torch.linalg.vector_norm((as_double(a) - as_double(b)).flatten(1), dim=1)
+    distance: Tensor = torch.linalg.vector_norm((as_double(a) - as_double(b)).reshape(len(a), -1), dim=1)
     return distance
 
 

@@ -37,7 +37,7 @@ def assert_standard_normal(
     """
     calls = list(noise) if isinstance(noise, list | tuple) else [noise]
     if not calls:
-        raise ValueError("there is no noise to look at")
+        raise Wrong(f"{what} is missing: nothing was drawn")
     first = assert_rows(calls[0], None, what)
     z = torch.stack([assert_rows(call, first.shape[1:], what) for call in _equal_sizes(calls, first, what)])
     shape, z = z.shape[2:], z.flatten(2) if z.dim() > 2 else z.unsqueeze(2)  # (K, N, D)

@@ -13,7 +13,7 @@ from autograder.vocabulary.tensors import assert_real
 Records = Sequence[Mapping[str, Any]]
 
 
-def asked(records: Records, where: int | str, what: str) -> list[Tensor]:
+def told(records: Records, where: int | str, what: str) -> list[Tensor]:
     """One argument of every call, finite and real.
 
     Args:
@@ -46,7 +46,7 @@ def points_of(records: Records, shape: Sequence[int], what: str = "the points") 
     Raises:
         Wrong: the network was never asked, or about another number of samples at once.
     """
-    found = asked(records, 0, what)
+    found = told(records, 0, what)
     for number, points in enumerate(found, 1):
         if points.shape != tuple(shape):
             raise Wrong(

@@ -11,7 +11,7 @@ from torch import Tensor
 from autograder.errors import Wrong
 from autograder.vocabulary.chance import FALSE_FAILURE
 from autograder.vocabulary.laws import TAIL
-from autograder.vocabulary.recorded import Records, asked
+from autograder.vocabulary.recorded import Records, told
 from autograder.vocabulary.tensors import as_double, assert_real, dtype_name
 
 FEWEST = 100.0  # times expected of the rarest index: antithetic pairs halve it
@@ -62,9 +62,9 @@ def assert_covers_times(
 
 
 def _times_of(records: Records, where: int | str, what: str) -> list[Tensor]:
-    found = asked(records, where, what)
+    found = told(records, where, what)
     for record, t in zip(records, found, strict=True):
-        points = asked([record], 0, "points")[0]
+        points = told([record], 0, "points")[0]
         if t.shape != points.shape[:1]:
             raise Wrong(
                 f"{what} that the network is asked with should be one a sample, shape {tuple(points.shape[:1])}, "

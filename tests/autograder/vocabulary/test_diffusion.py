@@ -395,9 +395,7 @@ def test_right_posteriors_pass_and_wrong_ones_fail(shape: tuple[int, ...], dtype
         a.sqrt() * (1 - wide(s, x_0)) / (1 - wide(t, x_0)),
     )
     exchanged = (second * x_0 + first * x_t).to(dtype)
-    fails(
-        lambda: assert_posterior((exchanged, variance), x_0, x_t, s, t, asked_with="at drawn times"), hint="exchanged"
-    )
+    fails(lambda: assert_posterior((exchanged, variance), x_0, x_t, s, t, asked="at drawn times"), hint="exchanged")
     fails(lambda: assert_posterior((mean, variance * torch.nan), x_0, x_t, s, t), says="finite")
     fails(lambda: assert_posterior((mean * torch.nan, variance), x_0, x_t, s, t), says="NaN")
     fails(lambda: assert_posterior(mean, x_0, x_t, s, t), says="as a tuple: mean and variance")
@@ -437,7 +435,7 @@ def test_right_scores_pass_and_wrong_ones_fail(shape: tuple[int, ...]) -> None:
     assert_score_of(score, log_prob, x)
     assert_score_of(score, log_prob, x.float())
     fails(lambda: assert_score_of(lambda x: -score(x), log_prob, x), hint="sign is flipped")
-    fails(lambda: assert_score_of(lambda x: (1 - x) / cov.diag().reshape(shape), log_prob, x, asked_with="of N(1, C)"))
+    fails(lambda: assert_score_of(lambda x: (1 - x) / cov.diag().reshape(shape), log_prob, x, asked="of N(1, C)"))
     fails(lambda: assert_score_of(lambda x: score(x).float(), log_prob, x), says="dtype float64")
     fails(lambda: assert_score_of(lambda x: score(x)[0], log_prob, x), says="should have shape")
     near = x.flatten(1).norm(dim=1).reshape(-1, *[1] * len(shape)) < 100
