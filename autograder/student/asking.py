@@ -17,6 +17,7 @@ from autograder.student.handles import Handle, request
 from autograder.student.local import as_handle
 
 Mode = Literal["train", "eval"]
+Optimiser = Literal["SGD", "Adam"]
 
 LARGEST_BLOCK = 4096  # numbers of one sample that a Jacobian block is taken of, on either side
 BLOCK_NUMBERS = 1 << 20  # numbers of one reply with Jacobian blocks: 8 MB in float64
@@ -79,6 +80,15 @@ def load_state_dict(h: Any, state: Mapping[str, Tensor]) -> None:
 def perturb(h: Any, std: float = 0.2, seed: int = 0) -> None:
     """Add std · N(0, 1) to every parameter in place, so that no zero initialisation hides an error."""
     request(as_handle(h), "perturb", std=float(std), seed=seed)
+
+
+def optimiser(h: Any, kind: Optimiser = "SGD", **settings: Any) -> Handle:
+    """A torch optimiser in the sandbox over exactly the parameters of `h`, to hand to a student's step.
+
+    The judge may step it too, `optimiser(generator, lr=0.1).step()`: a gradient that somebody left in the parameters
+    then moves them.
+    """
+    return _must_be_handle(request(as_handle(h), "optimiser", kind=kind, settings=settings))
 
 
 def signature(h: Any) -> dict[str, Any] | None:

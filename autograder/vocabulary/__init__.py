@@ -26,6 +26,17 @@ Each takes handles or plain callables, raises `errors.Wrong` (or `PartialCredit`
     latent          assert_gaussian_kl  assert_density  assert_bound  assert_increasing
     pathwise        assert_reparametrised  assert_straight_through
     mixtures        assert_em_step
+    normal          assert_standard_normal (noise that is fresh)  assert_steps_follow (each step of a chain)
+    times           assert_covers_times
+    functions       assert_same_in_any_company  assert_continuous (by bisection)
+    numbers         assert_number (yours, expected, and the input in words)
+    descent         assert_displacement (a sequence of optimiser steps)  Step
+    adversarial     assert_points_between  assert_gradient_penalty
+    critics         assert_top_singular_value  assert_divergence_bound
+    evaluation      assert_frechet  assert_precision_recall
+    diffusion       assert_schedule  assert_consistent_noising  Noising  assert_posterior  assert_score_of
+                    assert_guided (the convention is said)
+    flow_matching   assert_straight_paths  assert_velocity  assert_coupling_optimal  assert_straightness
 
 Checks import them from `autograder.checks`. Stochastic assertions state the probability of failing a right answer,
 `false_failure`, 1e-6 by default. An author's own mistake (too few samples, a wrong permutation) is a ValueError, never

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from .wire import type_name
 
+OPTIMISERS = {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam}  # that the judge may ask for, by name
+
 
 class Fault(Exception):  # noqa: N818 (the word the judge uses for it)
     """An error reply that no exception of the student's code stands for.

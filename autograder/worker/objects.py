@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .calling import Fault, beside_model, invoke, name_of, signature_of
+from .calling import OPTIMISERS, Fault, beside_model, invoke, name_of, signature_of
 from .frames import student_frame
 from .gradients import gradient, jacobian, jacobian_blocks
 from .graphs import parts_with_graph
@@ -51,6 +51,7 @@ class Objects:
             "state_dict": self._state_dict,
             "load_state_dict": self._load_state_dict,
             "perturb": self._perturb,
+            "optimiser": self._optimiser,
             "signature": self._signature,
             "gradient": self._gradient,
             "jacobian": self._jacobian,
@@ -176,6 +177,9 @@ class Objects:
             for parameter in self._module(target).parameters():
                 noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64, device="cpu")
                 parameter.add_((std * noise).to(parameter))
+
+    def _optimiser(self, target: Any, kind: str, settings: Mapping[str, Any]) -> Ref:
+        return self.ref(OPTIMISERS[kind](self._module(target).parameters(), **settings))
 
     def _signature(self, target: Any, method: str | None = None) -> Any:
         signature = signature_of(self._function(target, method))

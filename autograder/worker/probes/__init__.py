@@ -3,16 +3,29 @@
 A check builds a probe with weights of its choice inside the sandbox, passes its handle to the student's loss or
 sampler, and compares the result with what the theory says for exactly this network. Nothing here is secret: each
 docstring states what is known; laws that take computing lie with the judge, in `autograder.vocabulary.known_laws`.
-Every probe ignores further arguments (a time, a condition), and its floating weights are parameters, so that gradients
-and optimisers work on it.
+Those of diffusion and flow matching answer by time and condition, so that a wrong time shows; every probe ignores
+further arguments. Its floating weights are parameters, so that gradients and optimisers work on it.
 
 A family of models has a module here; a new probe is a class in it and its name in `PROBES`.
 """
 
 from torch import nn
 
+from .adversarial import Conjugate, DiscreteCritic, WaveCritic
 from .autoregressive import TableConditional
-from .diffusion import AffineScore
+from .diffusion import (
+    AffineScore,
+    Conditional,
+    GaussianNoise,
+    GaussianScore,
+    LabelGaussian,
+    MixtureScore,
+    SigmaScore,
+    TableEnergy,
+    TanhScore,
+    TimeAffine,
+)
+from .flow_matching import GaussianVelocity, LinearField, LinearInTime, TimeField
 from .flows import AffineFlow, AffinePair, Bend, Rotate, Scale, TriangularPair
 from .general import Constant, Exploding, Linear, Quadratic, Recorder, ReluMap
 from .latent import ConstantCode, GaussianDecoder, GaussianEncoder
@@ -21,9 +34,13 @@ from .trainable import Perceptron
 PROBES: dict[str, type[nn.Module]] = {
     probe.__name__: probe
     for probe in (
-        *(Constant, Linear, Quadratic, AffineScore, ReluMap, Recorder, TableConditional, Exploding),
+        *(Constant, Linear, Quadratic, ReluMap, Recorder, Exploding, Perceptron),
+        *(TableConditional,),
         *(AffinePair, TriangularPair, AffineFlow, Scale, Rotate, Bend),
         *(GaussianEncoder, GaussianDecoder, ConstantCode),
-        Perceptron,
+        *(DiscreteCritic, WaveCritic, Conjugate),
+        *(AffineScore, TanhScore, TableEnergy, SigmaScore, MixtureScore),
+        *(TimeAffine, GaussianNoise, GaussianScore, LabelGaussian, Conditional),
+        *(GaussianVelocity, LinearField, TimeField, LinearInTime),
     )
 }
