@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -140,3 +141,29 @@ def test_a_bad_list_of_students_is_a_sentence(folders: Path, text: bytes, senten
     with pytest.raises(UserError) as caught:
         load_course(root)
     assert sentence in str(caught.value)
+
+
+SHORT = "salt: 12345"
+
+
+@pytest.mark.xfail(strict=True, reason="issue 10, item 7")
+@pytest.mark.parametrize("line", [SHORT, "salt: 0", "salt: 281474976710655", ""])
+def test_a_short_salt_gets_a_sentence_with_a_long_one(folders: Path, line: str) -> None:
+    from autograder.course.course import FILE
+
+    course = init_course(folders / "dgm", assignments=folders / "assignments", solutions=folders / "solutions")
+    path = course.root / FILE
+    lines = [row for row in path.read_text().splitlines() if not row.startswith("salt:")]
+    path.write_text("\n".join([*lines, line]) + "\n")
+    with pytest.raises(UserError, match=r"salt") as caught:
+        load_course(course.root)
+    offered = int(re.search(r"`salt: (\d+)`", str(caught.value))[1])
+    assert offered.bit_length() > 128
+    path.write_text("\n".join([*lines, f"salt: {offered}"]) + "\n")
+    assert load_course(course.root).config.salt == offered
+
+
+@pytest.mark.xfail(strict=True, reason="issue 10, item 7")
+def test_a_new_course_has_a_salt_of_more_than_128_bits(folders: Path) -> None:
+    course = init_course(folders / "dgm", assignments=folders / "assignments", solutions=folders / "solutions")
+    assert course.config.salt.bit_length() > 128
