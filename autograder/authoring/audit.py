@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
-
 from autograder.authoring.variants import Variant, load_variants
 from autograder.errors import UserError
 from autograder.grading.local import Trouble, run_jobs
@@ -20,7 +18,7 @@ from autograder.homework.assignment import load_assignment
 from autograder.homework.files import HomeworkFiles
 from autograder.judge.grade import Job, grade_repeatedly
 from autograder.report import CheckResult, Report
-from autograder.sandbox import choose, sweep
+from autograder.sandbox import SandboxKind, permitted, sweep
 
 WHOLE = 3  # seeds under which a wrong variant is checked in every cell
 
@@ -105,7 +103,8 @@ def run_audit(
     *,
     seeds: int,
     jobs: int | None = None,
-    sandbox: Literal["auto", "docker", "process"] = "auto",
+    sandbox: SandboxKind = "docker",
+    as_root: bool = False,
     only: Sequence[str] | None = None,
     retrain: bool = False,
     thorough: bool = False,
@@ -114,6 +113,7 @@ def run_audit(
     """Grade every variant of a homework, its checks once per seed.
 
     Args:
+        as_root: said a second time by root who names the process sandbox.
         retrain: run the notebook anew for every seed, training included, instead of the checks alone.
         thorough: check every cell of every wrong variant under every seed. Otherwise this is done for the first
             WHOLE seeds, and for the others the cells it breaks are checked: what the cells it leaves alone do under
@@ -121,8 +121,9 @@ def run_audit(
         say: told one line per graded variant.
 
     Raises:
-        UserError: the assignment or its list of variants is broken.
+        UserError: the assignment or its list of variants is broken, or there is no engine.
     """
+    permitted(sandbox, as_root=as_root)
     assignment = load_assignment(homework)
     variants = load_variants(homework)
     if only:
@@ -130,8 +131,7 @@ def run_audit(
         if unknown:
             raise UserError(f"there is no variant called {', '.join(sorted(unknown))}.")
         variants = [variant for variant in variants if variant.name in only]
-    kind = choose(sandbox)
-    if kind != "docker":
+    if sandbox != "docker":
         variants = [variant for variant in variants if not variant.harmful]
     audit = Audit(assignment.automatic, variants, whole=not only)
     by_student = {variant.submission.student: variant for variant in variants}
@@ -139,7 +139,7 @@ def run_audit(
     rounds = [[seed] for seed in range(seeds)] if retrain else [list(range(seeds))]
     try:
         for batch in rounds:
-            queue = [Job(homework.resolved(), variant.submission, kind) for variant in variants]
+            queue = [Job(homework.resolved(), v.submission, sandbox, round=batch[0]) for v in variants]
             workers = jobs or len(os.sched_getaffinity(0))
             work = partial(_grade_variant, seeds=batch, narrow=narrow)
             with closing(run_jobs(queue, workers, work)) as results:

@@ -10,7 +10,6 @@ from autograder.report import Report
 from tests.autograder.course_factory import ANSWERS, NAME
 from tests.autograder.grading.test_batch import WRONG, course, hand_in, here, provider, run
 
-pytestmark = pytest.mark.xfail(strict=True, reason="issue 10, item 5")
 __all__ = ["course", "here", "provider"]  # fixtures
 
 
