@@ -19,7 +19,7 @@ class CourseConfig(StrictModel):
     assignments: str
     solutions: str
     gradebook: str = f"{SQLITE}gradebook.db"
-    salt: int = Field(default=0, ge=0)  # seeds derive from it; secret, and different in every course
+    salt: int = Field(default=0, ge=0)  # seeds derive from it; secret, of at least 128 bits, another in every course
     students: list[Person] = Field(default=[])
     due: Deadlines = Field(default={})
     sandbox: SandboxSettings = SandboxSettings()

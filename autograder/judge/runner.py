@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass, field
-from hashlib import sha256
 from io import StringIO
 from pathlib import Path
 from types import TracebackType
@@ -26,8 +25,11 @@ from _pytest.assertion import util
 from autograder.errors import AutograderError, PartialCredit, StudentFault, UserError
 from autograder.homework.checkfile import ARGUMENTS
 from autograder.judge.figures import Figures
+from autograder.judge.keys import Keys
 from autograder.report import CheckResult
+from autograder.seeds import seed_from
 from autograder.student import Channel, Student
+from autograder.student.keyed import KeyedChannel
 
 MESSAGE_CHARS = 2000
 
@@ -49,14 +51,14 @@ class Bench:
 
     Args:
         channel: to the student's code.
-        seed: of this run; every check derives its own from it.
+        keys: of this run; every check derives its own from them.
         training: the assignment's training section, a mapping for each task.
         only: run the checks of these cells alone.
         skip: names of checks that are left out.
     """
 
     channel: CheckedChannel
-    seed: int
+    keys: Keys
     training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     only: frozenset[str] | None = None
     skip: frozenset[str] = frozenset()
@@ -132,17 +134,23 @@ class _Plugin:
     def student(self, request: pytest.FixtureRequest) -> Student:
         """The student's names as they stood when the graded cell had run."""
         bench = self.bench
-        return Student(bench.channel, scope=_cell(request.node), training=bench.training, files=bench.channel.files)
+        channel = KeyedChannel(bench.channel, bench.keys.calls(request.node.name))
+        return Student(channel, scope=_cell(request.node), training=bench.training, files=bench.channel.files)
 
     @pytest.fixture
     def seed(self, request: pytest.FixtureRequest) -> int:
-        """An integer of this run and this check."""
-        return int.from_bytes(sha256(f"{self.bench.seed}:{request.node.name}".encode()).digest()[:6], "big")
+        """An integer of this run and this check, to make calls under."""
+        return seed_from(self.bench.keys.calls(request.node.name), "seed") >> 15  # room for `seed + 1`
 
     @pytest.fixture
-    def rng(self, seed: int) -> torch.Generator:
-        """A generator of this run and this check."""
-        return torch.Generator().manual_seed(seed)
+    def rng(self, request: pytest.FixtureRequest) -> torch.Generator:
+        """A generator of this run and this check: its inputs."""
+        return self.bench.keys.inputs(request.node.name)
+
+    @pytest.fixture
+    def law_rng(self, request: pytest.FixtureRequest) -> torch.Generator:
+        """A generator of this student and this check: a law that stays the same whatever is handed in."""
+        return self.bench.keys.law(request.node.name)
 
     @pytest.fixture
     def figures(self) -> Figures:

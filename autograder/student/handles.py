@@ -146,7 +146,7 @@ def handle_of(channel: Channel, value: Any) -> Handle:
     """A handle of the object a reply refers to."""
     if type(value) is not Ref:
         tampered("an object was asked for, something else came back")
-    return Handle(channel, value, _released(channel))
+    return Handle(channel, value, released_on(channel))
 
 
 def request(h: Handle, op: str, **fields: Any) -> Any:
@@ -157,7 +157,7 @@ def request(h: Handle, op: str, **fields: Any) -> Any:
     return wrap(channel, channel.request(op, target=h._handle_ref, **sent))
 
 
-def _released(channel: Any) -> deque[int]:
+def released_on(channel: Any) -> deque[int]:
     """Ids of handles given up on this channel, kept on the channel itself so that they end together."""
     if not hasattr(channel, "released"):
         channel.released = deque()

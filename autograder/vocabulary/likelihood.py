@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from autograder.errors import Wrong
+from autograder.seeds import apart
 from autograder.vocabulary.orders import Order, by_position, order_of
 from autograder.vocabulary.tensors import (
     agree,
@@ -98,10 +99,10 @@ def sequential_log_likelihood(
         logits_fn: maps images to logits, as `conditional_log_probs` reads them.
         x: binary images (B, C=1, H, W) or vectors (B, n) that the student's code has never seen.
         order: in which positions are predicted.
-        generator: source of the random bits.
+        generator: source of the random bits. They are drawn apart: x may come from it too.
     """
     flat = x.flatten(1)
-    known = torch.randint(0, 2, flat.shape, generator=generator).to(x.dtype)
+    known = torch.randint(0, 2, flat.shape, generator=apart(generator)).to(x.dtype)
     total = torch.zeros(len(x), dtype=torch.float64)
     for position in order_of(order, tuple(x.shape)):
         log_probs = conditional_log_probs(logits_fn(known.reshape(x.shape).clone()), x)

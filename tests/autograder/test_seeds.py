@@ -7,8 +7,6 @@ import itertools
 import pytest
 import torch
 
-pytestmark = pytest.mark.xfail(strict=True, reason="issue 10, item 7")
-
 
 def bits(generator: torch.Generator, n: int = 4096) -> list[int]:
     return torch.randint(0, 2, (n,), generator=generator).tolist()

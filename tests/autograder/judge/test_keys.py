@@ -17,7 +17,6 @@ from autograder.vocabulary.likelihood import sequential_log_likelihood
 from tests.autograder.course_factory import ANSWERS, NAME, Repository, answered, make_repository, to_bytes
 from tests.autograder.judge.test_runner import check, run
 
-pytestmark = pytest.mark.xfail(strict=True, reason="issue 10, item 7")
 SALT = 2**140 + 12345
 
 
