@@ -5,8 +5,8 @@
     generator_from(key, "test_x")        # a generator
 
 `torch.manual_seed` keeps 32 bits of its seed, few enough to try them all, and its Mersenne Twister can be run forwards
-and backwards by whoever has seen some 20,000 bits of it. `generator_from` therefore sets the whole state of 19,968 bits,
-and what is shown to student code while something drawn from the same generator is withheld is drawn `apart`.
+and backwards by whoever has seen some 20,000 bits of it. `generator_from` therefore sets the whole state, and what is
+shown to student code while something drawn from the same generator is withheld is drawn `apart`.
 """
 
 from __future__ import annotations

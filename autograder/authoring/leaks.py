@@ -18,9 +18,9 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from autograder.authoring.template import read_solution
 from autograder.errors import UnreadableError
 from autograder.homework import ipynb
+from autograder.judge.solution import read_solution
 
 LINE = 20  # characters that make a line tell-tale by itself
 BLOCK = 40  # characters that make a short answer tell-tale

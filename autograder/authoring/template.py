@@ -7,39 +7,16 @@ so making a template twice gives the same bytes and inserting a cell leaves the 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
 
 from autograder.errors import UserError
 from autograder.homework import ipynb
-
-SCHEMA = 3  # of nbgrader's cell metadata
-
-
-def read_solution(path: Path) -> NotebookNode:
-    """The solution as a notebook with complete nbgrader metadata, answers included."""
-    import jupytext
-
-    try:
-        source = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}.") from None
-    try:
-        script = jupytext.reads(source, fmt="py:percent")
-    except Exception as error:  # jupytext raises whatever its parsers raise
-        raise UserError(f"{path} is not a percent script: {error}.") from None
-    cells: list[dict[str, Any]] = [_plain_cell(cell) for cell in script.cells]
-    for cell, identifier in zip(cells, _identifiers(cells), strict=True):
-        cell["id"] = identifier
-    return ipynb.as_notebook(cells)
+from autograder.judge.solution import read_solution
 
 
 def build_template(solution: Path) -> NotebookNode:
@@ -58,35 +35,6 @@ def build_template(solution: Path) -> NotebookNode:
     nbformat.validate(notebook)
     assert isinstance(notebook, NotebookNode)
     return notebook
-
-
-def _plain_cell(cell: NotebookNode) -> dict[str, Any]:
-    metadata: dict[str, Any] = {}
-    if cell.metadata.get("tags"):
-        metadata["tags"] = list(cell.metadata["tags"])
-    if cell.metadata.get("nbgrader"):
-        marks = {"grade": False, "solution": False, "locked": False, "task": False} | dict(cell.metadata["nbgrader"])
-        metadata["nbgrader"] = marks | {"schema_version": SCHEMA}
-    plain: dict[str, Any] = {"cell_type": cell.cell_type, "source": cell.source, "metadata": metadata}
-    if cell.cell_type == "code":
-        plain |= {"outputs": [], "execution_count": None}
-    return plain
-
-
-def _identifiers(cells: list[dict[str, Any]]) -> list[str]:
-    used: set[str] = set()
-    result = []
-    for cell in cells:
-        marks = cell["metadata"].get("nbgrader", {})
-        name = str(marks.get("grade_id") or hashlib.sha256(str(cell["source"]).encode()).hexdigest()[:12])
-        stem = re.sub(r"[^A-Za-z0-9_-]", "-", name)[:56]
-        identifier, copy = stem, 1
-        while identifier in used:
-            copy += 1
-            identifier = f"{stem}-{copy}"
-        used.add(identifier)
-        result.append(identifier)
-    return result
 
 
 def _where(notebook: NotebookNode) -> str:

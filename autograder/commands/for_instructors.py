@@ -108,10 +108,10 @@ def demo(
     from autograder.course.people import Person
     from autograder.grading.batch import Options, grade_course
     from autograder.homework.files import HomeworkFiles
-    from autograder.sandbox import answering, image
+    from autograder.sandbox import SandboxKind, answering, image
 
     talk = Console(stderr=True, markup=False, highlight=False)
-    kind = answering() if sandbox.value == "auto" else sandbox.value
+    kind: SandboxKind = answering() if sandbox is DemoChoice.auto else SandboxChoice(sandbox.value).value
     if kind == "docker":
         image.build(say=talk.print)
         talk.print("A container engine answers: every submission runs in a container of its own.")

@@ -71,6 +71,11 @@ class HomeworkFiles:
         return self.hidden / f"{self.name}.py"
 
     @property
+    def has_solution(self) -> bool:
+        """False on a student's machine."""
+        return self.solutions is not None and self.solution.is_file()
+
+    @property
     def variants(self) -> Path:
         return self.hidden / "variants.yaml"
 

@@ -14,6 +14,7 @@ from autograder.errors import Infrastructure, StudentFault
 from autograder.homework.assignment import Assignment, load_assignment
 from autograder.homework.files import HomeworkFiles
 from autograder.homework.restore import Restored, restore
+from autograder.judge.control import settled
 from autograder.judge.keys import Keys
 from autograder.judge.providers import provider_of
 from autograder.judge.runner import Bench, CheckFile, run_checks
@@ -33,6 +34,7 @@ class Job:
         sandbox: already resolved, never "auto": every submission of a class meets the same walls.
         salt: the course's own number; seeds derive from it so that no student can know them beforehand.
         round: of an audit that plays the notebook anew for every seed.
+        control: try checks that break on the solution too, before a submission pays for them.
         more: another job follows on this process, so a sandbox may be warmed up for it.
     """
 
@@ -41,6 +43,7 @@ class Job:
     sandbox: SandboxKind
     salt: int = 0
     round: int = 0
+    control: bool = True
     gpu: str | None = None
     image: str | None = None
     more: bool = False
@@ -69,16 +72,21 @@ def grade_repeatedly(
     begin = _Moment.now()
     assignment = _load(job.homework)
     restored = restore(job.submission.notebook, assignment.template)
-    reports = []
+    ran: list[tuple[Bench, list[CheckResult], dict[str, float]]] = []
     with _played(job, assignment, restored, keys_of(job, seeds[0]).notebook) as session:
         ready = time.monotonic()
         for seed in seeds:
             only = narrow.get(seed)
-            bench = Bench(session, keys_of(job, seed), training=training(assignment), only=only)
+            bench = Bench(session, keys_of(job, seed), sources_of(job, restored), training(assignment), only)
             mark = time.monotonic()
             results = complete(assignment, run_checks(check_files(assignment), bench), only)
             timings = begin.timings(session, ready, time.monotonic() - mark, results)
-            reports.append(_report(job, assignment, restored, session, bench, results, begin.started, timings))
+            ran.append((bench, results, timings))
+    reports = []
+    for bench, results, timings in ran:
+        if job.control:
+            results = settled(assignment, check_files(assignment), results, bench, session)
+        reports.append(_report(job, assignment, restored, session, bench, results, begin.started, timings))
     return reports
 
 
@@ -166,6 +174,13 @@ def check_files(assignment: Assignment) -> list[CheckFile]:
 def training(assignment: Assignment) -> dict[str, dict[str, str]]:
     """The training section as the `student` fixture takes it."""
     return {task: section.model_dump() for task, section in assignment.config.training.items()}
+
+
+def sources_of(job: Job, restored: Restored) -> dict[str, str]:
+    """What was handed in, by the names that places in it have."""
+    found = {f"cell {cell['number']}": str(cell["source"]) for cell in restored.cells if cell["number"] is not None}
+    files = {name: content for name, content in job.submission.files.items() if name.endswith(".py")}
+    return found | {name: content.decode("utf-8", "replace") for name, content in files.items()}
 
 
 def keys_of(job: Job, seed: int | str) -> Keys:

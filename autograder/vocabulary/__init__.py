@@ -18,6 +18,6 @@ Each takes handles or plain callables, raises `errors.Wrong` (or `PartialCredit`
     samples         assert_diverse  assert_not_memorised  assert_modes_covered
 
 Checks import them from `autograder.checks`. Stochastic assertions state the probability of failing a right answer,
-`false_failure`, 1e-6 by default. An author's own mistake (too few samples, a wrong permutation) is a ValueError, never
-a student's fault.
+`false_failure`, 1e-6 by default. An author's own mistake (too few samples, a wrong permutation) is an AuthorError,
+never a student's fault.
 """

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.seeds import apart
 from autograder.vocabulary.orders import Order, by_position, order_of
 from autograder.vocabulary.tensors import (
@@ -43,7 +43,7 @@ def enumerate_binary(shape: int | Sequence[int], dtype: torch.dtype = torch.floa
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     n = math.prod(sizes)
     if not 1 <= n <= 20:
-        raise ValueError(f"enumeration needs between 1 and 20 binary entries, got {n}")
+        raise AuthorError(f"enumeration needs between 1 and 20 binary entries, got {n}")
     codes = torch.arange(2**n).unsqueeze(1)
     digits = (codes >> torch.arange(n - 1, -1, -1)) & 1
     return digits.to(dtype).reshape(2**n, *sizes)

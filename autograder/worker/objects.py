@@ -224,10 +224,11 @@ class Objects:
         mode: str | None = None,
         wrt: int | str = 0,
         output: int | str | None = None,
+        per_sample: bool = False,
     ) -> Tensor:
         function = self._function(target, method)
         arguments, named = beside_model(function, self.unpack(args), self.unpack(kwargs or {}))
-        return jacobian(function, arguments, named, wrt=wrt, output=output, seed=seed, mode=mode)
+        return jacobian(function, arguments, named, wrt=wrt, output=output, seed=seed, mode=mode, per_sample=per_sample)
 
     def _probe(self, name: str, args: Any = (), kwargs: Any = None) -> Ref:
         return self.ref(PROBES[name](*self.unpack(args), **self.unpack(kwargs or {})))

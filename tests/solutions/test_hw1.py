@@ -13,7 +13,7 @@ import pytest
 import torch
 from nbformat import NotebookNode
 
-from autograder.authoring.template import build_template, read_solution
+from autograder.authoring.template import build_template
 from autograder.authoring.variants import Variant, VariantsFile, load_variants
 from autograder.homework import ipynb
 from autograder.homework.assignment import Assignment, load_assignment
@@ -22,6 +22,7 @@ from autograder.judge.grade import check_files
 from autograder.judge.keys import Keys
 from autograder.judge.runner import Bench, run_checks
 from autograder.judge.selfcheck import public_results
+from autograder.judge.solution import read_solution
 from autograder.report import CheckResult, exact
 from autograder.student.local import LocalChannel
 from autograder.yamlfile import load_yaml

@@ -274,7 +274,6 @@ def test_a_mangled_notebook_still_gives_every_graded_cell_once(template: Noteboo
     nbformat.validate(shown)
 
 
-@pytest.mark.xfail(strict=True, reason="issue 10, item 6")
 def test_nothing_only_a_ta_may_read_lies_where_nbgrader_makes_feedback_from(
     course: Course, repository: Repository, tmp_path: Path
 ) -> None:
