@@ -13,7 +13,7 @@ from autograder.authoring.template import build_template, code_cell, replaced, w
 from autograder.authoring.variants import Variant
 from autograder.homework import ipynb
 from autograder.homework.files import HomeworkFiles
-from autograder.judge.solution import read_solution
+from autograder.judge.model_answers import read_solution
 
 NAMES = (
     *("ada", "alan", "amos", "barbara", "blaise", "carl", "claude", "daphne", "david", "edsger", "emmy", "ernst"),

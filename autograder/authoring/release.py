@@ -17,7 +17,8 @@ from pathlib import Path
 
 import yaml
 
-from autograder.authoring.leaks import find_leaks, read_secrets
+from autograder.authoring.leaks import find_leaks
+from autograder.authoring.secrets import REPEATS, SHOWN, read_secrets
 from autograder.authoring.template import build_template
 from autograder.course.course import Course
 from autograder.errors import UserError
@@ -72,11 +73,14 @@ def released_files(assignment: Assignment) -> dict[str, bytes]:
         CONFIG: yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode(),
         "README.md": _read_me(assignment).encode(),
     }
-    secrets = read_secrets(assignment.files.solution, assignment.hidden_checks)
-    leaks = list(find_leaks(files, secrets))
-    if leaks:
-        raise UserError("\n".join([f"{assignment.name} was not released; something hidden would leave:", *leaks]))
-    return files
+    leaks = list(find_leaks(files, read_secrets(assignment.files.solution, assignment.files.hidden_files())))
+    if not leaks:
+        return files
+    if any("part of an answer" in leak for leak in leaks):
+        leaks.append(f"An answer that is meant to repeat given code begins with `### BEGIN SOLUTION, {REPEATS}`.")
+    if any("the hidden file" in leak for leak in leaks):
+        leaks.append(f"A hidden file that is meant to repeat the template says so in a comment: `# {SHOWN}`.")
+    raise UserError("\n".join([f"{assignment.name} was not released; something hidden would leave:", *leaks]))
 
 
 def pack(name: str, files: dict[str, bytes]) -> bytes:

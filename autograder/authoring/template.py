@@ -16,7 +16,7 @@ from nbformat import NotebookNode
 
 from autograder.errors import UserError
 from autograder.homework import ipynb
-from autograder.judge.solution import read_solution
+from autograder.judge.model_answers import read_solution
 
 
 def build_template(solution: Path) -> NotebookNode:

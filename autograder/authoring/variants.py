@@ -21,7 +21,7 @@ from autograder.authoring.template import build_template, replaced, with_cells
 from autograder.errors import UserError
 from autograder.homework import ipynb
 from autograder.homework.files import HomeworkFiles
-from autograder.judge.solution import read_solution
+from autograder.judge.model_answers import read_solution
 from autograder.submission import Submission
 from autograder.yamlfile import StrictModel, load_yaml
 

@@ -84,6 +84,12 @@ class HomeworkFiles:
         """Cheats that fit every homework."""
         return self.hidden.parent / "cheats"
 
+    def hidden_files(self) -> tuple[Path, ...]:
+        """All Python and YAML that students do not get, besides the solution, also what homeworks share."""
+        folders = (self.hidden, self.hidden.parent / "common")
+        found = {path for folder in folders for end in ("py", "yaml", "yml") for path in folder.rglob(f"*.{end}")}
+        return tuple(sorted(found - {self.solution}))
+
     def hidden_checks(self) -> tuple[Path, ...]:
         """The files of hidden checks, in a fixed order; none on a student's machine.
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from autograder.errors import Infrastructure, StudentFault, UserError
 from autograder.homework.assignment import Assignment
 from autograder.homework.restore import restore
+from autograder.judge.model_answers import read_solution
 from autograder.judge.runner import AUTHOR, Bench, CheckFile, run_checks
 from autograder.judge.session import Session
-from autograder.judge.solution import read_solution
 from autograder.report import CheckResult, write_atomically
 
 AUDITED = ".audited"  # beside the solution: the digest of what a clean audit saw

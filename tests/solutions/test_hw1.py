@@ -20,9 +20,9 @@ from autograder.homework.assignment import Assignment, load_assignment
 from autograder.homework.files import HomeworkFiles
 from autograder.judge.grade import check_files
 from autograder.judge.keys import Keys
+from autograder.judge.model_answers import read_solution
 from autograder.judge.runner import Bench, run_checks
 from autograder.judge.selfcheck import public_results
-from autograder.judge.solution import read_solution
 from autograder.report import CheckResult, exact
 from autograder.student.local import LocalChannel
 from autograder.yamlfile import load_yaml

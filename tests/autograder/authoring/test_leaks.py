@@ -11,8 +11,6 @@ from autograder.course.course import Course, init_course
 from autograder.errors import UserError
 from tests.autograder.course_factory import NAME, SOLUTION, Repository, make_repository
 
-pytestmark = pytest.mark.xfail(strict=True, reason="issue 10, item 6")
-
 LAWS = '''\
 """What the judge knows."""
 
@@ -87,7 +85,8 @@ PASTED = {
         "variants.yaml",
     ),
     "a hidden check but for its last line": (
-        'secret_input = torch.randn(shape, generator=rng)\nanswer = student.double(secret_input)\n', "checks.py",
+        'secret_input = torch.randn(shape, generator=rng)\nanswer = student.double(secret_input)\n',
+        "test_double_of_noise",
     ),
 }  # fmt: skip
 
@@ -117,6 +116,7 @@ GIVEN = """
 class Scale:
     def forward(self, argument_of_it):
         first_factor_of_it = argument_of_it + argument_of_it
+        second_factor_of_it = first_factor_of_it * 3
         return first_factor_of_it
 
     def name(self):
@@ -127,6 +127,7 @@ class Scale:
     ### BEGIN SOLUTION{word}
     def forward(self, argument_of_it):
         first_factor_of_it = argument_of_it + argument_of_it
+        second_factor_of_it = first_factor_of_it * 3
         return first_factor_of_it + argument_of_it
 
     def name(self):
@@ -147,19 +148,23 @@ def test_an_answer_may_repeat_given_code_if_it_says_so(repository: Repository, c
 
 def test_what_the_answer_adds_is_a_leak_although_it_repeats_given_code(repository: Repository, course: Course) -> None:
     solution = repository.solutions / NAME / f"{NAME}.py"
-    added = "\n# %%\nreturn first_factor_of_it + argument_of_it\n"
-    solution.write_text(SOLUTION + GIVEN.replace("{word}", ", repeats given code") + added)
+    solution.write_text(SOLUTION + GIVEN.replace("{word}", ", repeats given code"))
+    with (repository.assignments / NAME / "checks.py").open("a") as checks:
+        checks.write("\n# return first_factor_of_it + argument_of_it\n")
     with pytest.raises(UserError, match="is part of an answer"):
         release(course, NAME)
 
 
-def test_what_the_template_shows_is_no_secret_where_a_hidden_file_repeats_it(
+def test_what_the_template_shows_is_no_secret_where_a_hidden_file_says_that_it_repeats_it(
     repository: Repository, course: Course
 ) -> None:
     shown = GIVEN.replace("{word}", ", repeats given code")
     (repository.solutions / NAME / f"{NAME}.py").write_text(SOLUTION + shown)
     given = shown.split('"grade_id": "given"}\n')[1].split("\n# %%")[0]
     (repository.solutions / NAME / "shown.py").write_text(given)
+    with pytest.raises(UserError, match="shown in the template"):
+        release(course, NAME)
+    (repository.solutions / NAME / "shown.py").write_text("# shown in the template\n" + given)
     assert release(course, NAME).is_dir()
     with (repository.assignments / NAME / "checks.py").open("a") as checks:
         checks.write("\n\n" + LAWS)
