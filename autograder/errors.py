@@ -1,6 +1,7 @@
 """Everything the engine raises on purpose.
 
 AutograderError
+├── AuthorError          a check asks for what makes no sense; a ValueError as well: never costs a student points
 ├── UserError            the person at the keyboard can fix it: one sentence, exit code 2
 ├── Infrastructure       the machine failed (engine, image, disk): never costs a student points
 ├── RefusedError         something handed in is not taken: the rest of a sentence that begins with its name
@@ -35,6 +36,10 @@ class Infrastructure(AutograderError):  # noqa: N818 (the name of the outcome)
     """The machine, not the submission, failed; the submission is queued again and loses nothing."""
 
 
+class AuthorError(AutograderError, ValueError):
+    """A check is at fault, not the submission: what it asks for makes no sense, said with the value in hand."""
+
+
 class RefusedError(AutograderError):
     """The rest of a sentence that begins with the entry's name: "is a symbolic link"."""
 
@@ -56,6 +61,9 @@ class StudentFault(AutograderError):  # noqa: N818 (no error of the program)
         hint: a likely cause, given only when it is true of every answer that fails this way.
         where: the student's own last frame, as "cell 12, line 3: text of the line".
         detail: for the TA only; may hold expected values and tracebacks.
+        plain: where `message` holds text that came out of a sandbox, a sentence of ours in its place, without a number,
+            for a student who must not learn from it what a hidden check asks.
+        doubtful: the check may be at fault; what it does on the solution decides.
     """
 
     def __init__(
@@ -66,6 +74,8 @@ class StudentFault(AutograderError):  # noqa: N818 (no error of the program)
         hint: str | None = None,
         where: str | None = None,
         detail: str | None = None,
+        plain: str | None = None,
+        doubtful: bool = False,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -73,13 +83,17 @@ class StudentFault(AutograderError):  # noqa: N818 (no error of the program)
         self.hint = hint
         self.where = where
         self.detail = detail
+        self.plain = plain
+        self.doubtful = doubtful
 
 
 class Wrong(StudentFault):
     """A property does not hold: what was compared, how far off, where it is worst, perhaps a hint."""
 
-    def __init__(self, message: str, *, hint: str | None = None, detail: str | None = None) -> None:
-        super().__init__(message, reason="wrong", hint=hint, detail=detail)
+    def __init__(
+        self, message: str, *, hint: str | None = None, detail: str | None = None, plain: str | None = None
+    ) -> None:
+        super().__init__(message, reason="wrong", hint=hint, detail=detail, plain=plain)
 
 
 class PartialCredit(StudentFault):
@@ -92,7 +106,7 @@ class PartialCredit(StudentFault):
 
     def __init__(self, fraction: float, message: str, *, hint: str | None = None, detail: str | None = None) -> None:
         if not 0.0 < fraction < 1.0:
-            raise ValueError(f"a partial fraction lies strictly between 0 and 1, got {fraction}")
+            raise AuthorError(f"a partial fraction lies strictly between 0 and 1, got {fraction}")
         super().__init__(message, reason="wrong", hint=hint, detail=detail)
         self.fraction = fraction
 
@@ -100,5 +114,5 @@ class PartialCredit(StudentFault):
 class MissingName(StudentFault, AttributeError):  # noqa: N818 (a fault of the student, see errors.py)
     """A name or attribute that is not there; an AttributeError, so that `hasattr` and `getattr` defaults work."""
 
-    def __init__(self, message: str, *, where: str | None = None) -> None:
-        super().__init__(message, reason="missing", where=where)
+    def __init__(self, message: str, *, where: str | None = None, plain: str | None = None) -> None:
+        super().__init__(message, reason="missing", where=where, plain=plain)

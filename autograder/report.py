@@ -48,6 +48,8 @@ class CheckResult(Model):
     hint: str | None = None
     where: str | None = None  # the student's own last frame
     detail: str | None = None  # for the TA only; never on a student's page
+    full: str | None = None  # the student's own error as it was said, where `message` of a hidden check only names it
+    stumbled: bool = False  # the check itself broke, by its author's doing or by what it was given
     seconds: float = 0.0
     figures: list[Figure] = []
 

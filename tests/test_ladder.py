@@ -34,6 +34,7 @@ RUNGS = (  # from the top
     ("report",),
     ("yamlfile",),
     ("worker",),
+    ("seeds",),
     ("errors", "version"),
 )
 FACES = {"autograder", "autograder.checks"}

@@ -1,7 +1,9 @@
 """Making a homework, and finding out whether it is fair and sharp before anybody gets it.
 
 template          the notebook with the answers cut out of the solution
-release, leaks    what students get, and that nothing hidden is in it
+release           what students get
+secrets, leaks    that nothing hidden is in it
+lint              what is wrong with a file of checks whatever a notebook does
 variants, audit   submissions whose grade is known, graded
 demo_class        a made-up class of them
 """

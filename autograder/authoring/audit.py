@@ -7,20 +7,23 @@ wrong variant must lose points in exactly the cells it breaks, a cheat must earn
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from pathlib import Path
 
+from autograder.authoring.lint import lint
 from autograder.authoring.variants import Variant, load_variants
 from autograder.errors import UserError
 from autograder.grading.local import Trouble, run_jobs
-from autograder.homework.assignment import load_assignment
+from autograder.homework.assignment import Assignment, load_assignment
+from autograder.homework.checkfile import local_imports
 from autograder.homework.files import HomeworkFiles
-from autograder.judge.grade import Job, grade_repeatedly
+from autograder.judge.control import note_audited
+from autograder.judge.grade import Job, check_files, grade_repeatedly
 from autograder.report import CheckResult, Report
-from autograder.sandbox import choose, sweep
+from autograder.sandbox import SandboxKind, permitted, sweep
 
 WHOLE = 3  # seeds under which a wrong variant is checked in every cell
 
@@ -105,7 +108,8 @@ def run_audit(
     *,
     seeds: int,
     jobs: int | None = None,
-    sandbox: Literal["auto", "docker", "process"] = "auto",
+    sandbox: SandboxKind = "docker",
+    as_root: bool = False,
     only: Sequence[str] | None = None,
     retrain: bool = False,
     thorough: bool = False,
@@ -114,6 +118,7 @@ def run_audit(
     """Grade every variant of a homework, its checks once per seed.
 
     Args:
+        as_root: said a second time by root who names the process sandbox.
         retrain: run the notebook anew for every seed, training included, instead of the checks alone.
         thorough: check every cell of every wrong variant under every seed. Otherwise this is done for the first
             WHOLE seeds, and for the others the cells it breaks are checked: what the cells it leaves alone do under
@@ -121,8 +126,9 @@ def run_audit(
         say: told one line per graded variant.
 
     Raises:
-        UserError: the assignment or its list of variants is broken.
+        UserError: the assignment or its list of variants is broken, or there is no engine.
     """
+    permitted(sandbox, as_root=as_root)
     assignment = load_assignment(homework)
     variants = load_variants(homework)
     if only:
@@ -130,16 +136,16 @@ def run_audit(
         if unknown:
             raise UserError(f"there is no variant called {', '.join(sorted(unknown))}.")
         variants = [variant for variant in variants if variant.name in only]
-    kind = choose(sandbox)
-    if kind != "docker":
+    if sandbox != "docker":
         variants = [variant for variant in variants if not variant.harmful]
     audit = Audit(assignment.automatic, variants, whole=not only)
+    audit.troubles += [Finding("checks", sentence) for path in _files_of_checks(assignment) for sentence in lint(path)]
     by_student = {variant.submission.student: variant for variant in variants}
     narrow = {} if thorough else {v.submission.student: v.loses for v in variants if v.kind == "wrong"}
     rounds = [[seed] for seed in range(seeds)] if retrain else [list(range(seeds))]
     try:
         for batch in rounds:
-            queue = [Job(homework.resolved(), variant.submission, kind) for variant in variants]
+            queue = [Job(homework.resolved(), v.submission, sandbox, round=batch[0], control=False) for v in variants]
             workers = jobs or len(os.sched_getaffinity(0))
             work = partial(_grade_variant, seeds=batch, narrow=narrow)
             with closing(run_jobs(queue, workers, work)) as results:
@@ -150,7 +156,19 @@ def run_audit(
                     say(f"{variant.name:36}{variant.kind:10}{points}")
     finally:
         sweep()
+    if audit.whole and not audit.findings:
+        note_audited(assignment)
     return audit
+
+
+def _files_of_checks(assignment: Assignment) -> Iterator[Path]:
+    """The files of checks, and what they import from beside them."""
+    for file in check_files(assignment):
+        yield file.path
+    hidden = assignment.files.solutions
+    if hidden is not None:
+        named = {found for path in assignment.hidden_checks for found in local_imports(path)}
+        yield from sorted(path for path in named if hidden.resolve() in path.parents)
 
 
 def _grade_variant(job: Job, seeds: Sequence[int], narrow: Mapping[str, frozenset[str]]) -> list[Report]:
@@ -167,7 +185,8 @@ def lost_cells(report: Report) -> frozenset[str]:
 def faults(variant: Variant, report: Report) -> list[str]:
     """What is wrong with the grade a variant got; nothing if it is the one it must get."""
     if report.infrastructure:
-        trouble = next(check.message for check in report.checks if check.outcome == "infrastructure")
+        check = next(check for check in report.checks if check.outcome == "infrastructure")
+        trouble = f"{check.message} (`{check.id}`: {check.detail.splitlines()[0]})" if check.detail else check.message
         return [f"could not be graded: {trouble}"]
     sentences = []
     if variant.kind in ("blank", "cheat"):

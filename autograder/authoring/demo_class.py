@@ -10,10 +10,11 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from autograder.authoring.template import build_template, code_cell, read_solution, replaced, with_cells
+from autograder.authoring.template import build_template, code_cell, replaced, with_cells
 from autograder.authoring.variants import Variant
 from autograder.homework import ipynb
 from autograder.homework.files import HomeworkFiles
+from autograder.judge.model_answers import read_solution
 
 NAMES = (
     *("ada", "alan", "amos", "barbara", "blaise", "carl", "claude", "daphne", "david", "edsger", "emmy", "ernst"),

@@ -14,11 +14,10 @@ from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from autograder.errors import UserError
+from autograder.homework.first_cell import DISTRIBUTION
 from autograder.version import VERSION
 
-DISTRIBUTION = "dgm-autograder"
 NAME = f"dgm_autograder-{VERSION}"
-WHEEL = f"{NAME}-py3-none-any.whl"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 TAGS = "Wheel-Version: 1.0\nGenerator: dgm-autograder\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 

@@ -18,14 +18,16 @@ from pathlib import Path
 
 import yaml
 
-from autograder.authoring.leaks import find_leaks, read_secrets
-from autograder.authoring.package import WHEEL, build_wheel
+from autograder.authoring.leaks import find_leaks
+from autograder.authoring.package import build_wheel
+from autograder.authoring.secrets import REPEATS, SHOWN, read_secrets
 from autograder.authoring.template import build_template
 from autograder.course.course import Course
 from autograder.errors import UserError
 from autograder.homework import ipynb
 from autograder.homework.assignment import Assignment, load_assignment
 from autograder.homework.files import CHECKS, CONFIG, HomeworkFiles
+from autograder.homework.first_cell import WHEEL
 from autograder.records.gradebook import Book
 from autograder.report import write_atomically
 
@@ -78,11 +80,14 @@ def released_files(assignment: Assignment) -> dict[str, bytes]:
         "README.md": _read_me(assignment).encode(),
         WHEEL: build_wheel(),
     }
-    secrets = read_secrets(assignment.files.solution, assignment.hidden_checks)
-    leaks = list(find_leaks(files, secrets))
-    if leaks:
-        raise UserError("\n".join([f"{assignment.name} was not released; something hidden would leave:", *leaks]))
-    return files
+    leaks = list(find_leaks(files, read_secrets(assignment.files.solution, assignment.files.hidden_files())))
+    if not leaks:
+        return files
+    if any("part of an answer" in leak for leak in leaks):
+        leaks.append(f"An answer that is meant to repeat given code begins with `### BEGIN SOLUTION, {REPEATS}`.")
+    if any("the hidden file" in leak for leak in leaks):
+        leaks.append(f"A hidden file that is meant to repeat the template says so in a comment: `# {SHOWN}`.")
+    raise UserError("\n".join([f"{assignment.name} was not released; something hidden would leave:", *leaks]))
 
 
 def pack(name: str, files: dict[str, bytes]) -> bytes:

@@ -17,10 +17,11 @@ from typing import Literal
 from nbformat import NotebookNode
 from pydantic import Field
 
-from autograder.authoring.template import build_template, read_solution, replaced, with_cells
+from autograder.authoring.template import build_template, replaced, with_cells
 from autograder.errors import UserError
 from autograder.homework import ipynb
 from autograder.homework.files import HomeworkFiles
+from autograder.judge.model_answers import read_solution
 from autograder.submission import Submission
 from autograder.yamlfile import StrictModel, load_yaml
 

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from autograder.authoring.package import DISTRIBUTION
 from autograder.errors import Infrastructure, UserError
+from autograder.homework.first_cell import DISTRIBUTION
 from autograder.sandbox import Limits, base_image, traces
 from autograder.sandbox import engine as engines
 from autograder.sandbox import image as images

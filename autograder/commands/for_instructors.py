@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from autograder.commands.for_tas import CourseOption, JsonOption, Name, SandboxChoice
+from autograder.commands.for_tas import AsRootOption, CourseOption, JsonOption, Name, SandboxChoice
 from autograder.errors import UserError
+
+
+class DemoChoice(StrEnum):
+    """Which sandbox; the submissions of a demonstration are ours."""
+
+    auto = "auto"
+    docker = "docker"
+    process = "process"
+
 
 AssignmentsOption = Annotated[Path, typer.Option(help="The folder of assignments.")]
 SolutionsOption = Annotated[Path, typer.Option(help="The folder of solutions.")]
@@ -47,7 +57,8 @@ def audit(
     name: Name,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of the checks per variant.")] = 20,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Variants at a time.")] = None,
-    sandbox: Annotated[SandboxChoice, typer.Option(help="Where variants run.")] = SandboxChoice.auto,
+    sandbox: Annotated[SandboxChoice, typer.Option(help="Where variants run.")] = SandboxChoice.docker,
+    no_walls_as_root: AsRootOption = False,
     only: Annotated[list[str] | None, typer.Option(help="Only this variant; repeat for several.")] = None,
     retrain: Annotated[bool, typer.Option(help="Run the notebook, training included, anew for every seed.")] = False,
     thorough: Annotated[bool, typer.Option(help="Also what wrong variants keep, under every seed.")] = False,
@@ -69,7 +80,7 @@ def audit(
 
     homework = HomeworkFiles(name, assignments, solutions)
     result = run_audit(
-        homework, seeds=seeds, jobs=jobs, sandbox=sandbox.value, only=only, retrain=retrain,
+        homework, seeds=seeds, jobs=jobs, sandbox=sandbox.value, as_root=no_walls_as_root, only=only, retrain=retrain,
         thorough=thorough, say=Console(stderr=True, markup=False, highlight=False).print,
     )  # fmt: skip
     (print_audit_json if as_json else print_audit)(result)
@@ -80,7 +91,7 @@ def audit(
 def demo(
     folder: Annotated[Path, typer.Argument(help="The course folder to make.")] = Path("demo"),
     name: Annotated[str, typer.Option("--assignment", help="The homework to grade.")] = "hw1",
-    sandbox: Annotated[SandboxChoice, typer.Option(help="Where submissions run.")] = SandboxChoice.auto,
+    sandbox: Annotated[DemoChoice, typer.Option(help="Where submissions run.")] = DemoChoice.auto,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Submissions at a time.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="The whole class instead of one of each kind.")] = False,
     assignments: AssignmentsOption = Path("assignments"),
@@ -102,10 +113,10 @@ def demo(
     from autograder.grading.local import Trouble
     from autograder.homework.files import HomeworkFiles
     from autograder.report import Report
-    from autograder.sandbox import choose, image
+    from autograder.sandbox import SandboxKind, answering, image
 
     talk = Console(stderr=True, markup=False, highlight=False)
-    kind = choose(sandbox.value)
+    kind: SandboxKind = answering() if sandbox is DemoChoice.auto else SandboxChoice(sandbox.value).value
     if kind == "docker":
         talk.print("A container engine answers. Building the image that submissions run in, if it is not there yet.")
         with one_line(talk) as say:
@@ -137,7 +148,7 @@ def demo(
         return f"{part.story}   <- A RIGHT ANSWER LOST POINTS"
 
     with live(told) as events:
-        batch = grade_course(course, name, archive, Options(sandbox=kind, jobs=jobs), events)
+        batch = grade_course(course, name, archive, Options(sandbox=kind, as_root=True, jobs=jobs), events)
     summary(course, batch)
     talk.print(f"Right answers that lost points: {', '.join(lost) or 'none'}.")
     if not everything:

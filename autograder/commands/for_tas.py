@@ -17,10 +17,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout."
 Name = Annotated[str, typer.Argument(help="The homework: hw1.")]
 
 
-class SandboxChoice(StrEnum):
-    """Which sandbox."""
+AsRootOption = Annotated[
+    bool, typer.Option("--no-walls-as-root", help="Let the process sandbox run submissions as root.")
+]
 
-    auto = "auto"
+
+class SandboxChoice(StrEnum):
+    """Which sandbox; there is none in the place of the one that is named."""
+
     docker = "docker"
     process = "process"
 
@@ -65,6 +69,7 @@ def grade(
     sandbox: Annotated[
         SandboxChoice | None, typer.Option(help="Where submissions run.", show_default="course.yaml")
     ] = None,
+    no_walls_as_root: AsRootOption = False,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Submissions at a time.")] = None,
     gpus: Annotated[str | None, typer.Option(help="Device id handed to each container, as in `0`.")] = None,
     force: Annotated[bool, typer.Option(help="Run unchanged submissions again.")] = False,
@@ -73,7 +78,8 @@ def grade(
 ) -> None:
     """Grade a class: run every submission in a sandbox, check it, write gradebook, scores and pages.
 
-    Unchanged submissions are not run again. Interrupt it at any moment and start it again.
+    Submissions run in containers, or nowhere: without an engine the command says what is missing. `--sandbox process`
+    runs them without walls. Unchanged submissions are not run again. Interrupt it at any moment and start it again.
 
     Example: `autograder grade hw1 export.zip --jobs 4`
     """
@@ -85,8 +91,9 @@ def grade(
 
     loaded = load_course(course)
     options = Options(
-        sandbox=sandbox.value if sandbox else None, jobs=jobs, gpu=gpus, force=force, students=frozenset(student or [])
-    )
+        sandbox=sandbox.value if sandbox else None, as_root=no_walls_as_root, jobs=jobs, gpu=gpus, force=force,
+        students=frozenset(student or []),
+    )  # fmt: skip
     try:
         with live() as events:
             batch = grade_course(loaded, name, source, options, events)

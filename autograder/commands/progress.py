@@ -80,6 +80,9 @@ def summary(course: Course, batch: Batch) -> None:
     console.print()
     if batch.reused:
         console.print(f"{batch.reused} of them are unchanged and were not run again (--force runs them).")
+    if batch.kept:
+        names = ", ".join(batch.kept)
+        console.print(f"Graded in containers before and kept as they are, for this run has none: {names}.")
     if batch.infrastructure:
         names = ", ".join(sorted(report.student for report in batch.infrastructure))
         console.print(f"The machine failed for {names}: no points are lost; run the same command again.")

@@ -126,6 +126,8 @@ def _said(view: CheckView, say: _Speaker, audience: Audience) -> RenderableType:
         lines.append(say(check.where, "dim"))
     if check.hint:
         lines.append(say(f"Hint: {check.hint}", "italic"))
+    if audience == "ta" and check.full:
+        lines.append(say(check.full, "dim"))
     if audience == "ta" and check.detail:
         lines.append(say(f"[{text.line(check.id, 100)}]\n{check.detail}", "dim"))
     return Group(*lines)

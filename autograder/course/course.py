@@ -28,6 +28,7 @@ from autograder.report import write_atomically
 from autograder.yamlfile import load_yaml
 
 FILE = "course.yaml"
+SALT_BITS, LEAST_SALT_BITS = 192, 128
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ def load_course(path: Path) -> Course:
     if not (root / FILE).is_file():
         raise UserError(f"{root} is no course folder: it holds no {FILE}.")
     config = load_yaml(root / FILE, CourseConfig)
+    _look_at_salt(root / FILE, config.salt)
     people = list(config.students)
     if (root / STUDENTS).is_file():
         if people:
@@ -119,6 +121,17 @@ def load_course(path: Path) -> Course:
         if not folder.is_dir():
             raise UserError(f"{root / FILE}: `{key}` names {folder}, which is no folder.")
     return course
+
+
+def _look_at_salt(path: Path, salt: int) -> None:
+    """Raise UserError if the number could be found by trying: whoever has it knows what every check will ask."""
+    if salt.bit_length() >= LEAST_SALT_BITS:
+        return
+    fresh = secrets.randbits(SALT_BITS) | 1 << (SALT_BITS - 1)
+    raise UserError(
+        f"{path}: the salt has {salt.bit_length()} bits, few enough to be found by trying; at least {LEAST_SALT_BITS} "
+        f"are needed. Write `salt: {fresh}` there, a number drawn just now; marks given so far stay as they are."
+    )
 
 
 def init_course(
@@ -153,7 +166,7 @@ def init_course(
         raise UserError(f"{root} cannot be made: {error.strerror}.") from None
     values: dict[str, object] = {"name": name}
     values |= {key: os.path.relpath(folder.resolve(), root.resolve()) for key, folder in folders.items()}
-    values |= {"gradebook": f"{SQLITE}gradebook.db", "salt": secrets.randbits(48)}
+    values |= {"gradebook": f"{SQLITE}gradebook.db", "salt": secrets.randbits(SALT_BITS)}
     values |= settings or {}
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     people = list(students)

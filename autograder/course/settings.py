@@ -19,7 +19,7 @@ class CourseConfig(StrictModel):
     assignments: str
     solutions: str
     gradebook: str = f"{SQLITE}gradebook.db"
-    salt: int = Field(default=0, ge=0)  # seeds derive from it; secret, and different in every course
+    salt: int = Field(default=0, ge=0)  # seeds derive from it; secret, of at least 128 bits, another in every course
     students: list[Person] = Field(default=[])
     release_url: str = ""  # of the folder where released files lie; released notebooks fetch what they need from there
     due: Deadlines = Field(default={})

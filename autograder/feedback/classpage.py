@@ -14,7 +14,7 @@ from markupsafe import Markup
 from autograder.feedback import plots, text
 from autograder.feedback.html import render
 from autograder.feedback.page import page_name
-from autograder.report import Report, write_atomically
+from autograder.report import CheckResult, Report, write_atomically
 
 STAGES = {"sandbox": "Getting a sandbox", "notebook": "Running the notebook", "checks": "Checks", "total": "All of it"}
 SLOWEST = 5  # checks listed by their median time
@@ -49,6 +49,17 @@ class CheckRow:
     def words(self) -> str:
         """The reasons in words: "5 not right yet, 2 error"."""
         return ", ".join(f"{n:.0f} {REASON_WORDS[reason]}" for reason, n in self.reasons)
+
+
+@dataclass(frozen=True)
+class StumbleRow:
+    """A check that broke, by its author's doing or by what it was given."""
+
+    check: str
+    task: str
+    submissions: int
+    open: int  # of them, those that are not graded because of it
+    said: str  # one of its errors
 
 
 @dataclass(frozen=True)
@@ -119,6 +130,7 @@ def class_page(reports: Iterable[Report], rejected: Mapping[str, str], title: st
         tasks=task_rows(final),
         checks=[row for row in checks if row.failed],
         clean=sum(not row.failed for row in checks),
+        stumbles=stumble_rows(everyone),
         slowest=sorted(checks, key=lambda row: -row.median_seconds)[:SLOWEST],
         reasons=[r for r in REASON_WORDS if any(r == reason for row in checks for reason, _ in row.reasons)],
         reason_words=REASON_WORDS,
@@ -163,6 +175,24 @@ def check_rows(reports: Sequence[Report]) -> list[CheckRow]:
         parts = [(reason, float(n)) for reason, n in ordered]
         rows.append(CheckRow(title, task, len(found[key]), reasons.total(), parts, seconds))
     return sorted(rows, key=lambda row: -row.rate)
+
+
+def stumble_rows(reports: Sequence[Report]) -> list[StumbleRow]:
+    """Every check that stumbled, what keeps most submissions open first."""
+    found: dict[tuple[str, str], list[CheckResult]] = {}
+    for report in reports:
+        titles = {cell.cell: cell.title or cell.cell for cell in report.cells}
+        for check in report.checks:
+            if check.stumbled:
+                found.setdefault((check.id, titles.get(check.cell, "Other checks")), []).append(check)
+    rows = [
+        StumbleRow(
+            name, task, len(checks), sum(check.outcome == "infrastructure" for check in checks),
+            next((check.detail.splitlines()[0] for check in checks if check.detail), ""),
+        )
+        for (name, task), checks in found.items()
+    ]  # fmt: skip
+    return sorted(rows, key=lambda row: (-row.open, -row.submissions))
 
 
 def stage_rows(reports: Sequence[Report]) -> list[StageRow]:

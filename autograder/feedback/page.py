@@ -28,9 +28,11 @@ START_HERE = 3  # checks named at the top
 OUTPUT = 1500  # characters of a cell's output that are shown, its end
 
 
-def write_student_page(report: Report, assignment_title: str, path: Path, audience: Audience = "student") -> None:
-    """Write the page of one submission whole or not at all. `audience="ta"` adds what only a TA may read."""
-    write_atomically(path, student_page(report, assignment_title, audience))
+def write_student_page(
+    report: Report, assignment_title: str, path: Path, audience: Audience = "student", *, hidden_open: bool = False
+) -> None:
+    """Write the page of one submission whole or not at all, as `student_page` makes it."""
+    write_atomically(path, student_page(report, assignment_title, audience, hidden_open=hidden_open))
 
 
 def page_name(student: str) -> str:
@@ -108,8 +110,15 @@ class RunView:
     output: str
 
 
-def student_page(report: Report, assignment_title: str, audience: Audience = "student") -> str:
-    """The page as a string: the same report gives the same page."""
+def student_page(
+    report: Report, assignment_title: str, audience: Audience = "student", *, hidden_open: bool = False
+) -> str:
+    """The page as a string: the same report gives the same page.
+
+    Args:
+        audience: "ta" adds what only a TA may read.
+        hidden_open: hidden checks are no secret any more, so a student's errors on them are shown in full.
+    """
     tasks = tasks_of(report)
     views = [view for task in tasks for view in task.checks]
     lost = [v for v in views if v.check.outcome in ("failed", "partial")]
@@ -119,6 +128,7 @@ def student_page(report: Report, assignment_title: str, audience: Audience = "st
         title=assignment_title,
         report=report,
         ta=audience == "ta",
+        opened=hidden_open or audience == "ta",
         tasks=tasks,
         summary=summary(report),
         waiting=sum((exact(c.max_points) for c in report.cells if c.manual and c.earned is None), Fraction(0)),

@@ -2,6 +2,7 @@
 
 batch        the path of a class
 local        judge processes of this machine, which a batch never dies of
+walls        whose report replaces whose
 collecting   from what was handed in to the course folder
 alone        one grader at a time, and what a killed one had begun
 """

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 from autograder.course.course import Course
 from autograder.errors import UserError
@@ -20,6 +19,7 @@ from autograder.feedback import write_class_page
 from autograder.grading.alone import alone, remove_halves
 from autograder.grading.collecting import collect_into, stored
 from autograder.grading.local import Trouble, run_jobs
+from autograder.grading.walls import CHANGED, is_of, is_stronger
 from autograder.homework.assignment import Assignment, load_assignment
 from autograder.judge.grade import Job, grade
 from autograder.records.gradebook import Book
@@ -28,7 +28,7 @@ from autograder.records.scores import write_scores
 from autograder.records.settle import settle
 from autograder.records.state import MemoryRecord, StateRecord
 from autograder.report import Report
-from autograder.sandbox import SandboxKind, choose, image, sweep
+from autograder.sandbox import SandboxKind, image, permitted, sweep
 from autograder.submission import Submission
 
 
@@ -36,7 +36,8 @@ from autograder.submission import Submission
 class Options:
     """How to grade; what is None comes from course.yaml."""
 
-    sandbox: Literal["auto", "docker", "process"] | None = None
+    sandbox: SandboxKind | None = None
+    as_root: bool = False  # said a second time, by root who names the process sandbox
     jobs: int | None = None
     gpu: str | None = None
     image: str | None = None
@@ -53,6 +54,7 @@ class Batch:
     image: str | None  # digest of the image
     record: StateRecord = field(default_factory=MemoryRecord)
     reused: int = 0
+    kept: list[str] = field(default_factory=list)  # students whose report was made behind stronger walls and stays
 
     @property
     def reports(self) -> list[Report]:
@@ -96,8 +98,8 @@ def grade_course(
 
 
 def _grade_course(course: Course, name: str, source: Path | None, options: Options, events: Events) -> Batch:
+    kind = permitted(options.sandbox or course.config.sandbox.kind, as_root=options.as_root)
     assignment = load_assignment(course.files(name))
-    kind = choose(options.sandbox or course.config.sandbox.kind)
     tag = options.image or course.config.sandbox.image or image.IMAGE_TAG
     batch = Batch(assignment, kind, image.digest(tag) if kind == "docker" else None)
     if source is not None:
@@ -145,11 +147,11 @@ def _grade_all(
     name = batch.assignment.name
     jobs: list[Job] = []
     for student, submission in submissions.items():
-        old = None if options.force else final_report(course.report_path(name, student))
-        if old is not None and unchanged(old, submission, batch):
-            settle(book, course, batch.assignment, old, submission, fresh=False)
+        old = final_report(course.report_path(name, student))
+        if old is not None and _stays(old, submission, batch, options):
+            if is_of(old, submission):
+                settle(book, course, batch.assignment, old, submission, fresh=False)
             batch.record.settled(old)
-            batch.reused += 1
             continue
         job = Job(
             homework=course.files(name).resolved(),
@@ -173,10 +175,25 @@ def _grade_all(
             events.done(student, result)
 
 
+def _stays(old: Report, submission: Submission, batch: Batch, options: Options) -> bool:
+    """True if a submission is not run because of the report that is there."""
+    if is_stronger(old, batch.sandbox):
+        if is_of(old, submission):
+            batch.kept.append(submission.student)
+            return True
+        if not options.force:
+            batch.record.rejected(submission.student, CHANGED)
+        return not options.force
+    if not options.force and unchanged(old, submission, batch):
+        batch.reused += 1
+        return True
+    return False
+
+
 def unchanged(report: Report, submission: Submission, batch: Batch) -> bool:
     """True if grading again would only repeat the report."""
     return (
-        report.submission_sha256 == submission.sha256
+        is_of(report, submission)
         and report.checks_sha256 == batch.assignment.checks_sha256
         and (report.environment.sandbox, report.environment.image) == (batch.sandbox, batch.image)
     )

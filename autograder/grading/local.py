@@ -7,6 +7,7 @@ import multiprocessing.connection
 import os
 import signal
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -19,7 +20,7 @@ from typing import TypeVar
 
 import torch
 
-from autograder.errors import AutograderError, UserError
+from autograder.errors import AutograderError, SandboxWarning, UserError
 from autograder.judge.grade import Job
 from autograder.sandbox import traces
 
@@ -116,6 +117,7 @@ def _judges(count: int) -> Iterator[ProcessPoolExecutor]:
 def _prepare() -> None:
     """Runs in each judge process: Ctrl-C is the parent's to handle, the end of the parent is ours."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore", SandboxWarning)  # whoever named the sandbox was told
     torch.set_num_threads(1)  # as many judges as cores, and sums in the same order on every machine
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -71,6 +71,11 @@ class HomeworkFiles:
         return self.hidden / f"{self.name}.py"
 
     @property
+    def has_solution(self) -> bool:
+        """False on a student's machine."""
+        return self.solutions is not None and self.solution.is_file()
+
+    @property
     def variants(self) -> Path:
         return self.hidden / "variants.yaml"
 
@@ -78,6 +83,12 @@ class HomeworkFiles:
     def cheats(self) -> Path:
         """Cheats that fit every homework."""
         return self.hidden.parent / "cheats"
+
+    def hidden_files(self) -> tuple[Path, ...]:
+        """All Python and YAML that students do not get, besides the solution, also what homeworks share."""
+        folders = (self.hidden, self.hidden.parent / "common")
+        found = {path for folder in folders for end in ("py", "yaml", "yml") for path in folder.rglob(f"*.{end}")}
+        return tuple(sorted(found - {self.solution}))
 
     def hidden_checks(self) -> tuple[Path, ...]:
         """The files of hidden checks, in a fixed order; none on a student's machine.

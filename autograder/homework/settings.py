@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -54,5 +54,7 @@ class AssignmentConfig(StrictModel):
     points: float = Field(gt=0)
     notebook: str | None = None  # default: <name>.ipynb
     budgets: Budgets = Budgets()
+    # Whether students read what their code said on hidden checks: "guarded" keeps the words for the TA.
+    feedback: Literal["guarded", "everything"] = "guarded"
     training: dict[str, Training] = Field(default={})
     data: dict[str, Any] = Field(default={})  # datasets and thresholds, as the checks read them

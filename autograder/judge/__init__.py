@@ -3,6 +3,9 @@
 grade            the whole path of one submission
 session          its sandboxes, replayed when one dies; providers: where they come from
 runner, figures  its checks, and the pictures they collect
+messages         what a student may read of a hidden check
+keys             what a run is seeded with
+control          whose fault it is that a check broke; model_answers: the solution it is tried on
 scoring          from outcomes to points
 selfcheck        `check("…")` in a student's notebook; notebook_check: the same for a notebook file
 """

@@ -8,13 +8,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from hashlib import sha256
 from types import MappingProxyType
 
 from autograder.errors import Infrastructure, StudentFault
 from autograder.homework.assignment import Assignment, load_assignment
 from autograder.homework.files import HomeworkFiles
 from autograder.homework.restore import Restored, restore
+from autograder.judge.control import settled
+from autograder.judge.keys import Keys
 from autograder.judge.providers import provider_of
 from autograder.judge.runner import Bench, CheckFile, run_checks
 from autograder.judge.scoring import complete, score
@@ -32,6 +33,8 @@ class Job:
     Args:
         sandbox: already resolved, never "auto": every submission of a class meets the same walls.
         salt: the course's own number; seeds derive from it so that no student can know them beforehand.
+        round: of an audit that plays the notebook anew for every seed.
+        control: try checks that break on the solution too, before a submission pays for them.
         more: another job follows on this process, so a sandbox may be warmed up for it.
     """
 
@@ -39,6 +42,8 @@ class Job:
     submission: Submission
     sandbox: SandboxKind
     salt: int = 0
+    round: int = 0
+    control: bool = True
     gpu: str | None = None
     image: str | None = None
     more: bool = False
@@ -50,32 +55,38 @@ def grade(job: Job) -> Report:
     Raises:
         UserError: the assignment is broken. Whatever the submission does, a report is returned.
     """
-    return grade_repeatedly(job, [seed_of(job)])[0]
+    return grade_repeatedly(job, [job.submission.sha256])[0]
 
 
 def grade_repeatedly(
-    job: Job, seeds: Sequence[int], narrow: Mapping[int, frozenset[str]] = MappingProxyType({})
+    job: Job, seeds: Sequence[int | str], narrow: Mapping[int | str, frozenset[str]] = MappingProxyType({})
 ) -> list[Report]:
     """Run the notebook once and its checks once per seed: what an audit asks.
 
     The path of a submission: assignment → restored notebook → sandbox → checks → points → report.
 
     Args:
+        seeds: numbers of an audit, or the submission's own hash.
         narrow: for some seeds, the cells that alone are checked; their reports hold no other cell.
     """
     begin = _Moment.now()
     assignment = _load(job.homework)
     restored = restore(job.submission.notebook, assignment.template)
-    reports = []
-    with _played(job, assignment, restored, seeds[0]) as session:
+    ran: list[tuple[Bench, list[CheckResult], dict[str, float]]] = []
+    with _played(job, assignment, restored, keys_of(job, seeds[0]).notebook) as session:
         ready = time.monotonic()
         for seed in seeds:
             only = narrow.get(seed)
-            bench = Bench(session, seed, training=training(assignment), only=only)
+            bench = Bench(session, keys_of(job, seed), sources_of(job, restored), training(assignment), only)
             mark = time.monotonic()
             results = complete(assignment, run_checks(check_files(assignment), bench), only)
             timings = begin.timings(session, ready, time.monotonic() - mark, results)
-            reports.append(_report(job, assignment, restored, session, bench, results, begin.started, timings))
+            ran.append((bench, results, timings))
+    reports = []
+    for bench, results, timings in ran:
+        if job.control:
+            results = settled(assignment, check_files(assignment), results, bench, session)
+        reports.append(_report(job, assignment, restored, session, bench, results, begin.started, timings))
     return reports
 
 
@@ -137,7 +148,7 @@ def _report(
         device=session.device,
         versions=session.versions | {"autograder": VERSION},
         limits=session.provider.limits.as_dict() | session.budgets.seconds(),
-        seed=bench.seed,
+        seed=bench.keys.number,
     )
     return Report(
         assignment=assignment.name,
@@ -165,9 +176,16 @@ def training(assignment: Assignment) -> dict[str, dict[str, str]]:
     return {task: section.model_dump() for task, section in assignment.config.training.items()}
 
 
-def seed_of(job: Job) -> int:
-    """The seed of a submission's run: the same for the same submission, unknown to its author."""
-    return int.from_bytes(sha256(f"{job.salt}:{job.submission.sha256}".encode()).digest()[:6], "big")
+def sources_of(job: Job, restored: Restored) -> dict[str, str]:
+    """What was handed in, by the names that places in it have."""
+    found = {f"cell {cell['number']}": str(cell["source"]) for cell in restored.cells if cell["number"] is not None}
+    files = {name: content for name, content in job.submission.files.items() if name.endswith(".py")}
+    return found | {name: content.decode("utf-8", "replace") for name, content in files.items()}
+
+
+def keys_of(job: Job, seed: int | str) -> Keys:
+    """The keys of a run: the same for the same submission, unknown to its author."""
+    return Keys.of(job.salt, job.homework.name, job.submission.student, seed, job.round)
 
 
 @cache

@@ -13,6 +13,7 @@ from autograder.homework.checkfile import Check, read_checks
 from autograder.homework.files import CHECKS
 from autograder.homework.restore import restore
 from autograder.homework.settings import Budgets
+from autograder.judge.keys import Keys
 from autograder.judge.runner import Bench, CheckFile, run_checks
 from autograder.judge.session import Session
 from autograder.report import CellRun, CheckResult
@@ -50,19 +51,20 @@ def check_notebook(notebook: Path, cell: str | None = None, *, train: bool = Fal
         raise UserError(f"{notebook} {problem}") from None
     declared = _declared(checks, notebook, cell)
     warnings.simplefilter("ignore", SandboxWarning)  # it is the student's own code
+    keys = Keys.local(0)
     session = Session(
         provider=open_provider("process", LIMITS),
         cells=restore(parsed, parsed).cells,
         files=_beside(notebook),
         budgets=Budgets(submission_seconds=LIMITS.wall_seconds),
-        seed=0,
+        seed=keys.notebook,
     )
     slow = {found.name for found in declared if found.trains is not None and not train}
     try:
         with suppress(StudentFault, Infrastructure):  # the checks meet the same trouble and say so
             session.play()
         only = None if cell is None else frozenset({cell})
-        results = run_checks([CheckFile(checks, public=True)], Bench(session, 0, only=only, skip=frozenset(slow)))
+        results = run_checks([CheckFile(checks, public=True)], Bench(session, keys, only=only, skip=frozenset(slow)))
     finally:
         session.close()
         session.provider.close()

@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass, field
-from hashlib import sha256
 from io import StringIO
 from pathlib import Path
 from types import TracebackType
@@ -23,11 +22,15 @@ import pytest
 import torch
 from _pytest.assertion import util
 
-from autograder.errors import AutograderError, PartialCredit, StudentFault, UserError
+from autograder.errors import AuthorError, AutograderError, PartialCredit, StudentFault, UserError
 from autograder.homework.checkfile import ARGUMENTS
 from autograder.judge.figures import Figures
+from autograder.judge.keys import Keys
+from autograder.judge.messages import guarded
 from autograder.report import CheckResult
+from autograder.seeds import seed_from
 from autograder.student import Channel, Student
+from autograder.student.keyed import KeyedChannel
 
 MESSAGE_CHARS = 2000
 
@@ -49,14 +52,16 @@ class Bench:
 
     Args:
         channel: to the student's code.
-        seed: of this run; every check derives its own from it.
+        keys: of this run; every check derives its own from them.
+        sources: what was handed in, by the names of places: "cell 3", "helper.py".
         training: the assignment's training section, a mapping for each task.
         only: run the checks of these cells alone.
         skip: names of checks that are left out.
     """
 
     channel: CheckedChannel
-    seed: int
+    keys: Keys
+    sources: Mapping[str, str] = field(default_factory=dict)
     training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     only: frozenset[str] | None = None
     skip: frozenset[str] = frozenset()
@@ -132,17 +137,23 @@ class _Plugin:
     def student(self, request: pytest.FixtureRequest) -> Student:
         """The student's names as they stood when the graded cell had run."""
         bench = self.bench
-        return Student(bench.channel, scope=_cell(request.node), training=bench.training, files=bench.channel.files)
+        channel = KeyedChannel(bench.channel, bench.keys.calls(request.node.name))
+        return Student(channel, scope=_cell(request.node), training=bench.training, files=bench.channel.files)
 
     @pytest.fixture
     def seed(self, request: pytest.FixtureRequest) -> int:
-        """An integer of this run and this check."""
-        return int.from_bytes(sha256(f"{self.bench.seed}:{request.node.name}".encode()).digest()[:6], "big")
+        """An integer of this run and this check, to make calls under."""
+        return seed_from(self.bench.keys.calls(request.node.name), "seed") >> 15  # room for `seed + 1`
 
     @pytest.fixture
-    def rng(self, seed: int) -> torch.Generator:
-        """A generator of this run and this check."""
-        return torch.Generator().manual_seed(seed)
+    def rng(self, request: pytest.FixtureRequest) -> torch.Generator:
+        """A generator of this run and this check: its inputs."""
+        return self.bench.keys.inputs(request.node.name)
+
+    @pytest.fixture
+    def law_rng(self, request: pytest.FixtureRequest) -> torch.Generator:
+        """A generator of this student and this check: a law that stays the same whatever is handed in."""
+        return self.bench.keys.law(request.node.name)
 
     @pytest.fixture
     def figures(self) -> Figures:
@@ -185,16 +196,20 @@ class _Plugin:
         if share is not None:  # a parametrised check splits its points equally over its parameters
             siblings = sum(1 for other in item.session.items if getattr(other, "function", None) is function)
             points /= siblings
+        public = self.public[item.path.resolve()]
+        said = verdict(faults[0]) if faults else PASSED
+        if faults and not public:
+            said = guarded(said, faults[0], self.bench.sources)
         known = {
             "id": item.name,
             "cell": _cell(item),
             "title": about[0] if about else item.name,
-            "public": self.public[item.path.resolve()],
+            "public": public,
             "points": points,
             "seconds": seconds,
             "figures": self.drawn.collected,
         }
-        return CheckResult.model_validate(known | (verdict(faults[0]) if faults else PASSED))
+        return CheckResult.model_validate(known | said)
 
 
 class _Way(pytest.Directory):
@@ -213,6 +228,9 @@ class _Way(pytest.Directory):
                 yield from self.ihook.pytest_collect_file(file_path=path, parent=self)
 
 
+# Student code raises in another process: what these say of a name, they say of the check's own.
+AUTHORS = (AuthorError, NameError, ImportError, SyntaxError)
+AUTHOR = "this check is broken itself, and its author has to mend it"
 PASSED: dict[str, Any] = {"outcome": "passed", "fraction": 1.0}
 _FAULTS = pytest.StashKey[list[BaseException]]()
 
@@ -240,19 +258,27 @@ def verdict(fault: BaseException) -> dict[str, Any]:
             "hint": fault.hint,
             "where": fault.where,
             "detail": fault.detail,
+            "stumbled": fault.doubtful,
         }
+    if isinstance(fault, AUTHORS):
+        detail = f"{type(fault).__name__}: {fault}\n{_trace(fault)}"
+        return {"outcome": "infrastructure", "fraction": 0.0, "message": AUTHOR, "detail": detail, "stumbled": True}
     if isinstance(fault, (AutograderError, OSError)):  # of this machine: student code raises in another process
         return {"outcome": "infrastructure", "fraction": 0.0, "message": str(fault)[:MESSAGE_CHARS]}
-    detail = "".join(traceback.format_exception(type(fault), fault, _below_pytest(fault.__traceback__)))[-8000:]
+    known = {"outcome": "failed", "fraction": 0.0, "reason": "wrong"}
     if isinstance(fault, AssertionError):
         text = str(fault).split("\n", 1)[0]
         message = "the property does not hold" if not text or text.startswith("assert ") else text
-    else:
-        # The audit runs every check on right answers, so a check that stumbles has met something it was never
-        # promised: a None, a string where a tensor was stated.
-        message = f"what your code returned could not be used here ({type(fault).__name__}: {str(fault)[:300]})"
-    message = message[:MESSAGE_CHARS]
-    return {"outcome": "failed", "fraction": 0.0, "reason": "wrong", "message": message, "detail": detail}
+        return known | {"message": message[:MESSAGE_CHARS], "detail": _trace(fault)}
+    # The check has met something it was never promised, a None where a tensor was stated; or it is broken itself. What
+    # it does on the solution decides (`judge.control`).
+    message = f"what your code returned could not be used here ({type(fault).__name__}: {str(fault)[:300]})"
+    detail = f"{type(fault).__name__}: {fault}\n{_trace(fault)}"
+    return known | {"message": message[:MESSAGE_CHARS], "detail": detail, "stumbled": True}
+
+
+def _trace(fault: BaseException) -> str:
+    return "".join(traceback.format_exception(type(fault), fault, _below_pytest(fault.__traceback__)))[-8000:]
 
 
 def _below_pytest(step: TracebackType | None) -> TracebackType | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from autograder.errors import UserError
 from autograder.homework.files import CHECKS
+from autograder.judge.keys import Keys
 from autograder.judge.runner import Bench, CheckFile, run_checks
 from autograder.report import CheckResult
 from autograder.student.local import LocalChannel
@@ -39,7 +40,7 @@ def public_results(path: Path, cell: str, namespace: dict[str, object]) -> list[
     """
     if not path.is_file():
         raise UserError(f"no {path.name} beside the notebook in {path.parent}: keep the files of the homework together")
-    bench = Bench(LocalChannel(namespace), random.getrandbits(48), only=frozenset({cell}))
+    bench = Bench(LocalChannel(namespace), Keys.local(random.getrandbits(128)), only=frozenset({cell}))
     results = run_checks([CheckFile(path, public=True)], bench)
     if not results:
         raise UserError(f"{path.name} holds no check of `{cell}`: the name is the one in the graded cell")

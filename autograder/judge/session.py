@@ -182,8 +182,10 @@ class Session:
             return fault
         run, fatal = self.runs[failed[-1]], self._fatal.get(failed[-1])
         if fatal is not None:
-            return StudentFault(f"{fault.message}; {fatal.message}", reason=fatal.reason)
-        return MissingName(f"{fault.message}; cell {run.index} failed with {run.error}")
+            told = f"{fault.plain}; {fatal.plain or fatal.message}"
+            return StudentFault(f"{fault.message}; {fatal.message}", reason=fatal.reason, plain=told)
+        why = f"cell {run.index} failed with {run.error}"  # before any check had been seen
+        return MissingName(f"{fault.message}; {why}", plain=f"{fault.plain}; {why}")
 
     def _train(self, op: str, fields: dict[str, object]) -> Any:
         task = str(fields["task"])

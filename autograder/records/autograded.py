@@ -1,8 +1,9 @@
 """The notebook a human grades from: `autograded/<student>/hw1/hw1.ipynb`, as nbgrader's formgrader reads it.
 
 It has the template's cells in the template's order with the student's answers in them, the student's own cells where
-they stood, what the checks said below each graded cell, and nbgrader's metadata, so that formgrader puts its boxes in
-the right places. Formgrader shows markdown as HTML; whatever in a student's text could run in a browser is disarmed.
+they stood, what the checks said to the student below each graded cell, and nbgrader's metadata, so that formgrader puts
+its boxes in the right places. nbgrader makes feedback for students from it: nothing that only a TA may read lies here.
+Formgrader shows markdown as HTML; whatever in a student's text could run in a browser is disarmed.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def _own(cell: NotebookNode) -> dict[str, Any]:
 def _line(check: CheckResult) -> str:
     earned = f"{check.points * check.fraction:g}/{check.points:g}"
     text = f"{check.outcome:8} {earned:>9}  {check.title}\n"
-    for extra in (check.message, check.where, check.hint, check.detail):
+    for extra in (check.message, check.where, check.hint):
         if extra:
             text += "".join(f"{'':20}{line}\n" for line in extra.splitlines())
     return "".join(char for char in text if char.isprintable() or char == "\n")

@@ -29,7 +29,9 @@ def settle(
     if fresh:
         report.save(course.report_path(assignment.name, report.student))
     record(book, course, assignment, report, submission)
-    write_student_page(report, assignment.title, course.feedback_dir(assignment.name) / page_name(report.student))
+    page = course.feedback_dir(assignment.name) / page_name(report.student)
+    hidden_open = assignment.config.feedback == "everything"
+    write_student_page(report, assignment.title, page, hidden_open=hidden_open)
 
 
 def record(book: Book, course: Course, assignment: Assignment, report: Report, submission: Submission) -> None:

@@ -18,7 +18,18 @@ killed grader left behind, and a small reaper process removes it the moment the 
     worker_files            the worker's own files, which both kinds start
 """
 
-from autograder.sandbox.opening import choose, open_provider, sweep
+from autograder.sandbox.opening import answering, open_provider, permitted, sweep
 from autograder.sandbox.protocol import Ending, Limits, Provider, Sandbox, SandboxKind, Usage
 
-__all__ = ["Ending", "Limits", "Provider", "Sandbox", "SandboxKind", "Usage", "choose", "open_provider", "sweep"]
+__all__ = [
+    "Ending",
+    "Limits",
+    "Provider",
+    "Sandbox",
+    "SandboxKind",
+    "Usage",
+    "answering",
+    "open_provider",
+    "permitted",
+    "sweep",
+]

@@ -17,7 +17,8 @@ Engine = Any  # a docker.APIClient, of which the type stubs leave out half
 
 NO_ENGINE = (
     "no container engine answers at {where}: install one (`sudo apt-get install docker.io`), start it"
-    " (`sudo systemctl start docker`), or use `--sandbox process`"
+    " (`sudo systemctl start docker`);"
+    " `--sandbox process` runs code you trust without walls"
 )
 
 

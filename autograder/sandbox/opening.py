@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import os
+import warnings
 
-from autograder.errors import Infrastructure, UserError
+from autograder.errors import Infrastructure, SandboxWarning, UserError
 from autograder.sandbox.protocol import Limits, Provider, SandboxKind
 
+AS_ROOT = (
+    "as root the process sandbox lets a submission read and write everything on this machine; grade with containers"
+    " (`autograder doctor` says what is missing), grade as another user, or add `--no-walls-as-root`"
+)
 
-def choose(kind: Literal["auto", "docker", "process"]) -> SandboxKind:
-    """Resolve "auto": docker where an engine answers, else process."""
-    if kind != "auto":
-        return kind
+
+def answering() -> SandboxKind:
+    """Docker where an engine answers, else process: for a demonstration, whose submissions are our own."""
     from autograder.sandbox.engine import connect
 
     try:
@@ -21,8 +25,35 @@ def choose(kind: Literal["auto", "docker", "process"]) -> SandboxKind:
     return "docker"
 
 
+def permitted(kind: SandboxKind, *, as_root: bool = False) -> SandboxKind:
+    """The kind that somebody named, if a class may be graded in it. There is no other in its place.
+
+    Args:
+        as_root: said a second time, by somebody who is root and names the process sandbox.
+
+    Raises:
+        UserError: no engine answers, with the command that helps; or root has not said it twice.
+    """
+    if kind == "docker":
+        from autograder.sandbox.engine import connect
+
+        connect().close()
+        return kind
+    from autograder.sandbox.process import NO_BOUNDARY
+
+    if is_root() and not as_root:
+        raise UserError(AS_ROOT)
+    warnings.warn(NO_BOUNDARY, SandboxWarning, stacklevel=2)
+    return kind
+
+
+def is_root() -> bool:
+    """Whether what runs without walls could do anything at all."""
+    return os.geteuid() == 0
+
+
 def open_provider(
-    kind: Literal["auto", "docker", "process"],
+    kind: SandboxKind,
     limits: Limits | None = None,
     gpu: str | None = None,
     image: str | None = None,
@@ -38,7 +69,7 @@ def open_provider(
         Infrastructure: the engine failed.
     """
     limits = limits or Limits()
-    if choose(kind) == "docker":
+    if kind == "docker":
         from autograder.sandbox.docker import DockerProvider
 
         return DockerProvider(limits, gpu=gpu, image=image)

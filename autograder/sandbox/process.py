@@ -31,7 +31,7 @@ from autograder.sandbox.reaper import MARK, processes_of
 from autograder.sandbox.worker_files import WORKER
 
 NO_BOUNDARY = (
-    "the process sandbox is not a security boundary: submissions can read your files and reach the network;"
+    "the process sandbox is no security boundary: submissions can read your files and reach the network;"
     " grade only code you trust, or install a container engine (`autograder doctor`)"
 )
 LOOK_EVERY = 0.05  # seconds between two looks at the memory in use

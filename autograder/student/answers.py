@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from autograder.errors import MissingName, Reason, StudentFault, Wrong
+from autograder.student import plain
 
 MESSAGE_LIMIT = 2000
 
@@ -32,22 +33,27 @@ def value_of(reply: Any) -> Any:
 
 
 def fault_of(kind: str, name: str, message: str, where: Any) -> StudentFault:
+    """An error reply as a fault. Its text came out of a sandbox, so each has a sentence of ours beside it."""
     where = where[:MESSAGE_LIMIT] if type(where) is str else None
     if kind in ("missing", "signature"):
-        return MissingName(message, where=where)
+        return MissingName(message, where=where, plain=plain.KINDS[kind])
     if kind == "wrong":
-        return Wrong(message)
+        return Wrong(message, plain=plain.KINDS[kind])
+    if kind == "limit":
+        return StudentFault(message, reason="wrong", plain=plain.KINDS[kind], doubtful=True)
     if kind == "unsendable":
-        return StudentFault(message, reason="output", where=where)
+        return StudentFault(message, reason="output", where=where, plain=plain.KINDS[kind])
     if kind != "exception":
         tampered(f"an error of kind {kind[:50]!r}")
     if name == "NotImplementedError":
         words = f": {message}" if message else ""
-        return MissingName(f"this part is not written yet (NotImplementedError{words})", where=where)
+        message = f"this part is not written yet (NotImplementedError{words})"
+        return MissingName(message, where=where, plain="this part is not written yet")
     out_of_memory = name in ("MemoryError", "OutOfMemoryError") or "DefaultCPUAllocator" in message
     reason: Reason = "memory" if out_of_memory else "crash"
     words = f"{name}: {message}" if message else name
-    return StudentFault(f"your code raised {words}", reason=reason, where=where)
+    sentence = plain.OUT_OF_MEMORY if out_of_memory else plain.sentence_of(name, message)
+    return StudentFault(f"your code raised {words}", reason=reason, where=where, plain=sentence)
 
 
 def tampered(detail: str) -> NoReturn:

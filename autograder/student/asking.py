@@ -11,10 +11,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.student.answers import tampered
 from autograder.student.handles import Handle, request
 from autograder.student.local import as_handle
+from autograder.worker.gradients import LARGEST_SIDE
 
 Mode = Literal["train", "eval"]
 Optimiser = Literal["SGD", "Adam"]
@@ -164,10 +165,21 @@ def jacobian(
     output: int | str | None = None,
     seed: int | None = None,
     mode: Mode | None = None,
+    per_sample: bool = False,
     **kwargs: Any,
 ) -> Tensor:
-    """∂h(*args) / ∂args[wrt], shape (*output.shape, *argument.shape), both of at most 4096 numbers."""
-    fields = {"output": output, "seed": seed, "mode": mode}
+    """∂h(*args) / ∂args[wrt], shape (*output.shape, *argument.shape), both of at most 4096 numbers.
+
+    Args:
+        per_sample: samples do not mix: shape (B, *output.shape[1:], *argument.shape[1:]), of at most 4096 numbers each.
+
+    Raises:
+        AuthorError: the argument holds more.
+    """
+    given = args[wrt] if isinstance(wrt, int) else kwargs.get(wrt)
+    if isinstance(given, Tensor) and given.numel() > LARGEST_SIDE * (len(given) if per_sample and given.dim() else 1):
+        raise AuthorError(f"a Jacobian is taken of at most {LARGEST_SIDE} numbers, got shape {tuple(given.shape)}")
+    fields = {"output": output, "seed": seed, "mode": mode, "per_sample": per_sample}
     found = request(as_handle(h), "jacobian", args=args, kwargs=kwargs, wrt=wrt, **fields)
     if not isinstance(found, Tensor):
         tampered("a Jacobian did not come back as asked")

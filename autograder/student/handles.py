@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.student.answers import tampered
 from autograder.worker.wire import Ref
 
@@ -38,7 +38,7 @@ class Handle:
 
     Raises:
         StudentFault: whatever goes wrong in the student's code, with its reason code.
-        TypeError: (from a check's own mistake) an argument can not be sent.
+        AuthorError: an argument can not be sent.
     """
 
     __slots__ = ("_handle_channel", "_handle_ref", "_handle_released")
@@ -64,7 +64,7 @@ class Handle:
     def __len__(self) -> int:
         length = request(self, "call", method="__len__")
         if type(length) is not int or not 0 <= length <= LONGEST:
-            raise Wrong(f"the length of a {self._handle_ref.type} is not a number from 0 to {LONGEST}")
+            raise Wrong(f"the length of an object is not a number from 0 to {LONGEST}")
         return length
 
     def __iter__(self) -> Iterator[Any]:
@@ -77,7 +77,7 @@ class Handle:
         return f"<{self._handle_ref.type} in the sandbox>"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a handle can not be copied or pickled; the object is in the sandbox")
+        raise AuthorError("a handle can not be copied or pickled; the object is in the sandbox")
 
     def __del__(self) -> None:
         try:
@@ -122,7 +122,7 @@ def unwrap(channel: Channel, value: Any) -> Any:
     """What is sent of an argument: references in the place of handles.
 
     Raises:
-        TypeError: it is neither data nor a handle of this channel.
+        AuthorError: it is neither data nor a handle of this channel.
     """
     if isinstance(value, Handle) and value._handle_channel is channel:
         return value._handle_ref
@@ -135,7 +135,7 @@ def unwrap(channel: Channel, value: Any) -> Any:
     adopt = getattr(channel, "adopt", None)
     if adopt is None:
         kind = "handle of another sandbox" if isinstance(value, Handle) else type(value).__name__
-        raise TypeError(f"student code takes data and handles of its own sandbox, got a {kind}")
+        raise AuthorError(f"student code takes data and handles of its own sandbox, got a {kind}")
     return adopt(value)._handle_ref  # given up at once, and told so with a later request
 
 
@@ -146,7 +146,7 @@ def handle_of(channel: Channel, value: Any) -> Handle:
     """A handle of the object a reply refers to."""
     if type(value) is not Ref:
         tampered("an object was asked for, something else came back")
-    return Handle(channel, value, _released(channel))
+    return Handle(channel, value, released_on(channel))
 
 
 def request(h: Handle, op: str, **fields: Any) -> Any:
@@ -157,7 +157,7 @@ def request(h: Handle, op: str, **fields: Any) -> Any:
     return wrap(channel, channel.request(op, target=h._handle_ref, **sent))
 
 
-def _released(channel: Any) -> deque[int]:
+def released_on(channel: Any) -> deque[int]:
     """Ids of handles given up on this channel, kept on the channel itself so that they end together."""
     if not hasattr(channel, "released"):
         channel.released = deque()

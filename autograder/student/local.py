@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from autograder.errors import AuthorError, StudentFault
 from autograder.student.answers import value_of
 from autograder.student.handles import Handle, handle_of
 from autograder.worker.objects import Objects
@@ -15,7 +16,8 @@ from autograder.worker.wire import PREFIX, WireError, decode, encode
 
 
 class LocalChannel:
-    """A `student.Channel` to objects of this process. Everything is encoded and decoded as on its way to a sandbox.
+    """A `student.Channel` to objects of this process. Everything is encoded and decoded as on its way to a sandbox, and
+    what a sandbox would refuse is refused here.
 
     Args:
         namespace: names that `Student` resolves, whatever its scope; looked into at every request.
@@ -30,13 +32,17 @@ class LocalChannel:
 
         Raises:
             StudentFault: as `student.value_of` has it.
-            ValueError: the operation is unknown.
+            AuthorError: the operation is unknown.
         """
         if op in ("train", "checkpoint"):  # here the person has run the training cell, or has not
             return {"status": "ok", "error": None}
         if op not in self._objects.operations:
-            raise ValueError(f"there is no operation {op!r}")
-        reply = reply_to(self._objects.handle, op, _round_trip(fields))
+            raise AuthorError(f"there is no operation {op!r}")
+        try:
+            sent = _round_trip(fields)
+        except WireError as error:
+            raise StudentFault(f"this check could not be sent to your code: {error}", reason="output") from None
+        reply = reply_to(self._objects.handle, op, sent)
         if not reply["ok"] and reply["error"]["type"] == "KeyboardInterrupt":
             raise KeyboardInterrupt
         try:
@@ -51,6 +57,13 @@ class LocalChannel:
         """No clock runs: the person in front of the notebook can interrupt it."""
         return nullcontext()
 
+
+class Workbench(LocalChannel):
+    """A channel to plain callables of this process, which take anything as an argument."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+
     def adopt(self, thing: Any) -> Handle:
         """A handle of any object of this process."""
         return handle_of(self, self._objects.ref(thing))
@@ -60,7 +73,7 @@ def as_handle(h: Any) -> Handle:
     """A handle of anything: a plain object is reached through a channel within this process."""
     if isinstance(h, Handle):
         return h
-    return LocalChannel({}).adopt(h)
+    return Workbench().adopt(h)
 
 
 class _EveryScope(Mapping[str, Mapping[str, Any]]):

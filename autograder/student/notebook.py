@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from autograder.errors import MissingName, StudentFault
+from autograder.errors import AuthorError, MissingName, StudentFault
 from autograder.student.answers import MESSAGE_LIMIT, fault_of, tampered
 from autograder.student.handles import Channel, Handle, handle_of, refuse_own, unwrap, wrap
+from autograder.student.plain import KINDS
 from autograder.worker.probes import PROBES
 
 
@@ -51,7 +52,10 @@ class Student:
     def get(self, name: str) -> Any:
         """`student.get("name")` is `student.name`, also for names that this class uses itself."""
         channel = self._student_channel
-        return wrap(channel, channel.request("resolve", scope=self._student_scope, name=name))
+        try:
+            return wrap(channel, channel.request("resolve", scope=self._student_scope, name=name))
+        except MissingName as fault:
+            raise named(fault, name) from None
 
     def has(self, name: str) -> bool:
         """Whether the name is defined. Other faults (a time-out, a death) are raised."""
@@ -69,13 +73,17 @@ class Student:
         """A public stub network in the sandbox, to hand to student code: `autograder.worker.probes` says what is known.
 
         Raises:
-            ValueError: there is no such probe.
+            AuthorError: there is no such probe, or it takes no such weights.
         """
         if name not in PROBES:
-            raise ValueError(f"there is no probe {name!r}; there are {', '.join(PROBES)}")
+            raise AuthorError(f"there is no probe {name!r}; there are {', '.join(PROBES)}")
         channel = self._student_channel
         fields = {"args": unwrap(channel, args), "kwargs": unwrap(channel, kwargs)}
-        return handle_of(channel, channel.request("probe", name=name, **fields))
+        try:
+            return handle_of(channel, channel.request("probe", name=name, **fields))
+        except StudentFault:
+            _try_here(name, args, kwargs)
+            raise
 
     def trained(self, task: str) -> Student:
         """The notebook after the training cells of `task`, or with the submitted checkpoint of it in their place.
@@ -94,6 +102,23 @@ class Student:
         return self.at(f"train:{task}")
 
 
+def named(fault: MissingName, name: str) -> MissingName:
+    """The same fault; what was asked for is named in our sentence too, by whoever asked."""
+    if fault.plain == KINDS["missing"]:
+        fault.plain = f"`{name}`, which is asked for, is not there"
+    return fault.with_traceback(None)
+
+
+def _try_here(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Raise AuthorError if a probe can not be made of these weights here either."""
+    if any(isinstance(value, Handle) for value in (*args, *kwargs.values())):
+        return
+    try:
+        PROBES[name](*args, **kwargs)
+    except Exception as error:
+        raise AuthorError(f"no probe {name} can be made of that: {error}") from None
+
+
 def _load_checkpoint(channel: Channel, task: str, fields: dict[str, object]) -> None:
     """Binds the model's name in the scope; the reference that comes back stays alive for later checks."""
     try:
@@ -101,8 +126,9 @@ def _load_checkpoint(channel: Channel, task: str, fields: dict[str, object]) -> 
     except StudentFault as fault:
         if fault.reason != "crash":
             raise
-        message = f"the checkpoint `{fields['file']}` of `{task}` could not be loaded: {fault.message}"
-        raise StudentFault(message, reason="crash", where=fault.where) from None
+        begin = f"the checkpoint `{fields['file']}` of `{task}` could not be loaded: "
+        said, told = begin + fault.message, begin + (fault.plain or "")
+        raise StudentFault(said, reason="crash", where=fault.where, plain=told) from None
 
 
 def _check_training(task: str, outcome: Any) -> None:
@@ -119,5 +145,6 @@ def _check_training(task: str, outcome: Any) -> None:
     fault = fault_of("exception", kind, words, error.get("where"))
     if fault.reason == "missing":
         raise MissingName(f"the training cell of `{task}` is not written yet", where=fault.where)
-    message = f"the training cell of `{task}` failed: {kind}: {words}"
-    raise StudentFault(message, reason=fault.reason, where=fault.where)
+    begin = f"the training cell of `{task}` failed: "
+    told = begin + (fault.plain or "")
+    raise StudentFault(f"{begin}{kind}: {words}", reason=fault.reason, where=fault.where, plain=told)

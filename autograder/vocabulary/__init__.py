@@ -39,6 +39,6 @@ Each takes handles or plain callables, raises `errors.Wrong` (or `PartialCredit`
     flow_matching   assert_straight_paths  assert_velocity  assert_coupling_optimal  assert_straightness
 
 Checks import them from `autograder.checks`. Stochastic assertions state the probability of failing a right answer,
-`false_failure`, 1e-6 by default. An author's own mistake (too few samples, a wrong permutation) is a ValueError, never
-a student's fault.
+`false_failure`, 1e-6 by default. An author's own mistake (too few samples, a wrong permutation) is an AuthorError,
+never a student's fault.
 """

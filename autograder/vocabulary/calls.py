@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.student import Handle, Mode, call, call_with_echo, is_module, type_name
 from autograder.vocabulary.tensors import (
     Tolerance,
@@ -86,7 +86,7 @@ def assert_batch_consistent(
     """
     batch = next((len(a) for a in args if isinstance(a, Tensor) and a.dim() > 0), 0)
     if batch < 2:
-        raise ValueError("batch consistency needs a tensor argument with at least 2 samples")
+        raise AuthorError("batch consistency needs a tensor argument with at least 2 samples")
     whole = _parts(call(fn, *args, mode=mode, **kwargs), what)
     for i in range(batch):
         one = [a[i : i + 1] if isinstance(a, Tensor) and a.dim() > 0 else a for a in args]

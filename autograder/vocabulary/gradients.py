@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.student import Mode, call, gradient, parameter_gradients, parts_with_graph
 from autograder.vocabulary.tensors import as_tensor, assert_close, assert_dtype, assert_finite, assert_shape
 
@@ -174,7 +174,7 @@ def assert_gradient_matches_finite_differences(
     """
     x = args[wrt]
     if x.dtype != torch.float64:
-        raise ValueError(f"finite differences need a float64 argument, got {x.dtype}")
+        raise AuthorError(f"finite differences need a float64 argument, got {x.dtype}")
 
     def value(at: Tensor) -> Tensor:
         result = call(fn, *args[:wrt], at, *args[wrt + 1 :], seed=seed, mode=mode, **kwargs)
@@ -218,7 +218,7 @@ def _gradients(
     mode: Mode | None,
 ) -> dict[str, Tensor | None]:
     if (of is None) == (wrt is None):
-        raise ValueError("say either `of` (a module) or `wrt` (an argument)")
+        raise AuthorError("say either `of` (a module) or `wrt` (an argument)")
     if wrt is not None:
         name = f"argument {wrt + 1}" if isinstance(wrt, int) else f"argument `{wrt}`"
         return {name: gradient(fn, *args, wrt=wrt, output=output, seed=seed, mode=mode, **kwargs)}

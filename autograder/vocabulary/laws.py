@@ -25,7 +25,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.vocabulary.chance import FALSE_FAILURE
 from autograder.vocabulary.likelihood import state_index
 from autograder.vocabulary.orders import by_position
@@ -86,9 +86,9 @@ def assert_samples_follow(
     """
     p = as_double(probabilities)
     if false_failure < FALSE_FAILURE:
-        raise ValueError(f"the tail of χ² is known down to {FALSE_FAILURE}, asked for {false_failure}")
+        raise AuthorError(f"the tail of χ² is known down to {FALSE_FAILURE}, asked for {false_failure}")
     if abs(float(p.sum()) - 1) > 1e-4 or bool((p < 0).any()):
-        raise ValueError(f"probabilities must be non-negative and sum to 1, they sum to {float(p.sum())}")
+        raise AuthorError(f"probabilities must be non-negative and sum to 1, they sum to {float(p.sum())}")
     counts = _count(samples, len(p), what)
     n = int(counts.sum())
     impossible = (p == 0) & (counts > 0)

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
+from autograder.seeds import apart
 from autograder.vocabulary.orders import Order, by_position, order_of
 from autograder.vocabulary.tensors import (
     agree,
@@ -42,7 +43,7 @@ def enumerate_binary(shape: int | Sequence[int], dtype: torch.dtype = torch.floa
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     n = math.prod(sizes)
     if not 1 <= n <= 20:
-        raise ValueError(f"enumeration needs between 1 and 20 binary entries, got {n}")
+        raise AuthorError(f"enumeration needs between 1 and 20 binary entries, got {n}")
     codes = torch.arange(2**n).unsqueeze(1)
     digits = (codes >> torch.arange(n - 1, -1, -1)) & 1
     return digits.to(dtype).reshape(2**n, *sizes)
@@ -98,10 +99,10 @@ def sequential_log_likelihood(
         logits_fn: maps images to logits, as `conditional_log_probs` reads them.
         x: binary images (B, C=1, H, W) or vectors (B, n) that the student's code has never seen.
         order: in which positions are predicted.
-        generator: source of the random bits.
+        generator: source of the random bits. They are drawn apart: x may come from it too.
     """
     flat = x.flatten(1)
-    known = torch.randint(0, 2, flat.shape, generator=generator).to(x.dtype)
+    known = torch.randint(0, 2, flat.shape, generator=apart(generator)).to(x.dtype)
     total = torch.zeros(len(x), dtype=torch.float64)
     for position in order_of(order, tuple(x.shape)):
         log_probs = conditional_log_probs(logits_fn(known.reshape(x.shape).clone()), x)

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 
 Order = Literal["raster", "column-major", "reverse raster"] | Sequence[int] | Tensor
 
@@ -24,7 +24,7 @@ def grid_of(shape: Sequence[int]) -> tuple[int, ...]:
         return (shape[1],)
     if len(shape) in (3, 4):
         return tuple(shape[-2:])
-    raise ValueError(f"a batch of vectors (B, n) or images (B, C, H, W) is needed, got shape {tuple(shape)}")
+    raise AuthorError(f"a batch of vectors (B, n) or images (B, C, H, W) is needed, got shape {tuple(shape)}")
 
 
 def order_of(order: Order, shape: Sequence[int]) -> list[int]:
@@ -44,10 +44,10 @@ def order_of(order: Order, shape: Sequence[int]) -> list[int]:
             return raster[::-1]
         if order == "column-major":
             return torch.arange(n).reshape(grid).t().flatten().tolist() if len(grid) == 2 else raster
-        raise ValueError(f"unknown order {order!r}: use 'raster', 'column-major', 'reverse raster' or a permutation")
+        raise AuthorError(f"unknown order {order!r}: use 'raster', 'column-major', 'reverse raster' or a permutation")
     visits = [int(i) for i in order]
     if sorted(visits) != list(range(n)):
-        raise ValueError(f"an order of {n} positions is a permutation of 0..{n - 1}, got {visits}")
+        raise AuthorError(f"an order of {n} positions is a permutation of 0..{n - 1}, got {visits}")
     return visits
 
 

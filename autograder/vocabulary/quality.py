@@ -14,7 +14,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from autograder.errors import PartialCredit, Wrong
+from autograder.errors import AuthorError, PartialCredit, Wrong
 from autograder.vocabulary.chance import FALSE_FAILURE
 from autograder.vocabulary.tensors import as_double, assert_rows, assert_shape
 
@@ -25,7 +25,7 @@ def score_line(value: float, floor: float, target: float) -> float:
     Whether more or less is better follows from which side of the floor the target lies on.
     """
     if floor == target:
-        raise ValueError(f"floor and target must differ, both are {floor}")
+        raise AuthorError(f"floor and target must differ, both are {floor}")
     share = (value - floor) / (target - floor)
     if not share > 0.0:
         return 0.0
@@ -73,7 +73,7 @@ def assert_excess(
         PartialCredit, Wrong: see `assert_score`; Wrong also on a leak, and on any NaN.
     """
     if not target < floor:
-        raise ValueError(f"a smaller excess is better: target {target} must lie below floor {floor}")
+        raise AuthorError(f"a smaller excess is better: target {target} must lie below floor {floor}")
     exact = torch.as_tensor(entropy, dtype=torch.float64)
     values = assert_shape(nll, exact.shape if exact.dim() else (-1,), what)
     impossible = values == math.inf  # p(x) = 0 of something that happened: honest, and worthless

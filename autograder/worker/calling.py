@@ -22,7 +22,8 @@ class Fault(Exception):  # noqa: N818 (the word the judge uses for it)
 
     Args:
         kind: "missing" (a name that is not there), "signature" (arguments that do not fit), "wrong" (a result of
-            another kind than asked for) or "unsendable" (a result that can not cross).
+            another kind than asked for), "limit" (one too large for what is asked) or "unsendable" (one that can not
+            cross).
         message: a sentence for the student.
     """
 

@@ -13,12 +13,14 @@ import pytest
 import torch
 from nbformat import NotebookNode
 
-from autograder.authoring.template import build_template, read_solution
+from autograder.authoring.template import build_template
 from autograder.authoring.variants import Variant, VariantsFile, load_variants
 from autograder.homework import ipynb
 from autograder.homework.assignment import Assignment, load_assignment
 from autograder.homework.files import HomeworkFiles
 from autograder.judge.grade import check_files
+from autograder.judge.keys import Keys
+from autograder.judge.model_answers import read_solution
 from autograder.judge.runner import Bench, run_checks
 from autograder.judge.selfcheck import public_results
 from autograder.report import CheckResult, exact
@@ -62,7 +64,7 @@ def namespace(notebook: NotebookNode) -> dict[str, Any]:
 
 def untrained_results(names: dict[str, Any], seed: int) -> list[CheckResult]:
     """Results of all checks, public and hidden, that need no trained network."""
-    bench = Bench(LocalChannel(names), seed)
+    bench = Bench(LocalChannel(names), Keys.local(seed))
     return [r for r in run_checks(check_files(assignment()), bench) if r.cell not in TRAINED]
 
 

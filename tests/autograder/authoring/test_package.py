@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from autograder.authoring.first_cell import SOURCE, first_cell
-from autograder.authoring.package import WHEEL, build_wheel
+from autograder.authoring.package import build_wheel
 from autograder.authoring.release import pack, released_files
 from autograder.homework.assignment import load_assignment
 from autograder.homework.files import HomeworkFiles
+from autograder.homework.first_cell import SOURCE, WHEEL, first_cell
 
 ROOT = Path(__file__).parents[3]
 HW1 = HomeworkFiles("hw1", ROOT / "assignments", ROOT / "solutions")

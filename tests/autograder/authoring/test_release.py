@@ -8,15 +8,17 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from autograder.authoring.leaks import find_leaks, read_secrets
-from autograder.authoring.package import WHEEL
+from autograder.authoring.leaks import find_leaks
 from autograder.authoring.release import release, released_files, write_template
-from autograder.authoring.template import build_template, read_solution
+from autograder.authoring.secrets import read_secrets
+from autograder.authoring.template import build_template
 from autograder.course.course import Course, init_course
 from autograder.course.people import Person
 from autograder.errors import UserError
 from autograder.homework import ipynb
 from autograder.homework.files import HomeworkFiles
+from autograder.homework.first_cell import WHEEL
+from autograder.judge.model_answers import read_solution
 from autograder.records.gradebook import dump
 from tests.autograder.course_factory import HIDDEN_CHECKS, SOLUTION, Repository, make_repository
 

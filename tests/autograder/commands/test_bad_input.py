@@ -155,12 +155,14 @@ def test_a_course_that_is_not_one_is_a_sentence(invoke, course, repository, tmp_
 # --- the machine
 
 
-def test_without_an_engine_docker_is_a_sentence_and_auto_takes_processes(invoke, provider, handed_in, monkeypatch):
+def test_without_an_engine_docker_is_a_sentence_and_nothing_takes_its_place(invoke, provider, handed_in, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
     said = invoke("grade", NAME, "-c", handed_in.root, "--sandbox", "docker")
     refused(said, "no container engine answers", "/nonexistent/docker.sock", "--sandbox process")
     assert not (handed_in.root / "reports").exists()
-    assert json.loads(invoke("grade", NAME, "-c", handed_in.root, "--json").out)["sandbox"] == "process"
+    refused(invoke("grade", NAME, "-c", handed_in.root, "--json"), "no container engine answers")
+    named = invoke("grade", NAME, "-c", handed_in.root, "--sandbox", "process", "--json")
+    assert json.loads(named.out)["sandbox"] == "process"
     refused(invoke("image", "build"), "no container engine answers")
 
 

@@ -28,6 +28,7 @@ from tests.autograder.course_factory import Repository, answered, to_bytes
 
 pytestmark = pytest.mark.container
 CHEATS = {cheat.name: cheat for cheat in cheats()}
+LANDING = {"knows_its_own_seed": pytest.mark.xfail(strict=True, reason="issue 10, item 7")}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def graded(submission: Submission, repository: Repository) -> Report:
 
 
 @pytest.mark.usefixtures("engine")
-@pytest.mark.parametrize("name", CHEATS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=LANDING.get(n, ())) for n in CHEATS])
 def test_a_cheat_earns_its_honest_part_and_nothing_else(name: str, courses: dict[float, Repository]) -> None:
     cheat = CHEATS[name]
     repository = courses[cheat.cell_seconds]
@@ -101,7 +102,8 @@ def test_a_submission_finds_nothing_of_the_one_before(courses: dict[float, Repos
 
 def test_every_row_that_a_submission_can_try_by_itself_has_a_cheat() -> None:
     elsewhere = {13, 18, 19, 20, 21}  # what is handed in; homework 1's own checks; the pages; the notebook's structure
-    assert {cheat.row for cheat in CHEATS.values()} == set(range(1, 23)) - elsewhere
+    elsewhere |= {23, 24, 25, 27, 28, 29, 30}  # bounds; the engine; other tools; homeworks; lies; names
+    assert {cheat.row for cheat in CHEATS.values()} == set(range(1, 31)) - elsewhere
 
 
 def test_every_cheat_says_what_it_tries() -> None:

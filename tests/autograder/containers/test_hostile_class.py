@@ -177,7 +177,7 @@ def graded(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Graded:
         assignments=repository.assignments,
         solutions=repository.solutions,
         students=[Person(id=who, name=PEOPLE.get(who, who.title())) for who in (*MANGLED, *REJECTED)],
-        settings={"salt": 3},
+        settings={"salt": 2**130 + 3},
     )
     before = snapshot(root / "repository") | snapshot(root / "elsewhere")
     batch = grade_course(course, NAME, source, Options(sandbox="docker", jobs=2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def test_a_course_is_loaded_as_it_was_made(folders: Path) -> None:
     assert course.assignments_dir.resolve() == folders / "assignments"
     assert course.gradebook_url == f"sqlite:///{folders}/course/gradebook.db"
     assert course.config.due == {"hw1": datetime(2025, 10, 1, 21, tzinfo=UTC)}
-    assert (course.config.sandbox.kind, course.config.sandbox.jobs) == ("auto", 2)
+    assert (course.config.sandbox.kind, course.config.sandbox.jobs) == ("docker", 2)
 
 
 def test_a_course_moves_with_its_repository(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -86,7 +87,7 @@ def test_a_course_is_not_made_twice_nor_without_its_folders(folders: Path, tmp_p
         ("sandbx:\n  jobs: 2\n", "course.yaml, line 7: unknown key `sandbx`; did you mean `sandbox`?"),
         ("sandbox:\n  jobs: two\n", "course.yaml, line 8: `sandbox.jobs` should be a valid integer, got 'two'."),
         ("sandbox:\n  jobs: 0\n", "course.yaml, line 8: `sandbox.jobs` should be greater than or equal to 1, got 0."),
-        ("sandbox:\n  kind: podman\n", "line 8: `sandbox.kind` should be 'auto', 'docker' or 'process', got 'podman'."),
+        ("sandbox:\n  kind: podman\n", "line 8: `sandbox.kind` should be 'docker' or 'process', got 'podman'."),
         ("due:\n  hw1: 2025-10-01 23:59:00\n", "line 7: `due` should have a time zone for hw1, as in 2025-10-01T23:59"),
         ("due:\n  hw1: tomorrow\n", "line 8: `due.hw1` should be a valid datetime, got 'tomorrow'."),
         ("students:\n- id: 12345\n", "line 8: `students.0.id` should be a valid string, got 12345."),
@@ -140,3 +141,27 @@ def test_a_bad_list_of_students_is_a_sentence(folders: Path, text: bytes, senten
     with pytest.raises(UserError) as caught:
         load_course(root)
     assert sentence in str(caught.value)
+
+
+SHORT = "salt: 12345"
+
+
+@pytest.mark.parametrize("line", [SHORT, "salt: 0", "salt: 281474976710655", ""])
+def test_a_short_salt_gets_a_sentence_with_a_long_one(folders: Path, line: str) -> None:
+    from autograder.course.course import FILE
+
+    course = init_course(folders / "dgm", assignments=folders / "assignments", solutions=folders / "solutions")
+    path = course.root / FILE
+    lines = [row for row in path.read_text().splitlines() if not row.startswith("salt:")]
+    path.write_text("\n".join([*lines, line]) + "\n")
+    with pytest.raises(UserError, match=r"salt") as caught:
+        load_course(course.root)
+    offered = int(re.search(r"`salt: (\d+)`", str(caught.value))[1])
+    assert offered.bit_length() > 128
+    path.write_text("\n".join([*lines, f"salt: {offered}"]) + "\n")
+    assert load_course(course.root).config.salt == offered
+
+
+def test_a_new_course_has_a_salt_of_more_than_128_bits(folders: Path) -> None:
+    course = init_course(folders / "dgm", assignments=folders / "assignments", solutions=folders / "solutions")
+    assert course.config.salt.bit_length() > 128

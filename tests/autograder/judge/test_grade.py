@@ -190,7 +190,7 @@ def test_a_report_holds_what_is_needed_to_repeat_it(provider, repository):
     assert report.checks_sha256 == module._load(job.homework).checks_sha256
     assert {"python", "torch", "numpy", "autograder"} <= report.environment.versions.keys()
     assert report.environment.limits["submission_seconds"] == 60
-    assert report.environment.seed == module.seed_of(job)
+    assert report.environment.seed == module.keys_of(job, job.submission.sha256).number
     assert set(report.timings) >= {"notebook", "checks", "total"}
 
 

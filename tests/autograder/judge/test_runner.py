@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from autograder.errors import Infrastructure, PartialCredit, StudentFault, UserError, Wrong
+from autograder.judge.keys import Keys
 from autograder.judge.runner import Bench, CheckFile, run_checks, verdict
 from autograder.report import CheckResult
 from autograder.student.local import LocalChannel
@@ -20,7 +21,8 @@ def run(folder: Path, source: str, namespace: dict[str, object] | None = None, *
     path = folder / "checks.py"
     path.write_text(HEADER + source)
     channel = bench.pop("channel", None) or LocalChannel(namespace or {})
-    return run_checks([CheckFile(path, public=True)], Bench(channel, **{"seed": 7} | bench))
+    keys = Keys.local(bench.pop("seed", 7))
+    return run_checks([CheckFile(path, public=True)], Bench(channel, keys, **bench))
 
 
 def check(body: str, marker: str = '"cell", points=1', name: str = "test_it", arguments: str = "student") -> str:

@@ -18,7 +18,7 @@ from autograder.homework.restore import restore
 from autograder.records.autograded import changed_answers, for_humans, write_autograded
 from autograder.records.disarm import disarm
 from autograder.records.gradebook import Book, dump
-from autograder.records.settle import record
+from autograder.records.settle import record, settle
 from autograder.report import CheckResult, Report
 from autograder.submission import Submission
 from tests.autograder.course_factory import ANSWERS, Repository, answered, make_repository, to_bytes
@@ -272,3 +272,27 @@ def test_a_mangled_notebook_still_gives_every_graded_cell_once(template: Noteboo
     names = [cell.metadata.nbgrader.grade_id for cell in shown.cells if "nbgrader" in cell.metadata]
     assert sorted(names) == ["double", "double-answer", "line", "line-answer", "setup", "why"]
     nbformat.validate(shown)
+
+
+def test_nothing_only_a_ta_may_read_lies_where_nbgrader_makes_feedback_from(
+    course: Course, repository: Repository, tmp_path: Path
+) -> None:
+    secret = CheckResult(
+        id="test_x", cell="double", title="Doubling 1 gives 2.", public=False, points=2, fraction=0.0,
+        outcome="failed", reason="crash", message="your code raised an error",
+        detail="expected 8642.5", full="saw 97531",
+    )  # fmt: skip
+    assignment = repository.load()
+    submission = Submission.of("alice", to_bytes(answered(assignment.template)))
+    told = plain_report("alice", 0.0, 0.4).model_copy(update={"checks": [secret]})
+    with Book(course.gradebook_url) as book:
+        book.ensure_assignment(assignment)
+        settle(book, course, assignment, told, submission)
+    for folder in (course.autograded_dir, course.feedback_dir("hw0"), course.root / "gradebook.db"):
+        for path in [folder] if folder.is_file() else [p for p in folder.rglob("*") if p.is_file()]:
+            said = path.read_bytes()
+            assert b"8642.5" not in said, path
+            assert b"97531" not in said, path
+    shown = course.autograded_path("hw0", "alice").read_text()
+    assert "your code raised an error" in shown
+    assert b"8642.5" in course.report_path("hw0", "alice").read_bytes(), "the TA reads it in the report"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from autograder.errors import Infrastructure, SandboxWarning, UserError
-from autograder.sandbox import Limits, choose, open_provider, process, traces
+from autograder.sandbox import Limits, answering, open_provider, process, traces
 from autograder.sandbox.endings import describe_exit
 from autograder.sandbox.process import ProcessProvider, ProcessSandbox
 from tests.autograder.inside import run, tell
@@ -244,7 +244,7 @@ def test_sweeping_ends_processes_of_dead_graders_only(provider: ProcessProvider)
 
 
 def test_it_says_that_it_is_no_boundary() -> None:
-    with pytest.warns(SandboxWarning, match="not a security boundary"):
+    with pytest.warns(SandboxWarning, match="no security boundary"):
         ProcessProvider(LIMITS).close()
 
 
@@ -262,9 +262,9 @@ def test_a_gpu_is_not_for_processes() -> None:
         open_provider("process", LIMITS, gpu="0")
 
 
-def test_without_an_engine_auto_is_the_process_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_engine_a_demonstration_runs_in_the_process_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
-    assert choose("auto") == "process"
+    assert answering() == "process"
 
 
 @pytest.mark.parametrize("wrong", [{"memory_mb": 0}, {"wall_seconds": -1}, {"pids": float("nan")}, {"memory_mb": 100}])

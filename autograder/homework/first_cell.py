@@ -5,8 +5,10 @@ It is locked and is run in every sandbox as it stands, where `autograder` is the
 
 from __future__ import annotations
 
-from autograder.authoring.package import DISTRIBUTION, WHEEL
+from autograder.version import VERSION
 
+DISTRIBUTION = "dgm-autograder"
+WHEEL = f"dgm_autograder-{VERSION}-py3-none-any.whl"
 GRADE_ID = "autograder-package"
 
 SOURCE = """\

@@ -1,0 +1,64 @@
+"""What a run of checks is seeded with: one keyed hash for each purpose.
+
+notebook        cells and training       salt, homework, student
+law             a task's own law         salt, homework, student, check
+inputs, calls   what a check asks        salt, homework, student, submission, check
+
+A changed comment thus draws other inputs but no other task, and a seed that student code meets tells it of no other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from autograder.seeds import derived, generator_from, key_of, seed_from
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of one run.
+
+    Args:
+        task: the same for everything a student hands in of a homework.
+        run: of this submission alone.
+        number: by which a report names the run; nothing is seeded with it.
+    """
+
+    task: bytes
+    run: bytes
+    number: int
+
+    @classmethod
+    def of(cls, salt: int, homework: str, student: str, submission: str | int, round: int = 0) -> Keys:
+        """The keys of a submission, or of a number of an audit in its place.
+
+        Args:
+            round: of an audit that plays the notebook anew.
+        """
+        task = key_of(salt, "task", homework, student, round)
+        run = key_of(salt, "run", homework, student, round, submission)
+        return cls(task, run, submission if isinstance(submission, int) else seed_from(run, "number"))
+
+    @classmethod
+    def local(cls, seed: int) -> Keys:
+        """For a notebook on its author's own machine."""
+        return cls.of(seed, "", "", "")
+
+    @property
+    def notebook(self) -> int:
+        """The seed under which cells run."""
+        return seed_from(self.task, "notebook")
+
+    def law(self, check: str) -> torch.Generator:
+        """What draws a check's task: the same for everything a student hands in."""
+        return generator_from(self.task, "law", check)
+
+    def inputs(self, check: str) -> torch.Generator:
+        """What draws the inputs of a check."""
+        return generator_from(self.run, "inputs", check)
+
+    def calls(self, check: str) -> bytes:
+        """The key of the seeds that a check's calls are made under."""
+        return derived(self.run, "calls", check)

@@ -1,0 +1,79 @@
+"""The instructor's own answers as a notebook: what a template is cut from, and what a check is tried on.
+
+A solution is a jupytext percent script with nbgrader's metadata in its cell headers. A cell tagged `package` becomes
+the engine's own first cell, which installs what `check("…")` needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode
+
+from autograder.errors import UserError
+from autograder.homework import ipynb
+from autograder.homework.first_cell import GRADE_ID, first_cell
+
+SCHEMA = 3  # of nbgrader's cell metadata
+FIRST = "package"  # tag of the cell in whose place the engine's own first cell stands
+
+
+def read_solution(path: Path, files_at: str = "") -> NotebookNode:
+    """The solution as a notebook with complete nbgrader metadata, answers included.
+
+    Args:
+        files_at: URL of the folder where the released files lie; known once a course releases the homework.
+    """
+    import jupytext
+
+    try:
+        source = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}.") from None
+    try:
+        script = jupytext.reads(source, fmt="py:percent")
+    except Exception as error:  # jupytext raises whatever its parsers raise
+        raise UserError(f"{path} is not a percent script: {error}.") from None
+    cells: list[dict[str, Any]] = [_plain_cell(cell, files_at) for cell in script.cells]
+    for cell, identifier in zip(cells, _identifiers(cells), strict=True):
+        cell["id"] = identifier
+    return ipynb.as_notebook(cells)
+
+
+def _plain_cell(cell: NotebookNode, files_at: str) -> dict[str, Any]:
+    metadata: dict[str, Any] = {}
+    source = cell.source
+    if FIRST in cell.metadata.get("tags", []):
+        source = first_cell(files_at)
+        marks = {"grade": False, "solution": False, "locked": True, "task": False}
+        metadata["nbgrader"] = marks | {"grade_id": GRADE_ID, "schema_version": SCHEMA}
+    if cell.metadata.get("tags"):
+        metadata["tags"] = list(cell.metadata["tags"])
+    if cell.metadata.get("nbgrader"):
+        marks = {"grade": False, "solution": False, "locked": False, "task": False} | dict(cell.metadata["nbgrader"])
+        metadata["nbgrader"] = marks | {"schema_version": SCHEMA}
+    plain: dict[str, Any] = {"cell_type": cell.cell_type, "source": source, "metadata": metadata}
+    if cell.cell_type == "code":
+        plain |= {"outputs": [], "execution_count": None}
+    return plain
+
+
+def _identifiers(cells: list[dict[str, Any]]) -> list[str]:
+    used: set[str] = set()
+    result = []
+    for cell in cells:
+        marks = cell["metadata"].get("nbgrader", {})
+        name = str(marks.get("grade_id") or hashlib.sha256(str(cell["source"]).encode()).hexdigest()[:12])
+        stem = re.sub(r"[^A-Za-z0-9_-]", "-", name)[:56]
+        identifier, copy = stem, 1
+        while identifier in used:
+            copy += 1
+            identifier = f"{stem}-{copy}"
+        used.add(identifier)
+        result.append(identifier)
+    return result
