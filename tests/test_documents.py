@@ -18,7 +18,7 @@ def test_the_tables_of_the_documents_are_those_of_the_project(name):
 @pytest.mark.parametrize("path", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]), ids=lambda path: path.name)
 def test_what_a_document_links_to_or_names_is_there(path):
     text = path.read_text(encoding="utf-8")
-    linked = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+    linked = re.findall(r"\]\((?!https?:|#)([^)#\s]+)\)", text)
     assert [link for link in linked if not (path.parent / link).exists()] == []
     named = re.findall(r"`((?:docs|tests|benchmarks|autograder|solutions|assignments)/[\w/.-]+\.\w+)`", text)
     assert [name for name in named if "hwN" not in name and not (ROOT / name).exists()] == []
