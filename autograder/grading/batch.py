@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 
 from autograder.course.course import Course
@@ -68,7 +69,7 @@ class Batch:
 
     @property
     def infrastructure(self) -> list[Report]:
-        """Reports that are not final; grading again queues them."""
+        """Reports with something in them that the machine failed to grade; grading again queues those not final."""
         return [report for report in self.reports if report.infrastructure]
 
 
@@ -164,7 +165,7 @@ def _grade_all(
         jobs.append(job)
     events.total(len(jobs))
     workers = options.jobs or settings.jobs or len(os.sched_getaffinity(0))
-    with closing(run_jobs(jobs, workers, grade, events.started)) as results:
+    with closing(run_jobs(jobs, workers, grade, events.started, again=attrgetter("starved"))) as results:
         for job, result in results:
             student = job.submission.student
             if isinstance(result, Trouble):

@@ -41,6 +41,7 @@ def run_jobs(
     workers: int,
     work: Callable[[Job], R],
     started: Callable[[str], None] = lambda student: None,
+    again: Callable[[R], bool] | None = None,
 ) -> Generator[tuple[Job, R | Trouble], None, None]:
     """Do every job, `workers` at a time, and yield each with its result as soon as it is there.
 
@@ -53,11 +54,12 @@ def run_jobs(
         workers: judge processes; each keeps torch and pytest warm and runs one sandbox at a time.
         work: what to do with a job; picklable.
         started: called with a student's name when their submission begins.
+        again: asked of each result; a job that the machine was too busy for is done once more, at the end and alone.
 
     Raises:
         UserError: the assignment itself is broken, so that no submission can be graded.
     """
-    queue = [replace(job, more=position + workers < len(jobs)) for position, job in enumerate(jobs)]
+    queue = [replace(job, more=position + workers < len(jobs), last=again is None) for position, job in enumerate(jobs)]
     waiting, suspects = deque(range(len(queue))), deque[int]()
     while waiting or suspects:
         alone = not waiting
@@ -72,10 +74,15 @@ def run_jobs(
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
                     for future in done:
                         result = future.result()
-                        job = queue[running.pop(future)]
+                        position = running.pop(future)
+                        job = queue[position]
                         if isinstance(result, UserError):
                             raise result
-                        yield job, result
+                        if again and not job.last and not isinstance(result, Trouble) and again(result):
+                            queue[position] = replace(job, last=True, more=False)
+                            suspects.append(position)
+                        else:
+                            yield job, result
             except BrokenProcessPool:
                 if not alone:
                     suspects.extend(running.values())

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from autograder.errors import Infrastructure
-from autograder.sandbox import Ending, Limits, Usage
+from autograder.sandbox import Ending, Limits, Reading, Usage
 from autograder.sandbox.endings import describe_exit
+from autograder.sandbox.process import relatives
+from autograder.sandbox.reading import Threads
 from autograder.worker.channel import Output
 from autograder.worker.server import serve
 from autograder.worker.wire import at, receive, send
@@ -45,6 +47,12 @@ class ForkedSandbox:
         self.ready = receive(self.socket, deadline=at(time.monotonic() + 10)) or {}
         self.exit_code: int | None = None
         self.killed = False
+        self.cores = len(os.sched_getaffinity(0))
+        self._threads = Threads()
+
+    def reading(self) -> Reading:
+        figures = self._threads.look(relatives(self.pid))
+        return Reading() if figures is None else Reading(figures[0], waited=figures[1])
 
     def ending(self) -> Ending:
         return describe_exit(self._wait(), self.limits, out_of_memory=False)
@@ -144,6 +152,10 @@ class ScriptedProvider(FakeProvider):
 
 
 class _Scripted:
+    """Its machine does not tell what it waited for."""
+
+    cores = 1.0
+
     def __init__(self, script: Script) -> None:
         self.socket, self._theirs = socket.socketpair()
         self.ready = READY
@@ -170,6 +182,9 @@ class _Scripted:
 
     def usage(self) -> Usage:
         return Usage(None, None)
+
+    def reading(self) -> Reading:
+        return Reading()
 
     def kill(self) -> None:
         self.socket.close()
