@@ -101,7 +101,7 @@ class Report(Model):
     runs: list[CellRun]
     notes: list[str]  # about the submission as a whole, for the student
     started: str  # ISO 8601, UTC
-    timings: dict[str, float]  # seconds by stage: sandbox, notebook, checks, total
+    timings: dict[str, float]  # seconds by stage: notebook, checks, total; "charged": of the submission's own time
 
     @property
     def infrastructure(self) -> bool:

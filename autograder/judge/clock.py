@@ -25,9 +25,10 @@ from autograder.sandbox import Limits, Reading, Sandbox, waited_here
 from autograder.worker.wire import Deadline
 
 STRETCH, SPARE = 4.0, 10.0  # the ceiling: as many times the budget, and seconds on top
+GRACE = 0.1  # seconds more than the budget: of a wait that is not over the kernel tells nothing yet
+AGAIN = 4.0  # what playing the notebook again and again may take, in times of the submission's budget
 LOOK = 0.25  # seconds of a request after which the sandbox is read again: what a thread waited is forgotten with it
 STEP = 0.01  # seconds after which a deadline is asked again, at least
-NEARLY = 0.9  # of a budget in CPU time: more than that, and it was no lack of a processor
 
 
 @dataclass(eq=False)
@@ -38,19 +39,17 @@ class Budget:
         what: begins the sentence "… did not end in time".
         used: charged so far.
         wall: what the requests took, before anything was forgiven.
-        ran: CPU seconds of everything inside meanwhile, as far as they are known.
     """
 
     what: str
     seconds: float
     used: float = 0.0
     wall: float = 0.0
-    ran: float = 0.0
 
     @property
     def left(self) -> float:
         """Seconds until it ends, if nothing is forgiven meanwhile."""
-        return min(self.seconds - self.used, ceiling(self.seconds) - self.wall)
+        return min(self.seconds + GRACE - self.used, ceiling(self.seconds) - self.wall)
 
     @property
     def spent(self) -> bool:
@@ -67,8 +66,8 @@ class Budget:
         if self.used < self.seconds:
             text = f"the machine was too busy: {self.what} {use} in {self.wall:.0f} s and was stopped"
             return Starved(text), True
-        fault = StudentFault(f"{self.what} did not end in time and was stopped: it {use}", reason="timeout")
-        return fault, not told and self.ran < NEARLY * self.seconds
+        text = f"{self.what} did not end in time and was stopped: it {use}" + ("" if told else " by the clock")
+        return StudentFault(text, reason="timeout"), not told
 
 
 def ceiling(seconds: float) -> float:
@@ -93,7 +92,7 @@ class Clock:
 
     def __init__(self, budgets: Budgets, last: bool) -> None:
         self.whole = Budget("the whole submission", budgets.submission_seconds)
-        self.again = Budget("the notebook, played again and again,", budgets.submission_seconds)
+        self.again = Budget("the notebook, played again and again,", AGAIN * budgets.submission_seconds)
         self.wall_time = False  # some sandbox's machine did not tell what it waited for
         self.gave_up: Starved | None = None
         self._last = last
@@ -133,6 +132,8 @@ class Clock:
 
     def fault(self, budgets: tuple[Budget, ...]) -> StudentFault | Starved | None:
         """What it means that one of them is spent, the widest first; None if none is."""
+        if self._meter is not None and any(budget.spent for budget in budgets):
+            self._meter.look()
         spent = next((budget for budget in reversed(budgets) if budget.spent), None)
         if spent is None:
             return None
@@ -150,63 +151,70 @@ class Meter:
         self._last = sandbox.reading()
         self.tells = self._last.waited is not None
         self._budgets: tuple[Budget, ...] = ()
-        self._wall = self._own = 0.0  # of requests since the last reading: wall time, and what the judge waited
+        self._wall = self._own = 0.0  # of requests since the last reading: wall time, and waits that it does not tell
         self._mark = self._own_mark = 0.0
         self._until = 0.0
 
     @contextmanager
     def charging(self, budgets: tuple[Budget, ...]) -> Iterator[Deadline]:
         """As `Clock.charging` has it."""
+        if budgets != self._budgets or self._wall >= LOOK:
+            self.look()
         if budgets != self._budgets:
-            self._look()
-            self._budgets = budgets
+            self._budgets, self._own = budgets, 0.0
         self._mark, self._own_mark = time.monotonic(), waited_here()
-        self._until = self._mark
+        self._until = self._next()
         try:
             yield self._deadline
         finally:
             self._advance()
+            self._own += waited_here() - self._own_mark
 
     def _deadline(self) -> float:
         if time.monotonic() < self._until:
             return self._until
         self._advance()
         if self._wall >= LOOK or any(budget.spent for budget in self._budgets):
-            self._look()
-        left = min(budget.left for budget in self._budgets)
-        self._until = self._mark + min(max(left, STEP), LOOK) if left > 0 else 0.0
+            self.look()
+        self._until = self._next()
+        self._own_mark = waited_here()  # nothing had come: until now the judge kept nobody waiting
         return self._until
+
+    def _next(self) -> float:
+        """When to ask again, or a moment that has passed."""
+        left = min(budget.left for budget in self._budgets)
+        return self._mark + max(STEP, min(left, LOOK - self._wall)) if left > 0 else 0.0
 
     def _advance(self) -> None:
         """Charge what has passed; what is forgiven of it is given back at the next reading."""
-        now, own = time.monotonic(), waited_here()
-        wall = now - self._mark
-        self._wall, self._own = self._wall + wall, self._own + own - self._own_mark
-        self._mark, self._own_mark = now, own
+        now = time.monotonic()
+        wall, self._mark = now - self._mark, now
+        self._wall += wall
         for budget in self._budgets:
             budget.used += wall
             budget.wall += wall
 
-    def _look(self) -> None:
-        before, self._last = self._last, self._sandbox.reading()
-        back = forgiven(before, self._last, self._wall, self._own, self._sandbox.cores)
-        ran = max(0.0, (self._last.cpu or 0.0) - (before.cpu or 0.0))
-        for budget in self._budgets:
-            budget.used -= back
-            budget.ran += ran
-        self._wall = self._own = 0.0
+    def look(self) -> None:
+        """Read the sandbox and give back what it tells to be the machine's doing."""
+        if self.tells:
+            before, self._last = self._last, self._sandbox.reading()
+            back, late = forgiven(before, self._last, self._wall, self._own, self._sandbox.cores)
+            for budget in self._budgets:
+                budget.used -= back
+            self._own = min(late, GRACE)  # a wait that began before the last reading and ended after it
+        self._wall = 0.0
 
 
-def forgiven(before: Reading, after: Reading, wall: float, own: float, cores: float) -> float:
-    """Seconds of `wall` that were the machine's doing; 0 where it does not tell.
+def forgiven(before: Reading, after: Reading, wall: float, own: float, cores: float) -> tuple[float, float]:
+    """Seconds of `wall` that were the machine's doing, and seconds waited that cannot have been; 0 if nothing is told.
 
     Args:
         wall: what requests took between the two readings.
-        own: seconds of it that the judge was ready to run, and was not run.
+        own: seconds of waiting that the readings do not tell: answers lay unread since the judge was not run.
         cores: how many processors the sandbox can keep busy at once.
     """
     if before.cpu is None or after.cpu is None or before.waited is None or after.waited is None:
-        return 0.0
+        return 0.0, 0.0
     waited = after.waited - before.waited + own
     idle = wall - (after.cpu - before.cpu) / cores
-    return max(0.0, min(waited, idle) - (after.throttled - before.throttled))
+    return max(0.0, min(waited, idle) - (after.throttled - before.throttled)), max(0.0, waited - idle)

@@ -135,6 +135,7 @@ class _Moment:
             "checks": checks,
             "first_result": ready - self.monotonic + (results[0].seconds if results else 0.0),
             "total": ready - self.monotonic + checks,
+            "charged": session.clock.whole.used,
         }
 
 

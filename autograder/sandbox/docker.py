@@ -172,11 +172,10 @@ class DockerSandbox(LiveSandbox):
 
     def _read(self) -> Reading:
         group = Group.of(self.container)
-        if group is None:  # rootless engines and those in a virtual machine keep it elsewhere
-            return self._provider.statistics(self.container)
+        if group is None or self._provider.gpu is not None:  # elsewhere; or it waits for something else as well
+            return Reading()
         figures = self._threads.look(group.pids())
-        waited = None if figures is None or self._provider.gpu is not None else figures[1]  # nor for a processor alone
-        return Reading(group.cpu_seconds(), group.throttled_seconds(), waited)
+        return Reading(group.cpu_seconds(), group.throttled_seconds(), figures and figures[1])
 
     def _end(self) -> None:
         self._listener.close()
@@ -207,15 +206,6 @@ class DockerProvider(WarmProvider[DockerSandbox]):
                     self._client.wait(container, timeout=wait)
             state: dict[str, Any] = self._client.inspect_container(container)["State"]
         return state
-
-    def statistics(self, container: str) -> Reading:
-        """What the engine itself says a container used, None where it does not; it never says what waited."""
-        try:
-            told = self._client.stats(container, stream=False, one_shot=True)["cpu_stats"]
-            throttled = told.get("throttling_data", {}).get("throttled_time", 0)
-            return Reading(told["cpu_usage"]["total_usage"] / 1e9, throttled / 1e9)
-        except (docker.errors.DockerException, requests.RequestException, KeyError, TypeError):
-            return Reading()
 
     def remove(self, container: str) -> None:
         """Kill and remove; somebody else may have done so."""

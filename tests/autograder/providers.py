@@ -6,6 +6,7 @@ and its second of start-up. `ScriptedProvider` has a thread at the other end tha
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -63,9 +64,9 @@ class ForkedSandbox:
     def kill(self) -> None:
         if not self.killed:
             self.killed = True
-            if self.exit_code is None:
-                os.kill(self.pid, signal.SIGKILL)
-                self._wait()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)  # what it forked stays in its session
+            self._wait()
             self.socket.close()
             self.folder.cleanup()
 
@@ -170,10 +171,13 @@ class _Scripted:
                 answer = script(request)
                 last = isinstance(answer, tuple) or answer is None
                 answer = answer[0] if isinstance(answer, tuple) else answer
-                if isinstance(answer, bytes):
-                    sock.sendall(answer)
-                elif answer is not None:
-                    send(sock, {"id": request["id"], "stdout": "", **answer})
+                try:
+                    if isinstance(answer, bytes):
+                        sock.sendall(answer)
+                    elif answer is not None:
+                        send(sock, {"id": request["id"], "stdout": "", **answer})
+                except OSError:  # the session did not wait for it
+                    return
                 if last:
                     return
 
