@@ -147,9 +147,8 @@ def run_audit(
         for batch in rounds:
             queue = [Job(homework.resolved(), v.submission, sandbox, round=batch[0], control=False) for v in variants]
             workers = jobs or len(os.sched_getaffinity(0))
-            work: Callable[[Job], list[Report]] = partial(_grade_variant, seeds=batch, narrow=narrow)
-            done = run_jobs(queue, workers, work, again=_starved)
-            with closing(done) as results:
+            work = partial(_grade_variant, seeds=batch, narrow=narrow)
+            with closing(run_jobs(queue, workers, work)) as results:
                 for job, result in results:
                     variant = by_student[job.submission.student]
                     audit.add(variant, result)
@@ -176,10 +175,6 @@ def _grade_variant(job: Job, seeds: Sequence[int], narrow: Mapping[str, frozense
     """Runs in a judge process."""
     cells = narrow.get(job.submission.student)
     return grade_repeatedly(job, seeds, {} if cells is None else {seed: cells for seed in seeds if seed >= WHOLE})
-
-
-def _starved(reports: list[Report]) -> bool:
-    return any(report.starved for report in reports)
 
 
 def lost_cells(report: Report) -> frozenset[str]:

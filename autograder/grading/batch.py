@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from operator import attrgetter
 from pathlib import Path
 
 from autograder.course.course import Course
@@ -165,7 +164,7 @@ def _grade_all(
         jobs.append(job)
     events.total(len(jobs))
     workers = options.jobs or settings.jobs or len(os.sched_getaffinity(0))
-    with closing(run_jobs(jobs, workers, grade, events.started, again=attrgetter("starved"))) as results:
+    with closing(run_jobs(jobs, workers, grade, events.started)) as results:
         for job, result in results:
             student = job.submission.student
             if isinstance(result, Trouble):

@@ -41,25 +41,23 @@ def run_jobs(
     workers: int,
     work: Callable[[Job], R],
     started: Callable[[str], None] = lambda student: None,
-    again: Callable[[R], bool] | None = None,
 ) -> Generator[tuple[Job, R | Trouble], None, None]:
     """Do every job, `workers` at a time, and yield each with its result as soon as it is there.
 
     A judge process that dies takes the jobs along that run at that moment; they are done again at the end, one at a
-    time, so that the one that kills its judge is known and costs nobody else anything. Close the iterator to end the
-    judge processes early.
+    time, so that the one that kills its judge is known and costs nobody else anything. So is what the machine was too
+    busy for, and then it is taken as it is. Close the iterator to end the judge processes early.
 
     Args:
         jobs: one per submission.
         workers: judge processes; each keeps torch and pytest warm and runs one sandbox at a time.
         work: what to do with a job; picklable.
         started: called with a student's name when their submission begins.
-        again: asked of each result; a job that the machine was too busy for is done once more, at the end and alone.
 
     Raises:
         UserError: the assignment itself is broken, so that no submission can be graded.
     """
-    queue = [replace(job, more=position + workers < len(jobs), last=again is None) for position, job in enumerate(jobs)]
+    queue = [replace(job, more=position + workers < len(jobs), last=False) for position, job in enumerate(jobs)]
     waiting, suspects = deque(range(len(queue))), deque[int]()
     while waiting or suspects:
         alone = not waiting
@@ -78,7 +76,7 @@ def run_jobs(
                         job = queue[position]
                         if isinstance(result, UserError):
                             raise result
-                        if again and not job.last and not isinstance(result, Trouble) and again(result):
+                        if _starved(result) and not job.last:
                             queue[position] = replace(job, last=True, more=False)
                             suspects.append(position)
                         else:
@@ -90,6 +88,11 @@ def run_jobs(
                 for position in running.values():
                     job = queue[position]
                     yield job, Trouble(job.submission.student, "the judge's process died twice; grade again")
+
+
+def _starved(result: object) -> bool:
+    """True if the machine was too busy for a part of a report, or of one of several."""
+    return any(getattr(part, "starved", False) for part in (result if isinstance(result, list) else [result]))
 
 
 def _attempt(work: Callable[[Job], R], job: Job) -> R | Trouble | UserError:
