@@ -19,7 +19,7 @@ from autograder.submission import Submission
 from tests.autograder import at_work
 from tests.autograder.course_factory import NAME, answered, to_bytes
 from tests.autograder.providers import leftovers
-from tests.autograder.running import alive, class_with_sleepers, start, stop_when_one_is_graded, wait_until
+from tests.autograder.running import PATIENCE, alive, class_with_sleepers, start, stop_when_one_is_graded, wait_until
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_a_grader_that_is_stopped_leaves_nothing_behind_and_the_next_one_resumes
     command = ("grade", NAME, "--course", course.root, "--sandbox", "process", "--no-walls-as-root", "--jobs", "2")
     environment = {"TMPDIR": str(temporary)}
     stop_when_one_is_graded(start(*command, environment=environment), course, signum)
-    wait_until(lambda: not any(temporary.glob("*/*")), 10, lambda: list(temporary.rglob("*")))
+    wait_until(lambda: not any(temporary.glob("*/*")), what=lambda: list(temporary.rglob("*")))
     first = (reports / "ada.json").read_bytes()
     assert not (reports / "bob.json").exists()
     if signum == signal.SIGKILL:
@@ -144,7 +144,7 @@ def test_a_grader_that_is_stopped_leaves_nothing_behind_and_the_next_one_resumes
         path = course.submitted_dir / student / NAME / f"{NAME}.ipynb"
         path.write_bytes(to_bytes(answered(template)))
     grader = start(*command, "--json", environment=environment)
-    said, told = grader.communicate(timeout=60)
+    said, told = grader.communicate(timeout=PATIENCE)
     assert grader.returncode == 0, told
     assert (reports / "ada.json").read_bytes() == first
     assert [row["points"] for row in json.loads(said)["graded"]] == [3.0] * 3
