@@ -1,7 +1,8 @@
 """The clock's proof: what a class gets on a busy machine is what it gets on a quiet one.
 
     python -m tests.clock                     # 20 submissions in containers, quiet, then beside 12 busy processes
-    python -m tests.clock --sandbox process --busy 6
+    python -m tests.clock --sandbox process
+    python -m tests.clock --busy 0 6 12       # three runs
 
 For each budget (of a cell, a check, a training, the whole submission) there is an answer that needs 70 % of it, one
 that needs 130 %, one that sleeps, one of four processes that spin, and one whose checks end the sandbox again and
@@ -214,12 +215,14 @@ def _line(codes: dict[str, str]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.clock", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--sandbox", choices=("docker", "process"), default="docker")
-    parser.add_argument("--busy", type=int, default=12, help="processes that keep the machine busy")
+    parser.add_argument(
+        "--busy", type=int, nargs="+", default=[0, 12], help="processes that run beside, a run for each"
+    )
     parser.add_argument("--seconds", type=float, default=0.8, help="the budget in question")
     options = parser.parse_args()
     wanted: Table = {(place, kind): expected(place, kind) for place in PLACES for kind in KINDS}
     wrong = 0
-    for count in (0, options.busy):
+    for count in options.busy:
         print(f"beside {count} busy processes", flush=True)
         with busy(count):
             found = whole_table(options.sandbox, options.seconds, lambda line: print(f"  {line}", flush=True))
