@@ -12,8 +12,12 @@ SPIN = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"  #
 
 @contextmanager
 def busy(count: int) -> Iterator[None]:
-    """As long as the block lasts, `count` processes run; each is ended by its number."""
-    started = [subprocess.Popen([sys.executable, "-I", "-S", "-c", SPIN]) for _ in range(count)]
+    """As long as the block lasts, `count` processes run; each is ended by its number.
+
+    Each is a session of its own: Linux shares processors between sessions first, and these are to be strangers.
+    """
+    command = [sys.executable, "-I", "-S", "-c", SPIN]
+    started = [subprocess.Popen(command, start_new_session=True) for _ in range(count)]
     try:
         yield
     finally:

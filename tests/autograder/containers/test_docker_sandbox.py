@@ -18,8 +18,9 @@ import pytest
 from autograder.errors import Infrastructure, UserError
 from autograder.sandbox import Limits, docker, image, traces
 from autograder.sandbox.docker import DockerProvider, DockerSandbox, Engine
-from autograder.sandbox.reading import Group
+from autograder.sandbox.reading import Group, Reading
 from tests.autograder.inside import run, tell
+from tests.load import busy
 
 pytestmark = pytest.mark.container
 ROOT = Path(__file__).parents[3]
@@ -304,6 +305,37 @@ def test_what_a_course_needs_can_be_imported_without_compiling_anything(shared: 
         print(json.dumps([plt.get_backend().lower(), stale]))
     """
     assert tell(shared, source, seconds=60) == ["agg", []]
+
+
+def test_what_it_used_and_what_it_waited_for_is_read_from_outside(provider: DockerProvider) -> None:
+    sandbox = provider.acquire()
+    before = sandbox.reading()
+    source = (
+        "import threading, time\ndef spin():\n  b = time.thread_time()\n  while time.thread_time() - b < 0.3: pass\n"
+    )
+    with busy(6):
+        run(sandbox, f"{source}thread = threading.Thread(target=spin)\nthread.start()\nthread.join()")
+        after = sandbox.reading()
+    assert before.cpu is not None
+    assert after.cpu is not None
+    assert after.cpu - before.cpu >= 0.3
+    assert before.waited is not None
+    assert after.waited is not None
+    assert after.waited > before.waited
+    assert 0 < sandbox.cores <= 1
+    sandbox.kill()
+    assert sandbox.reading() == Reading(), "nothing is known of a dead one"
+
+
+def test_where_it_is_kept_elsewhere_or_with_a_gpu_nothing_is_known(
+    shared: DockerSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert shared.reading().waited is not None
+    monkeypatch.setattr(shared._provider, "gpu", "0")
+    assert shared.reading() == Reading()
+    monkeypatch.undo()
+    monkeypatch.setattr(docker.Group, "of", lambda container: None)  # as rootless engines and virtual machines do
+    assert shared.reading() == Reading()
 
 
 # --- life and death ------------------------------------------------------------------------------------------------
