@@ -4,6 +4,7 @@ AutograderError
 ├── AuthorError          a check asks for what makes no sense; a ValueError as well: never costs a student points
 ├── UserError            the person at the keyboard can fix it: one sentence, exit code 2
 ├── Infrastructure       the machine failed (engine, image, disk): never costs a student points
+│   └── Starved          it was too busy to run the student's code: tried once more alone, then final
 ├── RefusedError         something handed in is not taken: the rest of a sentence that begins with its name
 ├── UnreadableError      a file is no notebook: the rest of a sentence that begins with its name
 └── StudentFault         the submission failed a check: a reason code and a message for the student
@@ -34,6 +35,10 @@ class UserError(AutograderError):
 
 class Infrastructure(AutograderError):  # noqa: N818 (the name of the outcome)
     """The machine, not the submission, failed; the submission is queued again and loses nothing."""
+
+
+class Starved(Infrastructure):
+    """The machine was too busy to run the student's code in time; what is tried once more, alone, and then final."""
 
 
 class AuthorError(AutograderError, ValueError):

@@ -44,6 +44,7 @@ class CheckResult(Model):
     fraction: float = Field(ge=0.0, le=1.0)  # share of them that is earned
     outcome: Outcome
     reason: Reason | None = None  # set if and only if outcome is failed or partial
+    starved: bool = False  # infrastructure, because the machine was too busy; final once tried alone
     message: str = ""  # for the student
     hint: str | None = None
     where: str | None = None  # the student's own last frame
@@ -68,7 +69,7 @@ class CellRun(Model):
     """What happened when one cell of the notebook ran."""
 
     index: int  # position in the submitted notebook, counted from 1 over all cells
-    status: Literal["ok", "error", "skipped", "crash", "timeout", "memory"]
+    status: Literal["ok", "error", "skipped", "crash", "timeout", "memory", "starved"]
     seconds: float
     error: str | None = None  # "NameError: name 'x' is not defined (line 3: y = x)"
     notes: list[str] = []  # "`!pip install einops` was not run"
@@ -81,6 +82,7 @@ class Environment(Model):
     sandbox: Literal["docker", "process"]
     image: str | None  # digest of the image, None for the process sandbox
     device: str
+    clock: Literal["charged", "wall"] = "charged"  # what time limits counted; "wall" where the machine tells no more
     versions: dict[str, str]  # of python, torch, numpy in the sandbox and of the engine
     limits: dict[str, float]
     seed: int
@@ -99,12 +101,22 @@ class Report(Model):
     runs: list[CellRun]
     notes: list[str]  # about the submission as a whole, for the student
     started: str  # ISO 8601, UTC
-    timings: dict[str, float]  # seconds by stage: sandbox, notebook, checks, total
+    timings: dict[str, float]  # seconds by stage: notebook, checks, total; "charged": of the submission's own time
 
     @property
     def infrastructure(self) -> bool:
-        """True if anything failed that is not the student's doing; such a report is never final."""
+        """True if anything failed that is not the student's doing; the points of such a report are not entered."""
         return any(check.outcome == "infrastructure" for check in self.checks)
+
+    @property
+    def starved(self) -> bool:
+        """True if the machine was too busy for a part of it."""
+        return any(check.starved for check in self.checks)
+
+    @property
+    def final(self) -> bool:
+        """True if grading again in the same place would only repeat it."""
+        return all(check.outcome != "infrastructure" or check.starved for check in self.checks)
 
     @property
     def earned(self) -> float:

@@ -67,7 +67,7 @@ def _words(result: Report | Trouble) -> str:
     if isinstance(result, Trouble):
         return f"not graded: {text.line(result.sentence)}"
     if result.infrastructure:
-        return "the machine failed; grade again"
+        return "the machine was too busy, twice" if result.final else "the machine failed; grade again"
     points = f"{text.points(result.earned)} / {text.points(result.automatic_points)}"
     return f"{points:>12} points in {result.timings['total']:5.1f} s"
 
@@ -83,9 +83,14 @@ def summary(course: Course, batch: Batch) -> None:
     if batch.kept:
         names = ", ".join(batch.kept)
         console.print(f"Graded in containers before and kept as they are, for this run has none: {names}.")
-    if batch.infrastructure:
-        names = ", ".join(sorted(report.student for report in batch.infrastructure))
+    failed = {final: [r.student for r in batch.infrastructure if r.final is final] for final in (False, True)}
+    if failed[False]:
+        names = ", ".join(sorted(failed[False]))
         console.print(f"The machine failed for {names}: no points are lost; run the same command again.")
+    if failed[True]:
+        names = ", ".join(sorted(failed[True]))
+        again = "with --force, when it has less to do"
+        console.print(f"The machine was too busy for {names}, twice: no points are lost; run the same command {again}.")
     walls = "containers" if batch.sandbox == "docker" else "the process sandbox, which is no security boundary"
     console.print(f"Submissions ran in {walls}.")
     rows = {

@@ -31,7 +31,7 @@ def show_report(
     console.print(say(_points_line(report)))
     console.print(say(summary(report)))
     if report.infrastructure:
-        console.print(say("Some checks could not run because the machine failed; they will be graded again.", "blue"))
+        console.print(say("Some checks could not run because the machine failed; no points are lost.", "blue"))
     for note in report.notes:
         console.print(say(f"Note: {text.line(note)}", "dim"))
     for task in tasks_of(report):
@@ -116,7 +116,7 @@ def _said(view: CheckView, say: _Speaker, audience: Audience) -> RenderableType:
     check = view.check
     lines = [say(text.line(check.title))]
     if check.outcome == "infrastructure":
-        lines.append(say(text.NOT_YOUR_FAULT, "blue"))
+        lines.append(say(text.not_your_fault(check), "blue"))
     if check.message:
         why = f"{view.why}: " if view.why else ""
         lines.append(say(why + check.message, STYLES[check.outcome]))
@@ -149,7 +149,7 @@ def _show_runs(report: Report, say: _Speaker, console: Console) -> None:
 
 def _failures(report: Report) -> str:
     if report.infrastructure:
-        return "machine trouble, to be graded again"
+        return "the machine was too busy" if report.final else "machine trouble, to be graded again"
     lost: dict[str, int] = {}
     for check in report.checks:
         if check.outcome in ("failed", "partial"):

@@ -90,7 +90,7 @@ class StudentRow:
         """What a TA should know before reading further."""
         remarks = []
         if self.report.infrastructure:
-            remarks.append("machine trouble, to be graded again")
+            remarks.append("the machine was too busy" if self.report.final else "machine trouble, to be graded again")
         if any(check.reason == "tampered" for check in self.report.checks):
             remarks.append("an answer was not accepted: look at it")
         broken = sum(run.status not in ("ok", "skipped") for run in self.report.runs)

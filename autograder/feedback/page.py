@@ -23,6 +23,7 @@ RUN_WORDS = {
     "crash": "crashed",
     "timeout": "ran out of time",
     "memory": "ran out of memory",
+    "starved": "was not run in time by the machine",
 }
 START_HERE = 3  # checks named at the top
 OUTPUT = 1500  # characters of a cell's output that are shown, its end
@@ -139,7 +140,7 @@ def student_page(
             if run.status not in ("ok", "skipped") or run.notes
         ],
         broken=sum(run.status not in ("ok", "skipped") for run in report.runs),
-        not_your_fault=text.NOT_YOUR_FAULT,
+        not_your_fault=text.not_your_fault,
     )
 
 

@@ -39,6 +39,12 @@ REASONS: dict[str, str] = {
     "tampered": "answer not accepted",
 }
 NOT_YOUR_FAULT = "The machine failed here, not your code: not your fault, and it will be graded again."
+TOO_BUSY = "The machine was too busy for this, twice: not your fault, and it costs no points; the staff see to it."
+
+
+def not_your_fault(check: CheckResult) -> str:
+    """What a student reads of a check that the machine failed to run."""
+    return TOO_BUSY if check.starved else NOT_YOUR_FAULT
 
 
 def clean(text: str, limit: int = 4000) -> str:

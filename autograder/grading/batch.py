@@ -68,7 +68,7 @@ class Batch:
 
     @property
     def infrastructure(self) -> list[Report]:
-        """Reports that are not final; grading again queues them."""
+        """Reports with something in them that the machine failed to grade; grading again queues those not final."""
         return [report for report in self.reports if report.infrastructure]
 
 

@@ -45,8 +45,8 @@ def run_jobs(
     """Do every job, `workers` at a time, and yield each with its result as soon as it is there.
 
     A judge process that dies takes the jobs along that run at that moment; they are done again at the end, one at a
-    time, so that the one that kills its judge is known and costs nobody else anything. Close the iterator to end the
-    judge processes early.
+    time, so that the one that kills its judge is known and costs nobody else anything. So is what the machine was too
+    busy for, and then it is taken as it is. Close the iterator to end the judge processes early.
 
     Args:
         jobs: one per submission.
@@ -57,7 +57,7 @@ def run_jobs(
     Raises:
         UserError: the assignment itself is broken, so that no submission can be graded.
     """
-    queue = [replace(job, more=position + workers < len(jobs)) for position, job in enumerate(jobs)]
+    queue = [replace(job, more=position + workers < len(jobs), last=False) for position, job in enumerate(jobs)]
     waiting, suspects = deque(range(len(queue))), deque[int]()
     while waiting or suspects:
         alone = not waiting
@@ -72,10 +72,15 @@ def run_jobs(
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
                     for future in done:
                         result = future.result()
-                        job = queue[running.pop(future)]
+                        position = running.pop(future)
+                        job = queue[position]
                         if isinstance(result, UserError):
                             raise result
-                        yield job, result
+                        if _starved(result) and not job.last:
+                            queue[position] = replace(job, last=True, more=False)
+                            suspects.append(position)
+                        else:
+                            yield job, result
             except BrokenProcessPool:
                 if not alone:
                     suspects.extend(running.values())
@@ -83,6 +88,11 @@ def run_jobs(
                 for position in running.values():
                     job = queue[position]
                     yield job, Trouble(job.submission.student, "the judge's process died twice; grade again")
+
+
+def _starved(result: object) -> bool:
+    """True if the machine was too busy for a part of a report, or of one of several."""
+    return any(getattr(part, "starved", False) for part in (result if isinstance(result, list) else [result]))
 
 
 def _attempt(work: Callable[[Job], R], job: Job) -> R | Trouble | UserError:

@@ -11,7 +11,7 @@ from autograder.yamlfile import StrictModel
 
 
 class Budgets(StrictModel):
-    """Caps of one submission. Times are wall-clock seconds."""
+    """Caps of one submission. Times are what the student's code took: its work and its own waiting (`judge.clock`)."""
 
     cell_seconds: float = Field(default=60, gt=0)
     check_seconds: float = Field(default=20, gt=0)  # of a check whose marker names no other

@@ -14,6 +14,7 @@ from autograder.errors import Infrastructure, StudentFault
 from autograder.homework.assignment import Assignment, load_assignment
 from autograder.homework.files import HomeworkFiles
 from autograder.homework.restore import Restored, restore
+from autograder.judge.clock import sandbox_limits
 from autograder.judge.control import settled
 from autograder.judge.keys import Keys
 from autograder.judge.providers import provider_of
@@ -21,9 +22,14 @@ from autograder.judge.runner import Bench, CheckFile, run_checks
 from autograder.judge.scoring import complete, score
 from autograder.judge.session import Session
 from autograder.report import CheckResult, Environment, Report
-from autograder.sandbox import Limits, SandboxKind
+from autograder.sandbox import SandboxKind
 from autograder.submission import Submission
 from autograder.version import VERSION
+
+WALL_TIME = (
+    "Time limits counted the time on the clock: this machine does not tell how long your code was ready to run and had"
+    " to wait for others."
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class Job:
         round: of an audit that plays the notebook anew for every seed.
         control: try checks that break on the solution too, before a submission pays for them.
         more: another job follows on this process, so a sandbox may be warmed up for it.
+        last: what the machine is too busy for is not tried again later, alone: what is found now is final.
     """
 
     homework: HomeworkFiles
@@ -47,6 +54,7 @@ class Job:
     gpu: str | None = None
     image: str | None = None
     more: bool = False
+    last: bool = True
 
 
 def grade(job: Job) -> Report:
@@ -94,10 +102,9 @@ def grade_repeatedly(
 def _played(job: Job, assignment: Assignment, restored: Restored, seed: int) -> Iterator[Session]:
     """A session whose notebook has run; the next job's sandbox starts meanwhile."""
     budgets = assignment.config.budgets
-    limits = Limits(memory_mb=budgets.memory_mb, wall_seconds=budgets.submission_seconds)
-    provider = provider_of(job.sandbox, limits, job.gpu, job.image)
+    provider = provider_of(job.sandbox, sandbox_limits(budgets), job.gpu, job.image)
     device = "cpu" if job.gpu is None else "cuda"
-    session = Session(provider, restored.cells, job.submission.files, budgets, seed, device)
+    session = Session(provider, restored.cells, job.submission.files, budgets, seed, device, job.last)
     try:
         with suppress(StudentFault, Infrastructure):  # every check meets the same trouble and reports it
             session.play()
@@ -128,6 +135,7 @@ class _Moment:
             "checks": checks,
             "first_result": ready - self.monotonic + (results[0].seconds if results else 0.0),
             "total": ready - self.monotonic + checks,
+            "charged": session.clock.whole.used,
         }
 
 
@@ -146,6 +154,7 @@ def _report(
         sandbox=job.sandbox,
         image=session.provider.image,
         device=session.device,
+        clock="wall" if session.clock.wall_time else "charged",
         versions=session.versions | {"autograder": VERSION},
         limits=session.provider.limits.as_dict() | session.budgets.seconds(),
         seed=bench.keys.number,
@@ -159,7 +168,7 @@ def _report(
         checks=results,
         cells=[cell for cell in score(assignment, results) if bench.only is None or cell.cell in bench.only],
         runs=[session.runs[position] for position in sorted(session.runs)],
-        notes=[*job.submission.notes, *restored.notes],
+        notes=[*job.submission.notes, *restored.notes, *([WALL_TIME] if session.clock.wall_time else [])],
         started=started,
         timings=timings,
     )

@@ -13,14 +13,15 @@ from autograder.homework.checkfile import Check, read_checks
 from autograder.homework.files import CHECKS
 from autograder.homework.restore import restore
 from autograder.homework.settings import Budgets
+from autograder.judge.clock import sandbox_limits
 from autograder.judge.keys import Keys
 from autograder.judge.runner import Bench, CheckFile, run_checks
 from autograder.judge.session import Session
 from autograder.report import CellRun, CheckResult
-from autograder.sandbox import Limits, open_provider
+from autograder.sandbox import open_provider
 from autograder.submission import FILE_BYTES, FILES, FILES_BYTES
 
-LIMITS = Limits(memory_mb=4096, wall_seconds=3600)  # generous: it is the student's own machine
+BUDGETS = Budgets(submission_seconds=3600, memory_mb=4096)  # generous: it is the student's own machine
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,10 @@ def check_notebook(notebook: Path, cell: str | None = None, *, train: bool = Fal
     warnings.simplefilter("ignore", SandboxWarning)  # it is the student's own code
     keys = Keys.local(0)
     session = Session(
-        provider=open_provider("process", LIMITS),
+        provider=open_provider("process", sandbox_limits(BUDGETS)),
         cells=restore(parsed, parsed).cells,
         files=_beside(notebook),
-        budgets=Budgets(submission_seconds=LIMITS.wall_seconds),
+        budgets=BUDGETS,
         seed=keys.notebook,
     )
     slow = {found.name for found in declared if found.trains is not None and not train}

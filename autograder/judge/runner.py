@@ -22,7 +22,7 @@ import pytest
 import torch
 from _pytest.assertion import util
 
-from autograder.errors import AuthorError, AutograderError, PartialCredit, StudentFault, UserError
+from autograder.errors import AuthorError, AutograderError, PartialCredit, Starved, StudentFault, UserError
 from autograder.homework.checkfile import ARGUMENTS
 from autograder.judge.figures import Figures
 from autograder.judge.keys import Keys
@@ -264,7 +264,8 @@ def verdict(fault: BaseException) -> dict[str, Any]:
         detail = f"{type(fault).__name__}: {fault}\n{_trace(fault)}"
         return {"outcome": "infrastructure", "fraction": 0.0, "message": AUTHOR, "detail": detail, "stumbled": True}
     if isinstance(fault, (AutograderError, OSError)):  # of this machine: student code raises in another process
-        return {"outcome": "infrastructure", "fraction": 0.0, "message": str(fault)[:MESSAGE_CHARS]}
+        starved = isinstance(fault, Starved)
+        return {"outcome": "infrastructure", "fraction": 0.0, "message": str(fault)[:MESSAGE_CHARS], "starved": starved}
     known = {"outcome": "failed", "fraction": 0.0, "reason": "wrong"}
     if isinstance(fault, AssertionError):
         text = str(fault).split("\n", 1)[0]

@@ -1,27 +1,28 @@
 """The judge's end of a sandbox: one submission, replayed into a fresh sandbox whenever one dies.
 
-A session sends one request at a time and waits for its one reply. Three clocks run: each cell's, each check's, and the
-submission's; when one runs out the sandbox is killed and the request ends in `timeout`. A sandbox that dies while a
-cell runs is replaced, the notebook is played again without that cell, and grading goes on with what is there.
+A session sends one request at a time and waits for its one reply. Each cell, check, training and the whole submission
+has a budget (`judge.clock`); when one is spent the sandbox is killed and the request ends in `timeout`. A sandbox that
+dies while a cell runs is replaced, the notebook is played again without that cell, and grading goes on with the rest.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from autograder.errors import Infrastructure, MissingName, StudentFault, UserError
+from autograder.errors import Infrastructure, MissingName, Starved, StudentFault, UserError
 from autograder.homework.settings import Budgets
+from autograder.judge.clock import Budget, Clock
 from autograder.report import CellRun
 from autograder.sandbox import Provider, Sandbox
 from autograder.student import value_of
-from autograder.worker.wire import Caps, Truncated, WireError, at, receive, send
+from autograder.worker.wire import Caps, Truncated, WireError, receive, send
 
 # Small enough that a flood is refused early, large enough for a few thousand images.
 REPLY_CAPS = Caps()
@@ -39,6 +40,7 @@ class Session:
         cells: the restored notebook, as the worker's `load` takes it.
         files: what was submitted beside the notebook, by name.
         seed: of the notebook's run.
+        last: nobody tries again what the machine was too busy for; otherwise nothing more is asked once that happened.
     """
 
     provider: Provider
@@ -47,6 +49,7 @@ class Session:
     budgets: Budgets
     seed: int
     device: str = "cpu"
+    last: bool = True
     runs: dict[int, CellRun] = field(default_factory=dict)  # by position in `cells`
     versions: dict[str, str] = field(default_factory=dict)
     cpu_seconds: float = 0.0
@@ -54,17 +57,15 @@ class Session:
     _sandbox: Sandbox | None = None
     _broken: Infrastructure | None = None
     _unloadable: StudentFault | None = None
-    _start_seconds: float = 0.0  # what a sandbox took to start, at most
     _serial: int = 0
     _forgeries: int = 0
-    _fatal: dict[int, StudentFault] = field(default_factory=dict)
+    _fatal: dict[int, StudentFault | Starved] = field(default_factory=dict)
     _trained: dict[str, Any] = field(default_factory=dict)  # replies of `train`, valid for this sandbox
-    _failed_training: dict[str, StudentFault] = field(default_factory=dict)
-    _check_deadline: float = float("inf")
+    _failed_training: dict[str, StudentFault | Starved] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.opened = time.monotonic()
-        self._submission_deadline = self.opened + self.budgets.submission_seconds
+        self.clock = Clock(self.budgets, self.last)
 
     def play(self) -> None:
         """Run the notebook in a sandbox, cell by cell, and again without the cell that killed it.
@@ -74,24 +75,18 @@ class Session:
             StudentFault: the submission's time was used up.
         """
         while self._sandbox is None:
-            for trouble in (self._broken, self._unloadable):
+            spent = self.clock.fault((self.clock.again, self.clock.whole))
+            for trouble in (self._broken, self._unloadable, self.clock.gave_up, spent):
                 if trouble is not None:
                     raise trouble.with_traceback(None)
-            if time.monotonic() + self._start_seconds >= self._submission_deadline:
-                raise self._out_of_time()
             self._open()
             for position, cell in enumerate(self.cells):
                 if position not in self._fatal and not self._run_cell(position, cell):
                     break
 
-    @contextmanager
-    def check(self, seconds: float | None = None) -> Iterator[None]:
-        """Bound everything requested inside to `seconds`; training has a budget of its own on top."""
-        self._check_deadline = time.monotonic() + (seconds or self.budgets.check_seconds)
-        try:
-            yield
-        finally:
-            self._check_deadline = float("inf")
+    def check(self, seconds: float | None = None) -> AbstractContextManager[None]:
+        """Bound everything requested inside to `seconds`; training has a budget of its own."""
+        return self.clock.check(seconds)
 
     def request(self, op: str, **fields: object) -> Any:
         """Send one request and return the value of its reply.
@@ -100,13 +95,14 @@ class Session:
             StudentFault: with the reason code of what went wrong in the sandbox.
             Infrastructure: no sandbox could be had.
         """
-        begin = time.monotonic()
+        budgets = self.clock.of_check()
+        if fault := self.clock.fault(budgets):  # its time is used up: no sandbox is started for it
+            raise fault
         self.play()
-        self._check_deadline += time.monotonic() - begin  # a replay is not the check's time
         if op in ("train", "checkpoint"):
             return self._train(op, fields)
         try:
-            return value_of(self._exchange(op, fields, self._check_deadline, "this check"))
+            return value_of(self._exchange(op, fields, budgets))
         except MissingName as fault:
             raise self._explained(fault, fields.get("scope")) from None
 
@@ -118,9 +114,8 @@ class Session:
         """A sandbox that has the notebook; what fails before a cell has run is the machine's doing, and tried again."""
         for attempt in range(ACQUIRE_ATTEMPTS):
             try:
-                begin = time.monotonic()
                 self._sandbox = self.provider.acquire()
-                self._start_seconds = max(self._start_seconds, time.monotonic() - begin)
+                self.clock.watch(self._sandbox)
                 self._load(self._sandbox)
                 return
             except (Infrastructure, UserError, OSError) as trouble:
@@ -136,15 +131,15 @@ class Session:
         cells = [dict(cell) for cell in self.cells]
         files = {name: _as_tensor(content) for name, content in self.files.items()}
         load = {"cells": cells, "files": files, "seed": self.seed, "device": self.device}
-        deadline = time.monotonic() + self.budgets.cell_seconds
         try:
-            value_of(self._exchange("load", load, deadline, "loading the notebook"))
+            budget = Budget("loading the notebook", self.budgets.cell_seconds)  # the grader's own work
+            value_of(self._exchange("load", load, (budget,)))
         except StudentFault as fault:
             alive = self._sandbox is not None  # and says what is wrong with the notebook
             self._drop()
             if alive:
                 self._unloadable = fault
-            elif time.monotonic() < self._submission_deadline:
+            else:
                 raise Infrastructure(fault.message) from None
             raise
 
@@ -154,25 +149,24 @@ class Session:
             return True
         number = cell["number"] or 0
         begin = time.monotonic()
+        budgets = self.clock.of_run(position, f"cell {number}", self.budgets.cell_seconds)
         try:
-            deadline = begin + self.budgets.cell_seconds
-            reply = self._exchange("run_cell", {"index": position, "scope": None}, deadline, f"cell {number}")
+            reply = self._exchange("run_cell", {"index": position, "scope": None}, budgets)
             outcome = cell_run(number, value_of(reply), time.monotonic() - begin)
-        except StudentFault as fault:
+        except (StudentFault, Starved) as fault:
             self._drop()
-            if time.monotonic() >= self._submission_deadline:
+            if budgets[1].spent or self.clock.gave_up:
                 raise
             self._fatal[position] = fault
-            status = fault.reason if fault.reason in ("timeout", "memory") else "crash"
             self.runs[position] = CellRun.model_validate(
-                {"index": number, "status": status, "seconds": time.monotonic() - begin, "error": fault.message}
+                {"index": number, "status": _status(fault), "seconds": time.monotonic() - begin, "error": str(fault)}
             )
             return False
         if cell["kind"] == "code":
             self.runs.setdefault(position, outcome)
         return True
 
-    def _explained(self, fault: MissingName, scope: object) -> StudentFault:
+    def _explained(self, fault: MissingName, scope: object) -> StudentFault | Starved:
         """Why a name is missing: the last cell of its task that failed, if one did."""
         ends = [i for i, cell in enumerate(self.cells) if cell["grade_id"] is not None]
         end = next((i for i in ends if self.cells[i]["grade_id"] == scope), len(self.cells))
@@ -181,6 +175,8 @@ class Session:
         if not failed or fault.where is not None:
             return fault
         run, fatal = self.runs[failed[-1]], self._fatal.get(failed[-1])
+        if isinstance(fatal, Starved):
+            return Starved(f"{fault.message}; {fatal}")
         if fatal is not None:
             told = f"{fault.plain}; {fatal.plain or fatal.message}"
             return StudentFault(f"{fault.message}; {fatal.message}", reason=fatal.reason, plain=told)
@@ -192,34 +188,29 @@ class Session:
         if task in self._failed_training:
             raise self._failed_training[task].with_traceback(None)
         if task not in self._trained:
-            begin = time.monotonic()
+            budgets = self.clock.of_run(task, f"training `{task}`", self.budgets.train_seconds)
             try:
-                deadline = begin + self.budgets.train_seconds
-                self._trained[task] = value_of(self._exchange(op, fields, deadline, f"training `{task}`"))
-            except StudentFault as fault:
+                self._trained[task] = value_of(self._exchange(op, fields, budgets))
+            except (StudentFault, Starved) as fault:
                 self._failed_training[task] = fault
                 raise
-            finally:
-                self._check_deadline += time.monotonic() - begin
         return self._trained[task]
 
-    def _exchange(self, op: str, fields: Mapping[str, object], deadline: float, what: str) -> dict[str, Any]:
+    def _exchange(self, op: str, fields: Mapping[str, object], budgets: tuple[Budget, ...]) -> dict[str, Any]:
         """One request, one reply; anything else ends the sandbox."""
         assert self._sandbox is not None
-        sandbox = self._sandbox
+        sandbox, what = self._sandbox, budgets[0].what
         self._serial += 1
-        whole = self._submission_deadline
         try:
-            try:
-                send(sandbox.socket, {"id": self._serial, "op": op, **fields}, at(min(deadline, whole)))
-            except WireError as error:  # nothing was written: the sandbox is as it was
-                raise StudentFault(f"{what} could not be sent to your code: {error}", reason="output") from None
-            reply = receive(sandbox.socket, REPLY_CAPS, at(min(deadline, whole)))
+            with self.clock.charging(budgets) as deadline:
+                try:
+                    send(sandbox.socket, {"id": self._serial, "op": op, **fields}, deadline)
+                except WireError as error:  # nothing was written: the sandbox is as it was
+                    raise StudentFault(f"{what} could not be sent to your code: {error}", reason="output") from None
+                reply = receive(sandbox.socket, REPLY_CAPS, deadline)
         except TimeoutError:
             self._drop()
-            if whole <= deadline:
-                raise self._out_of_time() from None
-            raise StudentFault(f"{what} did not end in time and was stopped", reason="timeout") from None
+            raise self.clock.fault(budgets) or AssertionError("a deadline passed and no budget is spent") from None
         except (Truncated, OSError):
             reply = None  # the other end is gone: the same as an end of file
         except WireError as error:
@@ -229,6 +220,8 @@ class Session:
         if reply is None:
             ending = sandbox.ending()
             self._drop()
+            if ending.reason == "lifetime":
+                raise Starved(f"{what} was stopped with its sandbox: {ending.text}")
             raise StudentFault(f"{what} ended the process: {ending.text}", reason=ending.reason)
         if reply.get("id") != self._serial or not isinstance(reply.get("ok"), bool):
             self._drop()
@@ -241,10 +234,6 @@ class Session:
         if self._forgeries == FORGERIES:
             self._unloadable = fault
         return fault
-
-    def _out_of_time(self) -> StudentFault:
-        total = f"{self.budgets.submission_seconds:.0f} s"
-        return StudentFault(f"the time of the whole submission ({total}) was used up", reason="timeout")
 
     def _drop(self) -> None:
         if self._sandbox is not None:
@@ -274,6 +263,13 @@ def cell_run(number: int, value: Any, seconds: float) -> CellRun:
     except (KeyError, TypeError, ValueError) as problem:
         message = "the account of a cell was not well-formed; something wrote to the grader's channel"
         raise StudentFault(message, reason="tampered", detail=str(problem)) from None
+
+
+def _status(fault: StudentFault | Starved) -> str:
+    """What a cell's account says of the fault that ended it."""
+    if isinstance(fault, Starved):
+        return "starved"
+    return fault.reason if fault.reason in ("timeout", "memory") else "crash"
 
 
 def _has_failed(said: Any) -> bool:

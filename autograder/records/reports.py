@@ -15,12 +15,12 @@ from autograder.report import Report
 
 
 def final_report(path: Path) -> Report | None:
-    """The report in a file, unless there is none or the machine failed for it."""
+    """The report in a file, unless there is none or the machine failed for it, and may not the next time."""
     try:
         report = Report.load(path)
     except (OSError, ValidationError):
         return None
-    return None if report.infrastructure else report
+    return report if report.final else None
 
 
 def load_reports(course: Course, name: str, students: Sequence[str] = ()) -> list[Report]:

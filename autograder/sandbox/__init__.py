@@ -14,17 +14,20 @@ killed grader left behind, and a small reaper process removes it the moment the 
     image, base_image       the image they start from, and a base for it without any registry
     process                 child processes
     live, endings           what both kinds share; what an exit code says
+    reading                 what a sandbox used and waited for, from outside
     traces, reaper          whose is what, and who removes it
     worker_files            the worker's own files, which both kinds start
 """
 
 from autograder.sandbox.opening import answering, open_provider, permitted, sweep
 from autograder.sandbox.protocol import Ending, Limits, Provider, Sandbox, SandboxKind, Usage
+from autograder.sandbox.reading import Reading, waited_here
 
 __all__ = [
     "Ending",
     "Limits",
     "Provider",
+    "Reading",
     "Sandbox",
     "SandboxKind",
     "Usage",
@@ -32,4 +35,5 @@ __all__ = [
     "open_provider",
     "permitted",
     "sweep",
+    "waited_here",
 ]

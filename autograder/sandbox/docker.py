@@ -27,6 +27,7 @@ from autograder.sandbox.engine import Engine, connect, engine_errors, engine_soc
 from autograder.sandbox.image import current
 from autograder.sandbox.live import SPARE_SECONDS, LiveSandbox, WarmProvider
 from autograder.sandbox.protocol import Ending, Limits, SandboxKind, Usage
+from autograder.sandbox.reading import Group, Reading, Threads
 
 SECCOMP = Path(__file__).with_name("seccomp.json")
 LABEL = "autograder.session"
@@ -128,8 +129,10 @@ class DockerSandbox(LiveSandbox):
         super().__init__(provider.limits)
         self._provider = provider
         self.container = container
+        self.cores = min(self.limits.cpus, os.cpu_count() or 1)
         self._listener = listener
         self._folder = folder
+        self._threads = Threads()
 
     def is_running(self) -> bool:
         return bool(self._provider.state(self.container)["Running"])
@@ -164,31 +167,19 @@ class DockerSandbox(LiveSandbox):
         return describe_exit(state["ExitCode"], self.limits, out_of_memory=state["OOMKilled"])
 
     def _measure(self) -> Usage:
-        return read_usage(self.container)
+        group = Group.of(self.container)
+        return Usage(None, None) if group is None else Usage(group.cpu_seconds(), group.peak_mb())
+
+    def _read(self) -> Reading:
+        group = Group.of(self.container)
+        if group is None or self._provider.gpu is not None:  # elsewhere; or it waits for something else as well
+            return Reading()
+        figures = self._threads.look(group.pids())
+        return Reading(group.cpu_seconds(), group.throttled_seconds(), figures and figures[1])
 
     def _end(self) -> None:
         self._listener.close()
         self._provider.in_background(self._provider.remove, self.container)
-
-
-def read_usage(container: str, root: Path = Path("/sys/fs/cgroup")) -> Usage:
-    """What a running container used, from the host's cgroup files: version 1, version 2 (cgroupfs or systemd)."""
-
-    def number(path: Path) -> float | None:
-        try:
-            text = path.read_text()
-            return float(dict(line.split() for line in text.splitlines())["usage_usec"] if " " in text else text)
-        except (OSError, ValueError, KeyError):
-            return None
-
-    for base in (root / "docker" / container, root / "system.slice" / f"docker-{container}.scope"):
-        cpu = number(base / "cpu.stat")
-        if cpu is not None:
-            peak = number(base / "memory.peak")
-            return Usage(cpu / 1e6, None if peak is None else peak / (1 << 20))
-    cpu = number(root / "cpuacct" / "docker" / container / "cpuacct.usage")
-    peak = number(root / "memory" / "docker" / container / "memory.max_usage_in_bytes")
-    return Usage(None if cpu is None else cpu / 1e9, None if peak is None else peak / (1 << 20))
 
 
 # --- the provider --------------------------------------------------------------------------------------------------
@@ -201,7 +192,7 @@ class DockerProvider(WarmProvider[DockerSandbox]):
 
     def __init__(self, limits: Limits, *, gpu: str | None = None, image: str | None = None) -> None:
         super().__init__(limits, engine_socket())
-        self._gpu = gpu
+        self.gpu = gpu
         self._client = connect()
         with engine_errors():
             self.image: str | None = current(self._client) if image is None else self._client.inspect_image(image)["Id"]
@@ -229,7 +220,7 @@ class DockerProvider(WarmProvider[DockerSandbox]):
         listener.listen(1)
         uid = UIDS.start + (os.getpid() * 64 + number) % len(UIDS)  # an own user each: the kernel has caps per user
         config = container_config(
-            self.limits, image=str(self.image), uid=uid, folder=folder, labels=self._labels, gpu=self._gpu
+            self.limits, image=str(self.image), uid=uid, folder=folder, labels=self._labels, gpu=self.gpu
         )
         container = None
         try:

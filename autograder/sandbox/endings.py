@@ -20,7 +20,7 @@ def describe_exit(code: int, limits: Limits, out_of_memory: bool) -> Ending:
     if code == 128 + signal.SIGXCPU:
         return Ending("timeout", f"it used more than {limits.cpu_cap} s of CPU time")
     if code == 124:  # of `timeout`, the last of the caps
-        return Ending("timeout", "it ran longer than a sandbox lives")
+        return Ending("lifetime", "it was there for longer than a sandbox lives")
     if code == 128 + signal.SIGSEGV:
         return Ending("crash", "it crashed with a segmentation fault")
     if code > 128:

@@ -18,6 +18,7 @@ from typing import Any, Generic, Self, TypeVar
 from autograder.errors import Infrastructure
 from autograder.sandbox import traces
 from autograder.sandbox.protocol import Ending, Limits, SandboxKind, Usage
+from autograder.sandbox.reading import Reading
 from autograder.worker.wire import WireError, at, receive
 
 Socket = socket.socket
@@ -29,6 +30,7 @@ class LiveSandbox(ABC):
 
     socket: Socket
     ready: dict[str, Any]
+    cores: float
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -59,6 +61,10 @@ class LiveSandbox(ABC):
     @abstractmethod
     def _measure(self) -> Usage:
         """What everything inside used so far, as far as it can be read."""
+
+    @abstractmethod
+    def _read(self) -> Reading:
+        """What everything inside used and waited for, as far as it can be read."""
 
     @abstractmethod
     def _trouble(self) -> str:
@@ -93,8 +99,7 @@ class LiveSandbox(ABC):
 
     def ending(self) -> Ending:
         if self._out_of_time:
-            text = f"it ran longer than the {self.limits.wall_seconds:.0f} s a submission may take"
-            return Ending("timeout", text)
+            return Ending("lifetime", f"it was there for longer than the {self.limits.wall_seconds:.0f} s it may last")
         return self._explain()
 
     def usage(self) -> Usage:
@@ -103,6 +108,9 @@ class LiveSandbox(ABC):
             if fresh.cpu_seconds is not None:  # else keep the last reading
                 self._usage = fresh
         return self._usage
+
+    def reading(self) -> Reading:
+        return Reading() if self._dead else self._read()
 
     def kill(self) -> None:
         if self._watchdog is not None:

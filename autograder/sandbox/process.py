@@ -27,6 +27,7 @@ from autograder.sandbox import traces
 from autograder.sandbox.endings import describe_exit
 from autograder.sandbox.live import LiveSandbox, WarmProvider
 from autograder.sandbox.protocol import Ending, Limits, SandboxKind, Usage
+from autograder.sandbox.reading import Reading, Threads
 from autograder.sandbox.reaper import MARK, processes_of
 from autograder.sandbox.worker_files import WORKER
 
@@ -52,6 +53,8 @@ class ProcessSandbox(LiveSandbox):
         self._folder = folder
         self._out_of_memory = False
         self._peak = 0
+        self._threads = Threads()
+        self.cores = len(os.sched_getaffinity(process.pid)) if self.is_running() else 1
         self._stopped = threading.Event()
         threading.Thread(target=self._watch, name=f"memory of {process.pid}", daemon=True).start()
 
@@ -79,6 +82,10 @@ class ProcessSandbox(LiveSandbox):
             own = fields[11:15] if pid == self._process.pid else fields[11:13]  # the worker's: with children it awaited
             seconds += sum(int(field) for field in own) / TICKS
         return Usage(seconds if family else None, self._peak * PAGE / (1 << 20))
+
+    def _read(self) -> Reading:
+        figures = self._threads.look(relatives(self._process.pid))
+        return Reading() if figures is None else Reading(figures[0], waited=figures[1])
 
     def _watch(self) -> None:
         """Kill the worker when it and its descendants hold more memory of their own than they may."""

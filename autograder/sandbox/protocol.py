@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
 from autograder.errors import UserError
+from autograder.sandbox.reading import Reading
 
 SandboxKind = Literal["docker", "process"]
 
@@ -19,7 +20,8 @@ class Limits:
 
     Args:
         cpu_seconds: CPU time of each process; by default what `cpus` could burn in `wall_seconds`.
-        wall_seconds: from `acquire()` until the sandbox is killed; enforced inside too, should the grader die.
+        wall_seconds: from `acquire()` until the sandbox is killed, whoever is to blame: the last resort behind the
+            judge's own clock, enforced inside too, should the grader die.
         start_seconds: how long a worker may take to import torch before it counts as the machine's failure.
         tmp_mb, tmp_files: size and number of files of /tmp and of /dev/shm (`shm_mb`); they count as memory.
         file_mb: size of the largest file.
@@ -58,10 +60,11 @@ class Limits:
 class Ending:
     """How a worker ended that closed its socket.
 
-    `text` completes the sentence "your code ended the process: ...".
+    `text` completes the sentence "your code ended the process: ...". "lifetime" is nobody's doing: it was killed
+    for its age, whatever it did.
     """
 
-    reason: Literal["crash", "memory", "timeout"]
+    reason: Literal["crash", "memory", "timeout", "lifetime"]
     text: str
 
 
@@ -74,16 +77,23 @@ class Usage:
 
 
 class Sandbox(Protocol):
-    """One worker, used once. `socket` is connected and the worker has imported torch."""
+    """One worker, used once. `socket` is connected and the worker has imported torch.
+
+    `cores` is how many processors it can keep busy at once.
+    """
 
     socket: socket.socket
     ready: dict[str, Any]
+    cores: float
 
     def ending(self) -> Ending:
         """After end of file on the socket: why. Takes a few seconds at most."""
 
     def usage(self) -> Usage:
         """CPU time and peak memory of everything inside; keeps the last reading after `kill`."""
+
+    def reading(self) -> Reading:
+        """What everything inside used and waited for so far; nothing is known of a dead one."""
 
     def kill(self) -> None:
         """End everything inside at once, without asking it. Does nothing the second time."""

@@ -124,7 +124,8 @@ def _in_time(sock: socket.socket, deadline: Deadline | None, step: Callable[[], 
         if deadline is None:
             _settimeout(sock, None)
             return step()
-        left = deadline() - _monotonic()
+        asked = _monotonic()  # before: a machine that is slow to run us again must not make a moment to come a past one
+        left = deadline() - asked
         if left <= 0:
             raise TimeoutError("the deadline passed")
         _settimeout(sock, left)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -34,6 +35,31 @@ def die(job: Job) -> str:
     return student
 
 
+@dataclass(frozen=True)
+class Told:
+    """As much of a report as matters here."""
+
+    starved: bool
+
+
+def starve(job: Job) -> Told:
+    """The machine is too busy for `busy` always, for `once` the first time; who is at work beside them is noted."""
+    student, folder = job.submission.student, job.homework.assignments
+    with (folder / "together").open("a") as file:
+        beside = [path.name for path in folder.glob("at-work-*")]
+        file.write(" ".join(beside) if job.last and beside else "")
+    mark = folder / f"at-work-{student}"
+    mark.touch()
+    time.sleep(0.1)
+    mark.unlink()
+    return Told(student == "busy" or (student == "once" and not _happened(job, "starved")))
+
+
+def starve_twice(job: Job) -> list[Told]:
+    """Two reports, of which the second has the trouble."""
+    return [Told(False), starve(job)]
+
+
 def stumble(job: Job) -> str:
     """Ends in whatever the student is called."""
     errors = {
@@ -55,9 +81,11 @@ def refuse(job: Job) -> str:
 
 
 def sleep(job: Job) -> str:
-    """Says who is at work, and then works for a minute."""
-    (job.homework.assignments / str(os.getpid())).touch()
+    """Says who is at work as long as it lasts, a minute."""
+    mark = job.homework.assignments / str(os.getpid())
+    mark.touch()
     time.sleep(60)
+    mark.unlink()
     return "done"
 
 

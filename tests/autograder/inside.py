@@ -11,7 +11,7 @@ from autograder.sandbox import Sandbox
 from autograder.worker.wire import at, receive, send
 
 
-def request(sandbox: Sandbox, op: str, seconds: float = 30.0, **fields: Any) -> Any:
+def request(sandbox: Sandbox, op: str, seconds: float = 300.0, **fields: Any) -> Any:
     """The value of one request's reply; None if the worker is gone."""
     deadline = at(time.monotonic() + seconds)
     send(sandbox.socket, {"id": 1, "op": op, **fields}, deadline)
@@ -22,7 +22,7 @@ def request(sandbox: Sandbox, op: str, seconds: float = 30.0, **fields: Any) -> 
     return reply["value"]
 
 
-def run(sandbox: Sandbox, source: str, seconds: float = 30.0) -> Any:
+def run(sandbox: Sandbox, source: str, seconds: float = 300.0) -> Any:
     """Run one cell; its account (`status`, `error`, `stdout`), None if it ended the worker."""
     cell = {"source": textwrap.dedent(source), "kind": "code", "grade_id": None, "tags": [], "number": 1}
     if request(sandbox, "load", seconds, cells=[cell], files={}, seed=0, device="cpu") is None:
@@ -30,7 +30,7 @@ def run(sandbox: Sandbox, source: str, seconds: float = 30.0) -> Any:
     return request(sandbox, "run_cell", seconds, index=0, scope=None)
 
 
-def tell(sandbox: Sandbox, source: str, seconds: float = 30.0) -> Any:
+def tell(sandbox: Sandbox, source: str, seconds: float = 300.0) -> Any:
     """Run one cell that prints a JSON document on its last line; the document."""
     account = run(sandbox, source, seconds)
     assert account is not None, "the cell ended the worker"

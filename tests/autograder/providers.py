@@ -6,6 +6,7 @@ and its second of start-up. `ScriptedProvider` has a thread at the other end tha
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -18,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from autograder.errors import Infrastructure
-from autograder.sandbox import Ending, Limits, Usage
+from autograder.sandbox import Ending, Limits, Reading, Usage
 from autograder.sandbox.endings import describe_exit
+from autograder.sandbox.process import relatives
+from autograder.sandbox.reading import Threads
 from autograder.worker.channel import Output
 from autograder.worker.server import serve
 from autograder.worker.wire import at, receive, send
@@ -45,6 +48,12 @@ class ForkedSandbox:
         self.ready = receive(self.socket, deadline=at(time.monotonic() + 10)) or {}
         self.exit_code: int | None = None
         self.killed = False
+        self.cores = len(os.sched_getaffinity(0))
+        self._threads = Threads()
+
+    def reading(self) -> Reading:
+        figures = self._threads.look(relatives(self.pid))
+        return Reading() if figures is None else Reading(figures[0], waited=figures[1])
 
     def ending(self) -> Ending:
         return describe_exit(self._wait(), self.limits, out_of_memory=False)
@@ -55,9 +64,9 @@ class ForkedSandbox:
     def kill(self) -> None:
         if not self.killed:
             self.killed = True
-            if self.exit_code is None:
-                os.kill(self.pid, signal.SIGKILL)
-                self._wait()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)  # what it forked stays in its session
+            self._wait()
             self.socket.close()
             self.folder.cleanup()
 
@@ -144,6 +153,10 @@ class ScriptedProvider(FakeProvider):
 
 
 class _Scripted:
+    """Its machine does not tell what it waited for."""
+
+    cores = 1.0
+
     def __init__(self, script: Script) -> None:
         self.socket, self._theirs = socket.socketpair()
         self.ready = READY
@@ -158,10 +171,13 @@ class _Scripted:
                 answer = script(request)
                 last = isinstance(answer, tuple) or answer is None
                 answer = answer[0] if isinstance(answer, tuple) else answer
-                if isinstance(answer, bytes):
-                    sock.sendall(answer)
-                elif answer is not None:
-                    send(sock, {"id": request["id"], "stdout": "", **answer})
+                try:
+                    if isinstance(answer, bytes):
+                        sock.sendall(answer)
+                    elif answer is not None:
+                        send(sock, {"id": request["id"], "stdout": "", **answer})
+                except OSError:  # the session did not wait for it
+                    return
                 if last:
                     return
 
@@ -170,6 +186,9 @@ class _Scripted:
 
     def usage(self) -> Usage:
         return Usage(None, None)
+
+    def reading(self) -> Reading:
+        return Reading()
 
     def kill(self) -> None:
         self.socket.close()

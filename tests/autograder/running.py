@@ -17,6 +17,7 @@ from autograder.course.people import Person
 from tests.autograder.course_factory import NAME, answered, make_repository, to_bytes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+PATIENCE = 600.0  # seconds a test waits for what must happen; only a test that fails waits that long
 
 
 def start(*arguments: object, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
@@ -61,7 +62,7 @@ def alive(pids: set[int]) -> set[int]:
     return found
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 60.0, what: Callable[[], object] = str) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = PATIENCE, what: Callable[[], object] = str) -> None:
     """Wait for something to be true. Raises AssertionError if it does not become so."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -93,11 +94,11 @@ def stop_when_one_is_graded(grader: subprocess.Popen[str], course: Course, signu
     assert grader.poll() is None, grader.communicate()
     started = descendants(grader.pid)
     os.killpg(grader.pid, signum)
-    said, told = grader.communicate(timeout=20)
+    said, told = grader.communicate(timeout=PATIENCE)
     assert said == ""
     if signum == signal.SIGINT:
         assert grader.returncode == 130, told
         assert "start the same command again" in told
         assert "Traceback" not in told
-    wait_until(lambda: not alive(started), 10)
+    wait_until(lambda: not alive(started))
     return started

@@ -83,9 +83,9 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
 
 def test_a_billion_laughs_are_refused_at_once(tmp_path: Path) -> None:
     text = "a0: &a0 x\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9))
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert "write it out" in complaint(tmp_path, text)
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1  # of CPU time: nothing was written out
 
 
 def test_a_tag_that_would_run_something_is_refused(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ class WorkerProcess:
         seconds: how long any one reply may take.
     """
 
-    def __init__(self, cwd: Path, seconds: float = 30.0) -> None:
+    def __init__(self, cwd: Path, seconds: float = 300.0) -> None:
         ours, theirs = socket.socketpair()
         environment = {
             "PATH": os.environ["PATH"],

@@ -16,7 +16,7 @@ from autograder import cli
 from tests.autograder.authoring.test_audit import VARIANTS
 from tests.autograder.commands.saying import WRONG, export, refused, rewrite
 from tests.autograder.course_factory import ANSWERS, NAME, answered, to_bytes
-from tests.autograder.running import start
+from tests.autograder.running import PATIENCE, start
 
 
 def commands() -> list[tuple[str, ...]]:
@@ -118,7 +118,7 @@ def test_what_cannot_be_checked_is_a_sentence(invoke, provider, student_folder):
 
 def test_a_student_command_runs_from_a_shell_and_says_nothing_of_sandboxes(student_folder):
     process = start("check", student_folder / f"{NAME}.ipynb", "--only", "double", "--json")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     assert [result["outcome"] for result in json.loads(out)] == ["passed"]
     assert err == ""

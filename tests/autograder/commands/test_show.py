@@ -60,7 +60,7 @@ def test_only_the_ta_reads_the_detail() -> None:
 def test_trouble_with_the_machine_is_not_the_students_fault() -> None:
     shown = words(printed(infrastructure(), width=200))
     assert "not your fault, and it will be graded again" in shown
-    assert "the machine failed; they will be graded again" in shown
+    assert "the machine failed; no points are lost" in shown
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])

@@ -34,7 +34,7 @@ class Cheat:
         row: of the table of attacks.
         reasons: reason codes the checks of `double` may end with; None stands for passed.
         earns: points, None if more than one sum is honest.
-        seconds: grading must end within them.
+        seconds: of its own that grading it may take; the machine may take its time.
         files: handed in beside the notebook.
         cells: sources of other cells.
         cell_seconds: what a cell may take.
@@ -123,7 +123,7 @@ def assert_foiled(cheat: Cheat, report: Report) -> None:
         assert report.earned <= 1
     else:
         assert report.earned == cheat.earns, [(c.id, c.outcome, c.message) for c in report.checks]
-    assert report.timings["total"] <= cheat.seconds
+    assert report.timings["charged"] <= cheat.seconds
     said = "\n".join(run.stdout for run in report.runs) + "\n" + "\n".join(c.message for c in report.checks)
     assert SPOKEN.findall(said) == []
     assert CANARY not in report.model_dump_json()

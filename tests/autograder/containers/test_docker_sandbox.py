@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,9 @@ import pytest
 from autograder.errors import Infrastructure, UserError
 from autograder.sandbox import Limits, docker, image, traces
 from autograder.sandbox.docker import DockerProvider, DockerSandbox, Engine
+from autograder.sandbox.reading import Group, Reading
 from tests.autograder.inside import run, tell
+from tests.load import busy
 
 pytestmark = pytest.mark.container
 ROOT = Path(__file__).parents[3]
@@ -40,7 +43,7 @@ def mine(engine: Engine, provider: DockerProvider) -> list[Any]:
     return list(engine.containers(all=True, filters={"label": f"autograder.provider={provider.token}"}))
 
 
-def eventually(condition: Any, seconds: float = 10.0) -> bool:
+def eventually(condition: Any, seconds: float = 60.0) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -304,23 +307,60 @@ def test_what_a_course_needs_can_be_imported_without_compiling_anything(shared: 
     assert tell(shared, source, seconds=60) == ["agg", []]
 
 
+def test_what_it_used_and_what_it_waited_for_is_read_from_outside(provider: DockerProvider) -> None:
+    sandbox = provider.acquire()
+    before = sandbox.reading()
+    source = (
+        "import threading, time\ndef spin():\n  b = time.thread_time()\n  while time.thread_time() - b < 0.3: pass\n"
+    )
+    with busy(6):
+        run(sandbox, f"{source}thread = threading.Thread(target=spin)\nthread.start()\nthread.join()")
+        after = sandbox.reading()
+    assert before.cpu is not None
+    assert after.cpu is not None
+    assert after.cpu - before.cpu >= 0.3
+    assert before.waited is not None
+    assert after.waited is not None
+    assert after.waited > before.waited
+    assert 0 < sandbox.cores <= 1
+    sandbox.kill()
+    assert sandbox.reading() == Reading(), "nothing is known of a dead one"
+
+
+def test_where_it_is_kept_elsewhere_or_with_a_gpu_nothing_is_known(
+    shared: DockerSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert shared.reading().waited is not None
+    monkeypatch.setattr(shared._provider, "gpu", "0")
+    assert shared.reading() == Reading()
+    monkeypatch.undo()
+    monkeypatch.setattr(docker.Group, "of", lambda container: None)  # as rootless engines and virtual machines do
+    assert shared.reading() == Reading()
+
+
 # --- life and death ------------------------------------------------------------------------------------------------
 
 
-def test_a_spare_is_started_without_waiting_and_handed_over_warm(engine: Engine, provider: DockerProvider) -> None:
+def test_a_spare_is_started_without_waiting_and_handed_over_warm(
+    engine: Engine, provider: DockerProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with DockerProvider(provider.limits, image=provider.image) as source:
-        begin = time.monotonic()
+        launch, gate = source._launch, threading.Event()
+        monkeypatch.setattr(source, "_launch", lambda *given: launch(*given) if gate.wait(60) else None)
         source.prestart()
-        assert time.monotonic() - begin < 0.1
+        assert mine(engine, source) == []  # it did not wait for what cannot begin before the gate is opened
+        gate.set()
         assert eventually(lambda: len(mine(engine, source)) == 1)
         (spare,) = mine(engine, source)
-        assert eventually(lambda: (docker.read_usage(spare["Id"]).peak_mb or 0) > 90, 30)  # torch is there
-        time.sleep(1)
-        begin = time.monotonic()
+        assert eventually(lambda: _peak_of(spare["Id"]) > 90)  # torch is there
         sandbox = source.acquire()
-        assert time.monotonic() - begin < 0.3
         assert sandbox.container == spare["Id"]
         assert sandbox.ready["versions"]["torch"].startswith("2.")
+
+
+def _peak_of(container: str) -> float:
+    group = Group.of(container)
+    return 0.0 if group is None else group.peak_mb() or 0.0
 
 
 def test_each_sandbox_is_a_fresh_one(provider: DockerProvider) -> None:
@@ -363,19 +403,17 @@ def test_an_early_end_is_told_from_outside(sandbox: DockerSandbox, source: str, 
     assert (ending.reason, says in ending.text) == (reason, True), ending
 
 
-def test_a_sandbox_is_killed_when_its_time_is_up(engine: Engine, digest: str) -> None:
+def test_a_sandbox_is_killed_when_its_time_is_up_and_it_is_nobodys_doing(engine: Engine, digest: str) -> None:
     with DockerProvider(Limits(memory_mb=512, wall_seconds=1.5), image=digest) as source:
         sandbox = source.acquire()
-        begin = time.monotonic()
-        assert run(sandbox, "while True: pass", seconds=30) is None
-        assert time.monotonic() - begin < 1.5 + 2
-        assert sandbox.ending().reason == "timeout"
+        assert run(sandbox, "while True: pass", seconds=120) is None
+        assert sandbox.ending().reason == "lifetime"
 
 
 def test_cpu_time_is_capped_by_the_kernel_alone(engine: Engine, digest: str) -> None:
     with DockerProvider(Limits(memory_mb=512, cpu_seconds=3), image=digest) as source:
         sandbox = source.acquire()
-        assert run(sandbox, "while True: pass", seconds=30) is None
+        assert run(sandbox, "while True: pass", seconds=300) is None
         assert sandbox.ending().reason == "timeout"
 
 
@@ -384,12 +422,10 @@ def test_killing_ends_a_worker_that_stopped_itself_and_blocks_signals(engine: En
     source = "import os, signal\nsignal.pthread_sigmask(0, range(1, 65))\nos.kill(os.getpid(), signal.SIGSTOP)"
     with pytest.raises(TimeoutError):
         run(sandbox, source, seconds=1)
-    begin = time.monotonic()
     sandbox.kill()
     sandbox.kill()
-    assert time.monotonic() - begin < 0.2
     gone = lambda: sandbox.container not in {row["Id"] for row in mine(engine, provider)}  # noqa: E731
-    assert eventually(gone, 5)
+    assert eventually(gone)
 
 
 def test_closing_leaves_nothing(engine: Engine, provider: DockerProvider) -> None:
@@ -431,7 +467,7 @@ def test_a_grader_that_is_ended_leaves_nothing(engine: Engine, digest: str, blow
         assert engine.containers(all=True, filters=label)
         (folder,) = [path.parent for path in traces.root().glob(f"*/{token}")]
         grader.send_signal(blow)
-        grader.wait(20)
+        grader.wait(120)
     assert eventually(lambda: not engine.containers(all=True, filters=label))
     assert eventually(lambda: not folder.exists())
 
@@ -495,10 +531,9 @@ def test_an_unknown_image_is_the_users_error(engine: Engine) -> None:
 def test_an_image_that_holds_no_worker_is_reported_at_once(engine: Engine, provider: DockerProvider) -> None:
     with DockerProvider(provider.limits, image=provider.image) as source:
         source.image = engine.inspect_image(_base_of(engine))["Id"]
-        begin = time.monotonic()
-        with pytest.raises(Infrastructure, match="did not come up"):
+        with pytest.raises(Infrastructure, match="did not come up") as caught:
             source.acquire()
-        assert time.monotonic() - begin < 10
+        assert "no answer within" not in str(caught.value)
         assert eventually(lambda: not mine(engine, source))
 
 
@@ -531,11 +566,9 @@ def test_a_full_disk_and_a_dead_engine_are_the_machines_failure() -> None:
 
 
 def test_the_image_is_not_built_again_when_nothing_changed(engine: Engine) -> None:
-    begin = time.monotonic()
     built = image.build()
     assert built.reused
     assert built.digest == image.digest()
-    assert time.monotonic() - begin < 1
 
 
 def test_the_allow_list_is_valid_for_both_architectures() -> None:

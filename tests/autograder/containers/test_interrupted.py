@@ -27,6 +27,6 @@ def test_a_stopped_grader_leaves_no_container(engine: Engine, digest: str, tmp_p
 
     if signum == signal.SIGINT:  # the grader itself has seen to it before it ended
         assert containers() == []
-    wait_until(lambda: not containers(), 15)
-    wait_until(lambda: not any(temporary.glob("*/*")), 10, lambda: list(temporary.rglob("*")))
+    wait_until(lambda: not containers())
+    wait_until(lambda: not any(temporary.glob("*/*")), what=lambda: list(temporary.rglob("*")))
     assert len(engine.volumes()["Volumes"] or []) == volumes

@@ -59,7 +59,7 @@ def opened(page: str, folder: Path) -> str:
     file = folder / "page.html"
     file.write_text(page, encoding="utf-8", errors="replace")
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--dump-dom", file.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
     assert "</html>" in done.stdout
     return done.stdout
 
@@ -152,5 +152,5 @@ def test_the_style_sheet_passes_the_policy_of_its_own_page(tmp_path: Path) -> No
     file, shot = tmp_path / "page.html", tmp_path / "shot.png"
     file.write_text(student_page(typical(), TITLE), encoding="utf-8")
     flags = [*FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=800,600", f"--screenshot={shot}"]
-    subprocess.run([CHROMIUM, *flags, file.as_uri()], capture_output=True, timeout=60, check=True)
+    subprocess.run([CHROMIUM, *flags, file.as_uri()], capture_output=True, timeout=600, check=True)
     assert Image.open(shot).convert("RGB").getpixel((5, 5)) == (0xFC, 0xFB, 0xF9)

@@ -123,10 +123,19 @@ def made_unique(made: Report) -> Report:
 
 def test_trouble_with_the_machine_is_not_the_students_fault() -> None:
     page = Page(student_page(infrastructure(), TITLE)).text
-    assert "Not your fault: they will be graded again" in page
+    assert "Not your fault: it costs no points" in page
     assert page.count(text.NOT_YOUR_FAULT) == 8
     assert "so far" in page
     assert "no space left on device" not in page
+
+
+def test_what_the_machine_was_too_busy_for_twice_is_not_promised_again() -> None:
+    made = infrastructure()
+    starved = [c.model_copy(update={"starved": c.outcome == "infrastructure"}) for c in made.checks]
+    page = Page(student_page(made.model_copy(update={"checks": starved}), TITLE)).text
+    assert page.count(text.TOO_BUSY) == 8
+    assert "graded again" not in page
+    assert "ran out of time" not in page
 
 
 def test_a_figure_that_cannot_be_drawn_costs_one_sentence() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from autograder.commands.progress import summary
 from autograder.course.course import Course, init_course, load_course
 from autograder.course.people import Person
 from autograder.errors import Infrastructure, UserError
@@ -188,6 +189,30 @@ def test_what_the_machine_failed_is_queued_again_and_costs_nothing(course, here,
     assert run(course).infrastructure == []
     assert here == []
     assert dump(course.gradebook_url) == dump(undisturbed.gradebook_url)
+
+
+def test_what_the_machine_was_too_busy_for_is_not_queued_for_ever_and_costs_nothing(course, here, monkeypatch, capsys):
+    def too_busy(job: Job) -> Report:
+        report = grading.grade(job)
+        trouble = {"outcome": "infrastructure", "starved": True, "fraction": 0.0, "reason": None, "message": "too busy"}
+        checks = [check.model_copy(update=trouble) for check in report.checks[:1]]
+        return report.model_copy(update={"checks": [*checks, *report.checks[1:]]})
+
+    monkeypatch.setattr(module, "grade", too_busy)
+    batch = run(course, students=frozenset({"bob"}))
+    assert [report.student for report in batch.infrastructure] == ["bob"]
+    assert dump(course.gradebook_url)["assignments"][NAME]["submissions"] == {}
+    assert "when the machine has less to do" in (course.feedback_dir(NAME) / "class.html").read_text()
+    summary(course, batch)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "too busy for bob, twice: no points are lost; run the same command with --force" in said
+    monkeypatch.setattr(module, "grade", grading.grade)
+    here.clear()
+    again = run(course)
+    assert "bob" not in here
+    assert again.infrastructure == batch.infrastructure
+    assert run(course, force=True).infrastructure == []
+    assert points(course) == POINTS
 
 
 def test_a_failing_machine_leaves_an_earlier_grade_as_it_was(course, monkeypatch):

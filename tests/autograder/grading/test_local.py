@@ -19,7 +19,7 @@ from autograder.submission import Submission
 from tests.autograder import at_work
 from tests.autograder.course_factory import NAME, answered, to_bytes
 from tests.autograder.providers import leftovers
-from tests.autograder.running import alive, class_with_sleepers, start, stop_when_one_is_graded, wait_until
+from tests.autograder.running import PATIENCE, alive, class_with_sleepers, start, stop_when_one_is_graded, wait_until
 
 
 @pytest.fixture
@@ -60,6 +60,30 @@ def test_a_class_of_killers_ends(jobs):
     assert all(isinstance(result, Trouble) for result in results(jobs("killer"), at_work.die, workers=1).values())
 
 
+def test_what_the_machine_was_too_busy_for_is_done_once_more_at_the_end_alone_and_then_taken_as_it_is(jobs, tmp_path):
+    begun: list[str] = []
+    queue = jobs("busy", "a", "once", "b", "never")
+    found = {
+        job.submission.student: (result.starved, job.last, job.more)
+        for job, result in run_jobs(queue, 2, at_work.starve, begun.append)
+    }
+    assert found == {
+        "a": (False, False, True),
+        "b": (False, False, False),
+        "once": (False, True, False),
+        "busy": (True, True, False),
+        "never": (False, False, False),
+    }
+    assert begun == ["busy", "a", "once", "b", "never", "busy", "once"]
+    assert (tmp_path / "together").read_text() == "", "nobody else was graded meanwhile"
+
+
+def test_several_reports_of_one_job_are_made_once_more_together(jobs):
+    ((job, reports),) = run_jobs(jobs("once"), 1, at_work.starve_twice)
+    assert (len(reports), job.last) == (2, True)
+    assert not any(report.starved for report in reports)
+
+
 def test_whatever_a_job_raises_is_a_sentence_and_the_rest_goes_on(jobs):
     found = results(jobs("key", "exit", "a", "fault", "machine", "odd", "interrupt", "b"), at_work.stumble)
     assert (found.pop("a"), found.pop("b")) == ("a", "b")
@@ -79,9 +103,8 @@ def test_a_broken_assignment_ends_the_batch_in_its_sentence(jobs):
         results(jobs("a", "b", "c"), at_work.refuse)
 
 
-def test_closing_ends_the_judges_at_once(jobs, tmp_path):
+def test_closing_ends_the_judges_in_the_middle_of_their_work(jobs, tmp_path):
     pids: set[int] = set()
-    begin = time.monotonic()
     with closing(run_jobs([*jobs("quick"), *jobs("a", "b")], 3, at_work.sleep, lambda student: None)) as running:
         executor_began = time.monotonic()
 
@@ -97,8 +120,8 @@ def test_closing_ends_the_judges_at_once(jobs, tmp_path):
                     next(running)
         finally:
             signal.signal(signal.SIGALRM, before)
-    assert time.monotonic() - begin < 20
     assert not alive(pids)
+    assert {path.name for path in tmp_path.iterdir()} >= {str(pid) for pid in pids}, "one had done its work"
 
 
 # --- the real thing, in the process sandbox
@@ -111,7 +134,7 @@ def test_a_grader_that_is_stopped_leaves_nothing_behind_and_the_next_one_resumes
     command = ("grade", NAME, "--course", course.root, "--sandbox", "process", "--no-walls-as-root", "--jobs", "2")
     environment = {"TMPDIR": str(temporary)}
     stop_when_one_is_graded(start(*command, environment=environment), course, signum)
-    wait_until(lambda: not any(temporary.glob("*/*")), 10, lambda: list(temporary.rglob("*")))
+    wait_until(lambda: not any(temporary.glob("*/*")), what=lambda: list(temporary.rglob("*")))
     first = (reports / "ada.json").read_bytes()
     assert not (reports / "bob.json").exists()
     if signum == signal.SIGKILL:
@@ -121,7 +144,7 @@ def test_a_grader_that_is_stopped_leaves_nothing_behind_and_the_next_one_resumes
         path = course.submitted_dir / student / NAME / f"{NAME}.ipynb"
         path.write_bytes(to_bytes(answered(template)))
     grader = start(*command, "--json", environment=environment)
-    said, told = grader.communicate(timeout=60)
+    said, told = grader.communicate(timeout=PATIENCE)
     assert grader.returncode == 0, told
     assert (reports / "ada.json").read_bytes() == first
     assert [row["points"] for row in json.loads(said)["graded"]] == [3.0] * 3

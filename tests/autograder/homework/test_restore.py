@@ -238,15 +238,15 @@ def test_a_cell_of_a_million_characters_is_emptied_and_named(template: NotebookN
     assert restored.notes == ["Cell 1 is too long (1000007 characters) and was not run."]
 
 
-def test_two_thousand_copies_of_every_cell_take_less_than_three_seconds(template: NotebookNode) -> None:
+def test_two_thousand_copies_of_every_cell_take_less_than_three_seconds_of_a_processor(template: NotebookNode) -> None:
     for source in (template, answered(template)):
         notebook = copy.deepcopy(source)
         notebook.cells = [copy.deepcopy(random.choice(source.cells)) for _ in range(2000)]
         for cell in notebook.cells[::2]:
             cell.metadata, cell["id"] = NotebookNode(), ""
-        begin = time.perf_counter()
+        begin = time.process_time()
         restored = restore(notebook, template)
-        assert time.perf_counter() - begin < 3
+        assert time.process_time() - begin < 3
         assert {c["grade_id"] for c in restored.cells} == {None, "double", "line"}
 
 

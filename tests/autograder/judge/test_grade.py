@@ -10,11 +10,12 @@ import pytest
 
 from autograder.errors import Infrastructure, UserError
 from autograder.judge import grade as module
-from autograder.judge.grade import Job, complete, grade, grade_repeatedly, score
+from autograder.judge.grade import WALL_TIME, Job, complete, grade, grade_repeatedly, score
 from autograder.report import CheckResult, Report
+from autograder.sandbox import Reading
 from autograder.submission import Submission
 from tests.autograder.course_factory import NAME, Repository, answered, make_repository, to_bytes
-from tests.autograder.providers import FailingProvider, FakeProvider, ForkProvider
+from tests.autograder.providers import FailingProvider, FakeProvider, ForkedSandbox, ForkProvider
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +201,16 @@ def test_seeds_share_one_run_of_the_notebook_and_no_time(provider, repository):
     assert len(provider.started) == 1
     before = [report.timings["total"] - report.timings["checks"] for report in reports]
     assert before == pytest.approx([before[0]] * 3)
+
+
+def test_a_report_says_where_time_limits_counted_the_time_on_the_clock(provider, repository, monkeypatch):
+    told = grade(job_of(repository))
+    assert (told.environment.clock, WALL_TIME in told.notes) == ("charged", False)
+    assert 0 < told.timings["charged"] < told.timings["total"]
+    monkeypatch.setattr(ForkedSandbox, "reading", lambda sandbox: Reading())
+    blind = grade(job_of(repository))
+    assert (blind.environment.clock, WALL_TIME in blind.notes) == ("wall", True)
+    assert earned(blind) == earned(told)
 
 
 def test_the_sandbox_is_ended_whatever_happens(provider, repository, tmp_path):

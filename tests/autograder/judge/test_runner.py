@@ -93,11 +93,11 @@ def test_no_time_is_spent_on_the_difference_of_two_long_texts(tmp_path, monkeypa
     monkeypatch.setenv("CI", "true")  # where pytest cuts nothing
     text = "\n".join("x" * 100 + str(number) for number in range(3000))
     body = "assert student.text() == '\\n'.join('x' * 100 + str(n + 10**6) for n in range(3000))"
-    begin = time.monotonic()
+    begin = time.process_time()
     (result,) = run(tmp_path, check(body), {"text": lambda: text})
     assert result.outcome == "failed"
     assert "xxx" in (result.detail or "")
-    assert time.monotonic() - begin < 3
+    assert time.process_time() - begin < 3  # of CPU time; the difference takes hours
 
 
 def test_a_message_of_a_megabyte_is_cut(tmp_path):

@@ -398,21 +398,46 @@ def test_a_slow_dribble_does_not_outlast_the_deadline(pair):
 
     thread = threading.Thread(target=dribble)
     thread.start()
-    begin = time.monotonic()
     try:
         with pytest.raises(TimeoutError):
             receive(ours, Caps(), soon(0.3))
-        assert 0.25 < time.monotonic() - begin < 1.0
+        assert thread.is_alive(), "the peer had more to say"
     finally:
         stop.set()
         thread.join()
 
 
 def test_a_peer_that_does_not_read_does_not_outlast_the_deadline(pair):
-    begin = time.monotonic()
     with pytest.raises(TimeoutError):
         send(pair[0], {"x": torch.zeros(4 << 20)}, soon(0.3))
-    assert time.monotonic() - begin < 2.0
+
+
+def test_a_deadline_that_is_put_off_while_it_passes_is_obeyed(pair):
+    ours, theirs = pair
+    asked = []
+
+    def put_off() -> float:
+        asked.append(time.monotonic())
+        if len(asked) == 3:
+            send(theirs, {"x": 7})
+        return asked[-1] + 0.05
+
+    assert receive(ours, Caps(), put_off)["x"] == 7
+    assert len(asked) >= 3
+    with pytest.raises(TimeoutError):
+        receive(ours, Caps(), lambda: asked[0])
+
+
+def test_a_machine_that_is_slow_to_run_us_again_does_not_make_a_deadline_pass(pair):
+    ours, theirs = pair
+    send(theirs, {"x": 7})
+
+    def slow() -> float:
+        moment = time.monotonic() + 0.05
+        time.sleep(0.1)  # somebody else is run meanwhile
+        return moment
+
+    assert receive(ours, Caps(), slow)["x"] == 7
 
 
 @pytest.mark.parametrize(
@@ -430,13 +455,13 @@ def test_a_prefix_that_claims_too_much_is_refused_before_memory_is_taken(pair, p
         receive(pair[0], Caps(), soon())
 
 
-def test_64_megabytes_cross_without_an_error_in_well_under_a_second(pair):
+def test_64_megabytes_cross_without_an_error_and_without_being_copied_again_and_again(pair):
     ours, theirs = pair
     sent = torch.arange(16 << 20, dtype=torch.float32)
-    thread = threading.Thread(target=send, args=(theirs, {"x": sent}, soon(20)))
-    begin = time.monotonic()
+    thread = threading.Thread(target=send, args=(theirs, {"x": sent}, soon(100)))
+    begin = time.process_time()
     thread.start()
-    got = receive(ours, Caps(), soon(20))["x"]
-    assert time.monotonic() - begin < 5.0  # tens of milliseconds on a quiet machine
+    got = receive(ours, Caps(), soon(100))["x"]
+    assert time.process_time() - begin < 5.0  # of CPU time; it takes a tenth
     thread.join()
     assert torch.equal(got, sent)
