@@ -39,9 +39,8 @@ def in_worker(worker: WorkerProcess, name: str) -> dict[str, Any]:
     cells = [{"source": cell.source, "kind": cell.cell_type} for cell in notebook.cells]
     beside = [path for path in (FOLDER / name).rglob("*") if path.suffix == ".py"]
     files = {
-        str(path.relative_to(FOLDER / name)): torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
+        str(path.relative_to(FOLDER / name)): torch.tensor(list(path.read_bytes()), dtype=torch.uint8)
         for path in beside
-        if path.stat().st_size
     }
     run = worker.run(*cells, {"source": FINGERPRINT, "kind": "code"}, files=files)[-1]
     assert run["status"] == "ok", run
