@@ -9,8 +9,8 @@ SCHEMES = re.compile(r"(?i)(javascript|vbscript|data(?!:image/(?:png|jpeg|gif|we
 HTML_TAG = re.compile(r"(?i)<(?!br\s*/?>)(?=[a-z/!?])")  # a bare line break is what a table needs
 ENTITY = re.compile(r"&(?=#|\w+;)")
 ATTACHED = re.compile(r"(?i)(attachment)(\\?\s*:)(?!picture-\d+\b)")  # a picture that is not there stops formgrader
-# What MathJax knows beyond formulas: links, styles, attributes of the page. A macro could put a link together from parts,
-# so the command itself is broken and not what it is given.
+# What MathJax knows beyond formulas: links, styles, attributes of the page. A macro could put a link together from
+# parts, so the command itself is broken and not what it is given.
 REACHES_OUT = re.compile(
     r"\\(?=(?:href|url|style|class|cssId|htmlData|htmlStyle|htmlClass|htmlId|mmlToken|bbox|require|csname)(?![A-Za-z]))"
 )

@@ -34,6 +34,7 @@ _fingerprint()
 NOT_IN_A_KERNEL = {
     "endless-early": "its first cell does not end",
     "memory-early": "its first cell takes 34 GB",
+    "recursion": "its first cell overflows the stack, and the kernel dies",
 }
 
 # Where the worker leaves other names than a kernel, with the reason.

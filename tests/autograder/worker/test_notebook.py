@@ -70,7 +70,7 @@ def test_a_cell_that_asks_to_exit_ends_alone(shared, ending):
 
 def test_what_a_cell_prints_comes_with_it_from_python_and_from_children(shared):
     runs = shared.run(
-        "import os, sys\nprint('one')\nsys.stderr.write('two\\n')\nos.system('echo three')\nn = os.write(1, b'four\\n')",
+        "import os, sys\nprint('one')\nsys.stderr.write('two\\n')\nos.system('echo three')\nos.write(1, b'four\\n');",
         "print('next')",
     )
     assert sorted(runs[0]["stdout"].split()) == ["four", "one", "three", "two"]

@@ -38,7 +38,8 @@ ABSENT = "there is no module `nonesuch` here, neither installed nor handed in"
 
 def test_a_missing_package_costs_what_uses_it_and_nothing_else(shared):
     (run,) = shared.run(
-        "import torch, nonesuch as ns, math\nns.set_theme()\nfrom nonesuch import x, y as z\nw = math.pi\nz[0] += 1\nv = 2"
+        "import torch, nonesuch as ns, math\nns.set_theme()\n"
+        "from nonesuch import x, y as z\nw = math.pi\nz[0] += 1\nv = 2"
     )
     assert run["status"] == "ok"
     assert run["notes"] == [
