@@ -37,8 +37,20 @@ NOT_IN_A_KERNEL = {
     "recursion": "its first cell overflows the stack, and the kernel dies",
 }
 
-# Where the worker leaves other names than a kernel, with the reason.
-DIFFERENCES: dict[str, str] = {}
+# Where the worker leaves something else than a kernel: the names, and the reason.
+DIFFERENCES: dict[str, tuple[set[str], str]] = {
+    "argparse": ({"scale"}, "a kernel's own options stand in `sys.argv` and end the cell; here nothing stands there"),
+    "colab-style": ({"ROOT", "drive", "files", "os", "scale"}, "the modules of Colab are there and do nothing"),
+    "ipython-embed": ({"ip"}, "the shell is another class of IPython's"),
+    "lightning": ({"L", "M", "scale"}, "a package that is not here costs what uses it, not the rest of its cell"),
+    "pylab": ({"requested_backend"}, "figures are not shown, so matplotlib keeps the backend it has"),
+    "seaborn-style": ({"itertools", "scale", "sns"}, "a package that is not here costs what uses it"),
+    "torchvision-same-cell": (
+        {"math", "scale", "tf", "torchvision", "transforms"},
+        "a package that is not here costs what uses it",
+    ),
+    "wandb": ({"scale", "wandb"}, "a package that is not here costs what uses it"),
+}
 
 
 def names() -> list[str]:
