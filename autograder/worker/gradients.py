@@ -222,6 +222,8 @@ def _mix(flat: Tensor, leaf: Tensor, wanted: range, blocks: Tensor) -> bool:
     size = (c.abs()[:, None] * torch.einsum("j,bjd->bd", v.abs(), blocks.abs())).max()
     tolerance = 1e-6 if flat.dtype == torch.float64 else 1e-3
     return bool(((found - own).abs() > tolerance * size).any())  # of NaN the judge hears from the blocks
+
+
 def _scalar(output: Tensor, cotangent: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """⟨cotangent, output⟩, to be differentiated without a cotangent: with one, torch imports sympy first, for a second.
 
