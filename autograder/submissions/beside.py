@@ -50,7 +50,7 @@ class _Paths:
     """Paths that are taken, whatever the case of their letters: no file is also a folder of another one."""
 
     def __init__(self, assignment: Assignment) -> None:
-        self._files = {(assignment.template_path.name.lower(),)}
+        self._files: set[tuple[str, ...]] = {(assignment.template_path.name.lower(),)}
         self._folders: set[tuple[str, ...]] = set()
 
     def is_free(self, parts: tuple[str, ...]) -> bool:
