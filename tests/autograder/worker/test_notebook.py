@@ -240,7 +240,7 @@ def test_a_notebook_from_colab_runs_and_its_notes_name_what_was_not_run(shared):
     assert statuses(runs) == ["ok"] * 6
     assert runs[0]["notes"] == [
         f"`!pip install numpy` was not run: nothing can be installed here; numpy {np.__version__} is here",
-        "`google.colab.drive.mount` does nothing here: the notebook does not run in Colab",
+        "`google.colab.drive` does nothing here: the notebook does not run in Colab",
     ]
     assert not runs[3]["notes"]
     assert runs[5]["notes"] == ["`%%bash` was not run: commands run in containers only"]
