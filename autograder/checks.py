@@ -30,6 +30,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "as_handle",
         "call",
         "call_with_echo",
+        "contents",
         "gradient",
         "is_callable",
         "is_module",

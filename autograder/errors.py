@@ -15,7 +15,8 @@ AutograderError
 SandboxWarning           (a UserWarning) student code runs where there is no boundary
 
 The worker runs alone inside a sandbox and imports nothing of this file. It has `WireError` with `Truncated` (what
-arrived is no message; `autograder.worker.layout`) and `Fault` (an error reply; `autograder.worker.calling`).
+arrived is no message; `autograder.worker.layout`), `Fault` (an error reply; `autograder.worker.calling`) and
+`AbsentPackage` (a use of what a failed import should have brought; `autograder.worker.absent`).
 """
 
 from __future__ import annotations

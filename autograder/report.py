@@ -69,6 +69,7 @@ class CellRun(Model):
     """What happened when one cell of the notebook ran."""
 
     index: int  # position in the submitted notebook, counted from 1 over all cells
+    task: str | None = None  # grade_id of the graded cell that ends the task it belongs to
     status: Literal["ok", "error", "skipped", "crash", "timeout", "memory", "starved"]
     seconds: float
     error: str | None = None  # "NameError: name 'x' is not defined (line 3: y = x)"

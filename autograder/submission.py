@@ -14,6 +14,7 @@ from autograder.homework import ipynb
 FILE_BYTES = 64 << 20
 FILES_BYTES = 128 << 20  # all files of a submission together; the wire carries 256 MB
 FILES = 64
+DEPTH = 12  # folders and name of one of them
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Submission:
 
     student: str
     notebook_bytes: bytes = field(repr=False)
-    files: dict[str, bytes] = field(repr=False)  # by plain file name
+    files: dict[str, bytes] = field(repr=False)  # by relative path, "utils/masks.py"
     sha256: str  # over the notebook and the files
     path: str  # where it came from, for people
     notes: tuple[str, ...] = ()  # for the student

@@ -21,6 +21,7 @@ from autograder.checks import (
     assert_shape,
     assert_unchanged_arguments,
     call,
+    contents,
     draw_twice,
     enumerate_binary,
     perturb,
@@ -73,7 +74,7 @@ def test_fields_of_the_smallest_stacks(student, rng):
 def test_small_made_masks_form_a_strict_triangle(student, rng, figures):
     """With one wide hidden layer the product of the masks is full below the diagonal and zero elsewhere."""
     n = int(torch.randint(3, 8, (), generator=rng))
-    masks = student.made_masks(n, (2 * n,))
+    masks = contents(student.made_masks(n, (2 * n,)))
     assert isinstance(masks, list | tuple), "`made_masks` should return a list of tensors"
     assert len(masks) == 2, f"one hidden layer needs 2 masks, got {len(masks)}"
     into, out = (assert_shape(m, s, "a mask").double() for m, s in zip(masks, [(2 * n, n), (n, 2 * n)], strict=True))
@@ -215,7 +216,7 @@ def test_two_steps_agree_with_the_whole(student, seed, rng):
     logits = assert_finite(assert_shape(model(x), (6, 3), "the logits of the model"), "the logits of the model")
     tokens, past = student.shift_right(x).long(), None
     for i in range(2):
-        answer = student.transformer_step(model, tokens[:, i], past)
+        answer = contents(student.transformer_step(model, tokens[:, i], past))
         assert isinstance(answer, tuple | list), "a step should return (logits, past)"
         assert len(answer) == 2, "a step should return (logits, past)"
         step, past = answer

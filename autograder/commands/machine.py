@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from autograder.commands.for_tas import JsonOption
+from autograder.commands.for_tas import CourseOption, JsonOption
 
 
 def doctor(
@@ -41,15 +42,28 @@ def doctor(
 
 def image_build(
     base: Annotated[str | None, typer.Option(help="Base image with Python, such as python:3.11-slim.")] = None,
+    python: Annotated[str | None, typer.Option(help="Version of Python, such as 3.12.")] = None,
     force: Annotated[bool, typer.Option(help="Build even if nothing changed.")] = False,
+    course: CourseOption = Path(),
 ) -> None:
-    """Build the image that submissions run in; without a base it is made from this machine's Debian packages.
+    """Build the image that submissions run in, with the packages that course.yaml names under `image: requirements:`.
+
+    Without a base it is made from this machine's Debian packages.
 
     Example: `autograder image build --base python:3.11-slim`
     """
+    from autograder.course.course import FILE, load_course
     from autograder.sandbox import image
+    from autograder.sandbox.settings import ImageSettings
 
     console = Console(stderr=True, markup=False, highlight=False)
-    built = image.build(base, force=force, say=console.print)
+    settings = load_course(course).config.image if (course / FILE).exists() else ImageSettings()
+    built = image.build(
+        base or settings.base,
+        python=python or settings.python,
+        requirements=settings.requirements,
+        force=force,
+        say=console.print,
+    )
     console.print("The image is up to date." if built.reused else "The image is built.")
     print(built.digest)

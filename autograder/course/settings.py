@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from autograder.course.people import Person
-from autograder.sandbox.settings import SandboxSettings
+from autograder.sandbox.settings import ImageSettings, SandboxSettings
 from autograder.submissions.settings import Deadlines
 from autograder.yamlfile import StrictModel
 
@@ -24,3 +24,4 @@ class CourseConfig(StrictModel):
     release_url: str = ""  # of the folder where released files lie; released notebooks fetch what they need from there
     due: Deadlines = Field(default={})
     sandbox: SandboxSettings = SandboxSettings()
+    image: ImageSettings = ImageSettings()

@@ -63,6 +63,18 @@ class StumbleRow:
 
 
 @dataclass(frozen=True)
+class CellRow:
+    """Time that the cells of one task took the class, in seconds."""
+
+    title: str
+    total: float
+    median: float  # of a submission
+    longest: float  # of one cell
+    number: int  # of that cell in its notebook
+    student: str  # whose it was
+
+
+@dataclass(frozen=True)
 class StageRow:
     """Time of one stage over the class, in seconds."""
 
@@ -131,6 +143,7 @@ def class_page(reports: Iterable[Report], rejected: Mapping[str, str], title: st
         checks=[row for row in checks if row.failed],
         clean=sum(not row.failed for row in checks),
         stumbles=stumble_rows(everyone),
+        cells=cell_rows(everyone)[:SLOWEST],
         slowest=sorted(checks, key=lambda row: -row.median_seconds)[:SLOWEST],
         reasons=[r for r in REASON_WORDS if any(r == reason for row in checks for reason, _ in row.reasons)],
         reason_words=REASON_WORDS,
@@ -193,6 +206,28 @@ def stumble_rows(reports: Sequence[Report]) -> list[StumbleRow]:
         for (name, task), checks in found.items()
     ]  # fmt: skip
     return sorted(rows, key=lambda row: (-row.open, -row.submissions))
+
+
+def cell_rows(reports: Sequence[Report]) -> list[CellRow]:
+    """The tasks by the time their cells took the class, with the slowest cell of each.
+
+    A cell is known by its task: its number differs between notebooks in which cells were added.
+    """
+    taken: dict[str, dict[str, float]] = {}  # task -> student -> seconds
+    longest: dict[str, tuple[float, int, str]] = {}
+    titles: dict[str, str] = {}
+    for report in reports:
+        titles |= {cell.cell: cell.title or cell.cell for cell in report.cells}
+        for run in report.runs:
+            task = run.task or ""
+            mine = taken.setdefault(task, {})
+            mine[report.student] = mine.get(report.student, 0.0) + run.seconds
+            longest[task] = max(longest.get(task, (0.0, 0, "")), (run.seconds, run.index, report.student))
+    rows = []
+    for task, mine in taken.items():
+        title, seconds = titles.get(task, task) or "After the last task", list(mine.values())
+        rows.append(CellRow(title, sum(seconds), statistics.median(seconds), *longest[task]))
+    return sorted(rows, key=lambda row: (-row.total, row.title))
 
 
 def stage_rows(reports: Sequence[Report]) -> list[StageRow]:

@@ -100,8 +100,7 @@ def grade_course(
 def _grade_course(course: Course, name: str, source: Path | None, options: Options, events: Events) -> Batch:
     kind = permitted(options.sandbox or course.config.sandbox.kind, as_root=options.as_root)
     assignment = load_assignment(course.files(name))
-    tag = options.image or course.config.sandbox.image or image.IMAGE_TAG
-    batch = Batch(assignment, kind, image.digest(tag) if kind == "docker" else None)
+    batch = Batch(assignment, kind, image.digest(_image(course, options)) if kind == "docker" else None)
     if source is not None:
         collect_into(course, assignment, source, batch.record)
     submissions = _submissions(course, batch, options)
@@ -117,6 +116,11 @@ def _grade_course(course: Course, name: str, source: Path | None, options: Optio
     statuses = {who: f"not graded: {sentence}" for who, sentence in batch.rejected.items() if who not in done}
     write_scores(course, graded_assignments(course), statuses)
     return batch
+
+
+def _image(course: Course, options: Options) -> str:
+    """The image submissions run in: one that was named, or the course's own."""
+    return options.image or course.config.sandbox.image or image.tag_of(course.config.image.requirements)
 
 
 def _submissions(course: Course, batch: Batch, options: Options) -> dict[str, Submission]:
@@ -159,7 +163,7 @@ def _grade_all(
             sandbox=batch.sandbox,
             salt=course.config.salt,
             gpu=options.gpu or settings.gpu,
-            image=options.image or settings.image,
+            image=_image(course, options),
         )
         jobs.append(job)
     events.total(len(jobs))

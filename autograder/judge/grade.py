@@ -21,7 +21,7 @@ from autograder.judge.providers import provider_of
 from autograder.judge.runner import Bench, CheckFile, run_checks
 from autograder.judge.scoring import complete, score
 from autograder.judge.session import Session
-from autograder.report import CheckResult, Environment, Report
+from autograder.report import CellRun, CheckResult, Environment, Report
 from autograder.sandbox import SandboxKind
 from autograder.submission import Submission
 from autograder.version import VERSION
@@ -167,11 +167,21 @@ def _report(
         environment=environment,
         checks=results,
         cells=[cell for cell in score(assignment, results) if bench.only is None or cell.cell in bench.only],
-        runs=[session.runs[position] for position in sorted(session.runs)],
+        runs=_runs(session),
         notes=[*job.submission.notes, *restored.notes, *([WALL_TIME] if session.clock.wall_time else [])],
         started=started,
         timings=timings,
     )
+
+
+def _runs(session: Session) -> list[CellRun]:
+    """What happened to each cell, with the task it belongs to."""
+    ends = [position for position, cell in enumerate(session.cells) if cell["grade_id"] is not None]
+    runs = []
+    for position, run in sorted(session.runs.items()):
+        end = next((end for end in ends if end >= position), None)
+        runs.append(run if end is None else run.model_copy(update={"task": session.cells[end]["grade_id"]}))
+    return runs
 
 
 def check_files(assignment: Assignment) -> list[CheckFile]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from autograder.judge.runner import Bench, CheckFile, run_checks
 from autograder.judge.session import Session
 from autograder.report import CellRun, CheckResult
 from autograder.sandbox import open_provider
-from autograder.submission import FILE_BYTES, FILES, FILES_BYTES
+from autograder.submission import DEPTH, FILE_BYTES, FILES, FILES_BYTES
 
 BUDGETS = Budgets(submission_seconds=3600, memory_mb=4096)  # generous: it is the student's own machine
 
@@ -83,14 +84,21 @@ def _declared(checks: Path, notebook: Path, cell: str | None) -> tuple[Check, ..
 
 
 def _beside(notebook: Path) -> dict[str, bytes]:
-    """The files that would be handed in with the notebook."""
+    """The files that would be handed in with the notebook, by relative path."""
     files: dict[str, bytes] = {}
     left = FILES_BYTES
-    for path in sorted(notebook.parent.iterdir()):
-        if path.name.startswith(".") or path.suffix in (".ipynb", ".zip") or path.name == CHECKS or not path.is_file():
-            continue
-        size = path.stat().st_size
-        if len(files) < FILES and size <= min(FILE_BYTES, left):
-            files[path.name] = path.read_bytes()
-            left -= size
+    for folder, below, names in os.walk(notebook.parent):
+        below[:] = sorted(name for name in below if not name.startswith(".") and name != "__pycache__")
+        for path in (Path(folder, name) for name in sorted(names)):
+            name = path.relative_to(notebook.parent).as_posix()
+            if path.name.startswith(".") or path.suffix in (".ipynb", ".zip") or name == CHECKS or not path.is_file():
+                continue
+            if not name.isprintable() or name.count("/") >= DEPTH:
+                continue
+            size = path.stat().st_size
+            if len(files) < FILES and size <= min(FILE_BYTES, left):
+                files[name] = path.read_bytes()
+                left -= size
+        if len(files) >= FILES:
+            break
     return files

@@ -11,7 +11,8 @@ killed grader left behind, and a small reaper process removes it the moment the 
 
     protocol, opening       what a sandbox is; which kind to open
     docker, engine          containers, and the engine that runs them
-    image, base_image       the image they start from, and a base for it without any registry
+    image, ingredients      the image they start from, and what it is made of
+    base_image              a base for it without any registry
     process                 child processes
     live, endings           what both kinds share; what an exit code says
     reading                 what a sandbox used and waited for, from outside

@@ -24,7 +24,7 @@ from autograder.errors import Infrastructure, UserError
 from autograder.sandbox import traces
 from autograder.sandbox.endings import describe_exit
 from autograder.sandbox.engine import Engine, connect, engine_errors, engine_socket
-from autograder.sandbox.image import current
+from autograder.sandbox.image import IMAGE_TAG, REPOSITORY, current
 from autograder.sandbox.live import SPARE_SECONDS, LiveSandbox, WarmProvider
 from autograder.sandbox.protocol import Ending, Limits, SandboxKind, Usage
 from autograder.sandbox.reading import Group, Reading, Threads
@@ -92,7 +92,7 @@ def container_config(
     if gpu is not None:
         host["DeviceRequests"] = [device_request(gpu)]
     # `timeout` ends the container should everybody outside be dead; ending `timeout` ends the container as well.
-    python = ["python3", "-I", "-B", "/opt/worker", "--socket", f"{MOUNT}/socket"]
+    python = ["python3", "-I", "-B", "/opt/worker", "--walls", "--socket", f"{MOUNT}/socket"]
     return {
         "Image": image,
         "Entrypoint": ["timeout", "--signal=KILL", str(lifetime)],
@@ -195,7 +195,10 @@ class DockerProvider(WarmProvider[DockerSandbox]):
         self.gpu = gpu
         self._client = connect()
         with engine_errors():
-            self.image: str | None = current(self._client) if image is None else self._client.inspect_image(image)["Id"]
+            ours = image is None or image.startswith(f"{REPOSITORY}:")
+            self.image: str | None = (
+                current(self._client, image or IMAGE_TAG) if ours else self._client.inspect_image(image)["Id"]
+            )
         self._labels = {LABEL: traces.session(), "autograder.provider": self.token}
 
     def state(self, container: str, wait: int = 0) -> dict[str, Any]:

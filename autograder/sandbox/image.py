@@ -3,20 +3,18 @@
     wheelhouse (pip download, on this machine) + Dockerfile + worker → image, labelled with a hash of its ingredients
 
 The base is any Debian-like image (`python:3.11-slim`, a CUDA runtime). Where none is at hand, `base_image.make` makes
-one from the Debian mirror this machine's apt is configured with.
+one from the Debian mirror this machine's apt is configured with. A course that needs more packages than every image has
+names them in course.yaml and has an image of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +23,15 @@ import docker.errors
 from autograder.errors import Infrastructure, UserError
 from autograder.sandbox import base_image
 from autograder.sandbox.engine import Engine, connect, engine_errors
+from autograder.sandbox.ingredients import cache, fill
 from autograder.sandbox.running import Say, run
 from autograder.sandbox.worker_files import WORKER, worker_files
 
-IMAGE_TAG = "autograder-sandbox:latest"
+REPOSITORY = "autograder-sandbox"
+IMAGE_TAG = f"{REPOSITORY}:latest"
 HERE = Path(__file__).parent
-BASE = "python:3.11-slim"
+PYTHON = "3.11"  # unless a base or a course says otherwise
+BASE = f"python:{PYTHON}-slim"
 DEBIAN_PYTHON = {"bookworm": "3.11", "trixie": "3.13"}  # what apt installs into a base without Python
 
 
@@ -42,9 +43,20 @@ class Built:
     reused: bool
 
 
-def content(base: str) -> str:
-    """Hash over everything the image is made of; of the base, its name only."""
-    parts = hashlib.sha256(base.encode())
+def tag_of(requirements: Sequence[str]) -> str:
+    """The name of the image with these packages beside those every image has."""
+    if not requirements:
+        return IMAGE_TAG
+    return f"{REPOSITORY}:with-{hashlib.sha256(_lines(requirements).encode()).hexdigest()[:12]}"
+
+
+def content(base: str, requirements: str = "") -> str:
+    """Hash over everything the image is made of; of the base, its name only.
+
+    Args:
+        requirements: packages beside those every image has, a line each.
+    """
+    parts = hashlib.sha256(f"{base}\0{requirements}".encode())
     for path in (HERE / "Dockerfile", HERE / "requirements.txt", *worker_files(WORKER)):
         name = path.relative_to(WORKER) if WORKER in path.parents else path.name
         parts.update(f"\0{name}\0".encode() + path.read_bytes())
@@ -58,7 +70,7 @@ def current(client: Engine, tag: str = IMAGE_TAG) -> str:
     except docker.errors.ImageNotFound:
         raise UserError("the sandbox image is not built yet; run `autograder image build`") from None
     labels = found["Config"].get("Labels") or {}
-    if labels.get("autograder.content") != content(labels.get("autograder.base", "")):
+    if labels.get("autograder.content") != _content_of(labels):
         raise UserError("the sandbox image is of another version; run `autograder image build`")
     return str(found["Id"])
 
@@ -75,7 +87,8 @@ def digest(tag: str = IMAGE_TAG) -> str | None:
 def build(
     base: str | None = None,
     *,
-    tag: str = IMAGE_TAG,
+    python: str | None = None,
+    requirements: Sequence[str] = (),
     force: bool = False,
     pip_options: Sequence[str] = (),
     say: Say = lambda line: None,
@@ -84,6 +97,8 @@ def build(
 
     Args:
         base: image to build on; by default the one used last, one at hand, a bootstrapped one, or `python:3.11-slim`.
+        python: version of Python the image must have, such as "3.12"; the default base is then `python:3.12-slim`.
+        requirements: packages beside those every image has.
         force: build even when nothing changed.
         pip_options: passed to `pip download`, for instance `--index-url` of an index with CUDA wheels.
         say: called with each line worth showing.
@@ -92,16 +107,21 @@ def build(
         UserError: something is missing on this machine; the message has the command that fixes it.
         Infrastructure: pip, apt or the engine failed; the message ends with what they said.
     """
+    tag, lines = tag_of(requirements), _lines(requirements)
+    base = base or (f"python:{python}-slim" if python else None)
     with connect() as client, engine_errors():
         labels = _labels(client, tag)
         last = labels.get("autograder.base")
-        if not force and last and base in (None, last) and labels.get("autograder.content") == content(last):
+        if not force and last and base in (None, last) and labels.get("autograder.content") == content(last, lines):
             return Built(str(client.inspect_image(tag)["Id"]), reused=True)
         base = base or _find_base(client, last, say)
-        python = _python_of(client, base)
-        with _cache() as folder:
-            _fill(folder, python, pip_options, say)
-            _build(client, folder, tag, base, say)
+        found = _python_of(client, base)
+        if python not in (None, found):
+            raise UserError(f"the image `{base}` has Python {found}, not {python}; choose another `--base`")
+        with cache() as folder:
+            fill(folder, found, lines, pip_options, say)
+            arguments = {"BASE": base, "PYTHON": found, "CONTENT": content(base, lines)}
+            _build(client, folder, tag, arguments | {"REQUIREMENTS": ",".join(lines.splitlines())}, say)
         _remove_older(client)
         return Built(str(client.inspect_image(tag)["Id"]), reused=False)
 
@@ -125,6 +145,16 @@ def buildkit_client() -> str | None:
         if subprocess.run([tool, "buildx", "version"], capture_output=True).returncode == 0:
             return tool
     return None
+
+
+def _lines(requirements: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in sorted({" ".join(line.split()) for line in requirements}))
+
+
+def _content_of(labels: dict[str, str]) -> str:
+    """The content an image with these labels would have if it were built now."""
+    more = [line for line in labels.get("autograder.requirements", "").split(",") if line]
+    return content(labels.get("autograder.base", ""), _lines(more))
 
 
 # --- the steps -----------------------------------------------------------------------------------------------------
@@ -185,51 +215,8 @@ def _python_of(client: Engine, base: str) -> str:
     return version
 
 
-@contextmanager
-def _cache() -> Iterator[Path]:
-    """The folder images are built from, for one build at a time; wheels stay there between builds."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "autograder" / "image"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / "image.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield folder
-
-
-def _fill(folder: Path, python: str, pip_options: Sequence[str], say: Say) -> None:
-    """Put everything the Dockerfile copies into the folder."""
-    for name in ("Dockerfile", "requirements.txt"):
-        shutil.copy2(HERE / name, folder / name)
-    shutil.rmtree(folder / "worker", ignore_errors=True)
-    for path in worker_files(WORKER):
-        target = folder / "worker" / path.relative_to(WORKER)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, target)
-    _wheels(folder / "wheelhouse", python, pip_options, say)
-
-
-def _wheels(folder: Path, python: str, pip_options: Sequence[str], say: Say) -> None:
-    requirements = (HERE / "requirements.txt").read_bytes()
-    stamp = hashlib.sha256(repr((requirements, python, list(pip_options))).encode()).hexdigest()
-    if (folder / "stamp").exists() and (folder / "stamp").read_text() == stamp:
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    command = [sys.executable, "-m", "pip", "download", "--dest", str(folder), "--only-binary=:all:"]
-    if python != "{}.{}".format(*sys.version_info):
-        machine = os.uname().machine
-        platforms = [f"manylinux_2_{minor}_{machine}" for minor in (28, 27, 24, 17)] + [f"manylinux2014_{machine}"]
-        command += ["--python-version", python, *(f"--platform={name}" for name in platforms)]
-    say("downloading the packages student code may import")
-    if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True).returncode:
-        raise UserError(f"this Python has no pip; `{sys.executable} -m ensurepip`")
-    run([*command, *pip_options, "--requirement", str(HERE / "requirements.txt"), "pip"], "pip download", say)
-    (folder / "stamp").write_text(stamp)
-
-
-def _build(client: Engine, folder: Path, tag: str, base: str, say: Say) -> None:
-    say(f"building {tag} on {base}")
-    arguments = {"BASE": base, "CONTENT": content(base)}
+def _build(client: Engine, folder: Path, tag: str, arguments: dict[str, str], say: Say) -> None:
+    say(f"building {tag} on {arguments['BASE']}")
     tool = buildkit_client()
     if tool is None:
         _build_with_engine(client, folder, tag, arguments, say)

@@ -11,9 +11,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from autograder.errors import AuthorError, Wrong
+from autograder.errors import AuthorError, MissingName, Wrong
 from autograder.student.answers import tampered
-from autograder.student.handles import Handle, request
+from autograder.student.handles import Handle, is_module, request
 from autograder.student.local import as_handle
 from autograder.worker.gradients import LARGEST_SIDE
 
@@ -250,6 +250,19 @@ def records(h: Any) -> list[dict[str, Any]]:
         tampered("records did not come back as asked")
     calls: list[dict[str, Any]] = found
     return calls
+
+
+def contents(value: Any) -> Any:
+    """What an answer holds: a tuple, list or dictionary of the student's own class (a named tuple) as a plain one.
+
+    Everything else comes back as it is.
+    """
+    if not isinstance(value, Handle) or is_module(value):
+        return value
+    try:
+        return request(value, "contents")
+    except MissingName:
+        return value
 
 
 def _must_be_handle(value: Any) -> Handle:

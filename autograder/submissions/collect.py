@@ -18,9 +18,10 @@ from pathlib import Path
 from autograder.errors import RefusedError, UnreadableError, UserError
 from autograder.homework import ipynb
 from autograder.homework.assignment import Assignment
-from autograder.homework.files import CHECKS, CONFIG
-from autograder.submission import FILE_BYTES, FILES, FILES_BYTES, Submission
+from autograder.homework.files import CONFIG
+from autograder.submission import Submission
 from autograder.submissions.archive import Entry, file_entry, folder_entries, printable, zip_entries
+from autograder.submissions.beside import content, files_beside, show
 from autograder.submissions.roster import Roster
 
 ZIP_BYTES = 256 << 20  # of one student
@@ -73,7 +74,7 @@ def collect_each(
     for unit in _units(Path(source), assignment, people):
         student, doubt = people.find(unit.key)
         if student is None:
-            unsafe = (f"`{_show(entry)}` inside {entry.problem}." for entry in unit.entries if entry.problem)
+            unsafe = (f"`{show(entry)}` inside {entry.problem}." for entry in unit.entries if entry.problem)
             yield Rejected(None, f"`{printable(unit.path)}`: {next(unsafe, doubt)}", printable(unit.path))
         else:
             by_student.setdefault(student, []).append(unit)
@@ -89,6 +90,7 @@ def store(submission: Submission, assignment: Assignment, folder: Path) -> Path:
     try:
         (fresh / assignment.template_path.name).write_bytes(submission.notebook_bytes)
         for name, data in submission.files.items():
+            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
             (fresh / name).write_bytes(data)
         if submission.submitted is not None:
             (fresh / "timestamp.txt").write_text(submission.submitted.strftime("%Y-%m-%d %H:%M:%S.%f UTC"))
@@ -213,16 +215,16 @@ def _read(student: str, unit: _Unit, assignment: Assignment) -> Submission:
     entries = _inside(unit, assignment)
     for entry in entries:
         if entry.problem is not None:
-            raise RefusedError(f"`{_show(entry)}` {entry.problem}.")
+            raise RefusedError(f"`{show(entry)}` {entry.problem}.")
     notes: list[str] = []
     chosen = _choose(unit, entries, assignment, notes)
-    data = _content(chosen, ipynb.NOTEBOOK_BYTES)
+    data = content(chosen, ipynb.NOTEBOOK_BYTES)
     try:
         _, odd = ipynb.parse(data)
     except UnreadableError as error:
-        raise RefusedError(f"`{_show(chosen)}` {error}") from None
+        raise RefusedError(f"`{show(chosen)}` {error}") from None
     notes += odd
-    files = _files([entry for entry in entries if entry is not chosen], assignment, notes)
+    files = files_beside([entry for entry in entries if entry is not chosen], assignment, notes)
     return replace(Submission.of(student, data, files), path=printable(unit.path), notes=tuple(notes))
 
 
@@ -235,10 +237,10 @@ def _inside(unit: _Unit, assignment: Assignment) -> list[Entry]:
     zips = [entry for entry in entries if entry.name.lower().endswith(".zip")]
     if len(zips) == 1 and not any(entry.name.lower().endswith(".ipynb") for entry in entries):
         try:
-            packed = _tidy(zip_entries(_content(zips[0], ZIP_BYTES)))
+            packed = _tidy(zip_entries(content(zips[0], ZIP_BYTES)))
         except RefusedError as problem:
             text = str(problem)
-            raise RefusedError(text if text.startswith("`") else f"`{_show(zips[0])}` {text}.") from None
+            raise RefusedError(text if text.startswith("`") else f"`{show(zips[0])}` {text}.") from None
         entries = packed + [entry for entry in entries if entry is not zips[0]]
     tops = {entry.parts[0] for entry in entries}
     while len(tops) == 1 and all(len(entry.parts) > 1 for entry in entries):  # one folder around everything
@@ -260,37 +262,13 @@ def _choose(unit: _Unit, entries: list[Entry], assignment: Assignment, notes: li
         return (flat or named)[0]
     if len(notebooks) == 1:
         if notebooks[0].parts != (unit.path,):
-            notes.append(f"The notebook is called `{_show(notebooks[0])}` instead of `{wanted}`; it was graded.")
+            notes.append(f"The notebook is called `{show(notebooks[0])}` instead of `{wanted}`; it was graded.")
         return notebooks[0]
     if not notebooks:
-        given = ", ".join(f"`{_show(entry)}`" for entry in entries[:5]) or "nothing"
+        given = ", ".join(f"`{show(entry)}`" for entry in entries[:5]) or "nothing"
         raise RefusedError(f"There is no notebook `{wanted}`; handed in: {given}.")
-    names = ", ".join(f"`{_show(entry)}`" for entry in notebooks[:5])
+    names = ", ".join(f"`{show(entry)}`" for entry in notebooks[:5])
     raise RefusedError(f"There are {len(notebooks)} notebooks ({names}) and it is not clear which one is `{wanted}`.")
-
-
-def _files(entries: list[Entry], assignment: Assignment, notes: list[str]) -> dict[str, bytes]:
-    """Files beside the notebook, by name; what was left out is added to `notes`."""
-    checkpoints = {training.checkpoint for training in assignment.config.training.values()}
-    given = {CHECKS, CONFIG, "readme.md"}  # handed back as they were handed out
-    files: dict[str, bytes] = {}
-    total = 0
-    for entry in sorted(entries, key=lambda entry: (entry.name not in checkpoints, len(entry.parts), entry.parts)):
-        name = entry.name
-        if name.lower() in given:
-            continue
-        if name.lower() in {other.lower() for other in files}:
-            notes.append(f"There are two files called `{printable(name)}`; `{_show(entry)}` was left out.")
-        elif len(entry.parts) > 1 and name not in checkpoints:
-            notes.append(f"`{_show(entry)}` lies in a folder and was left out.")
-        elif name.lower().endswith((".ipynb", ".zip")):
-            notes.append(f"`{_show(entry)}` was left out.")
-        elif entry.size > FILE_BYTES or total + entry.size > FILES_BYTES or len(files) >= FILES:
-            notes.append(f"`{_show(entry)}` was left out: there is room for {FILES} files of {FILE_BYTES >> 20} MB.")
-        else:
-            files[name] = _content(entry, FILE_BYTES)
-            total += len(files[name])
-    return files
 
 
 def _when(unit: _Unit, assignment: Assignment) -> datetime | None:
@@ -305,14 +283,3 @@ def _when(unit: _Unit, assignment: Assignment) -> datetime | None:
                 return None
             return when.replace(tzinfo=UTC) if isinstance(when, datetime) else None
     return None
-
-
-def _content(entry: Entry, limit: int) -> bytes:
-    try:
-        return entry.read(limit)
-    except RefusedError as problem:
-        raise RefusedError(f"`{_show(entry)}` {problem}.") from None
-
-
-def _show(entry: Entry) -> str:
-    return printable("/".join(entry.parts))

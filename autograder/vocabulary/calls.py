@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from autograder.errors import AuthorError, Wrong
-from autograder.student import Handle, Mode, call, call_with_echo, is_module, type_name
+from autograder.student import Handle, Mode, call, call_with_echo, contents, is_module, type_name
 from autograder.vocabulary.tensors import (
     Tolerance,
     agree,
@@ -34,6 +34,7 @@ def assert_tuple(value: Any, n: int, what: str = "the result", *, names: Sequenc
     """
     if names and len(names) != n:
         raise ValueError(f"{n} parts were asked for, {len(names)} are named")
+    value = contents(value)
     if isinstance(value, tuple | list) and len(value) == n:
         return tuple(value)
     asked = f"a tuple of {n}" + (f": ({', '.join(names)})" if names else "")
@@ -182,6 +183,7 @@ def assert_mode_restored(
 
 def _parts(result: Any, what: str) -> list[Tensor]:
     """The tensors of a result: itself, or the elements of a tuple, list or dictionary."""
+    result = contents(result)
     if isinstance(result, dict):
         result = list(result.values())
     parts: Sequence[Any] = result if isinstance(result, tuple | list) else [result]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from autograder.errors import Wrong
+from autograder.student import contents
 from autograder.vocabulary.known_laws.adversarial import Divergence
 from autograder.vocabulary.numbers import assert_number
 from autograder.vocabulary.tensors import as_double
@@ -80,6 +81,7 @@ def assert_divergence_bound(
         right = float((p * t).sum() - (q * divergence.conjugate(t)).sum())
         got = bound(t.repeat_interleave(p_counts), t.repeat_interleave(q_counts), *args)
         if output is not None:
+            got = contents(got)
             if not isinstance(got, tuple | list) or len(got) <= output:
                 raise Wrong(f"{what} should be part {output + 1} of a tuple")
             got = got[output]

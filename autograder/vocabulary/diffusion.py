@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from autograder.errors import Wrong
+from autograder.student import contents
 from autograder.vocabulary.chance import FALSE_FAILURE
 from autograder.vocabulary.normal import assert_standard_normal
 from autograder.vocabulary.recorded import Records, points_of, told
@@ -201,6 +202,7 @@ def assert_posterior(
     clean, late = as_double(x_0), as_double(x_t)
     mean = (1 - share) * s.sqrt() * clean + share * late / step.sqrt()
     variance = (1 - s) * (1 - step) / (1 - t)
+    found = contents(found)
     if not isinstance(found, tuple | list) or len(found) != 2:
         raise Wrong(f"the posterior {asked} should come as a tuple: mean and variance".replace("  ", " "))
     name = f" of the posterior {asked}".rstrip()

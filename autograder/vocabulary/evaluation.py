@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from autograder.errors import Wrong
+from autograder.student import contents
 from autograder.vocabulary.numbers import assert_number
 from autograder.vocabulary.tensors import as_double
 
@@ -86,7 +87,7 @@ def assert_precision_recall(
     right = [_inside(points, centres, _radius(centres, k)) for points, centres in sets]
     for points, centres in sets:
         _assert_no_tie(points, centres, _radius(centres, k))
-    found = function(real, fake, k)
+    found = contents(function(real, fake, k))
     if not isinstance(found, tuple | list) or len(found) != 2:
         raise Wrong("precision and recall should come as a tuple of two numbers")
     wrong = {

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from autograder.errors import Wrong
-from autograder.student import Mode, call
+from autograder.student import Mode, call, contents
 from autograder.vocabulary.calls import assert_tuple
 from autograder.vocabulary.jacobians import assert_same_size, measured_blocks, result_part
 from autograder.vocabulary.tensors import (
@@ -246,6 +246,7 @@ def assert_every_coordinate_moves(
 
 def _pair(result: Any, output: int, logdet: int, what: str) -> tuple[Any, Any]:
     n = max(output, logdet) + 1
+    result = contents(result)
     if not isinstance(result, tuple | list) or len(result) < n:
         assert_tuple(result, n, f"the result of {what}", names=("result", "logdet") if n == 2 else ())
     return result[output], result[logdet]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from autograder.errors import AuthorError, Wrong
-from autograder.student import Mode, call, gradient, parameter_gradients, parts_with_graph
+from autograder.student import Mode, call, contents, gradient, parameter_gradients, parts_with_graph
 from autograder.vocabulary.tensors import as_tensor, assert_close, assert_dtype, assert_finite, assert_shape
 
 
@@ -179,6 +179,7 @@ def assert_gradient_matches_finite_differences(
     def value(at: Tensor) -> Tensor:
         result = call(fn, *args[:wrt], at, *args[wrt + 1 :], seed=seed, mode=mode, **kwargs)
         if output is not None:
+            result = contents(result)
             if not isinstance(result, tuple | list) or len(result) <= output:
                 raise Wrong(f"{what} should be part {output + 1} of a tuple")
             result = result[output]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from autograder.errors import Wrong
-from autograder.student import Mode, jacobian_blocks
+from autograder.student import Mode, contents, jacobian_blocks
 from autograder.vocabulary.calls import assert_tuple
 from autograder.vocabulary.tensors import as_double, assert_real
 from autograder.vocabulary.words import in_words
@@ -55,6 +55,7 @@ def measured_blocks(
 def result_part(result: Any, output: int | None, what: str) -> Tensor:
     """The tensor meant by `output` in what a map returns, finite and without its graph; None means all of it."""
     if output is not None:
+        result = contents(result)
         if not isinstance(result, tuple | list) or len(result) <= output:
             assert_tuple(result, max(output + 1, 2), f"the result of {what}")
         result = result[output]

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from autograder.errors import Wrong
+from autograder.student import contents
 from autograder.vocabulary.chance import FALSE_FAILURE
 from autograder.vocabulary.draws import assert_mean
 from autograder.vocabulary.pathwise import STD, Scale
@@ -158,6 +159,7 @@ def assert_increasing(
         gains: what the last must lie above the first at least.
         length: how many numbers there must be.
     """
+    values = contents(values)
     if isinstance(values, list | tuple):
         if not values:
             raise Wrong(f"{what} is empty")

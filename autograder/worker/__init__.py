@@ -2,10 +2,12 @@
 
 wire: layout, encoding, decoding   frames between the two sides; the judge imports these too
 __main__, channel, server          the process: descriptors, output, one reply a request
-notebook: cells, magics, stubs,    cells in one namespace, on a machine that is neither Colab nor has a GPU
-  shims, dynamo, notes
+notebook: scopes, placing          cells in one namespace, copies of it, the files beside the notebook
+shell: syntax, newer, lines,       IPython's shell: what a cell means, and what of it is not run here
+  absent, notes
+stubs, shims, dynamo               a machine that is neither Colab nor has a GPU
 objects: calling, gradients,       what the judge asks of the notebook's names
-  replies
+  parameters, replies
 probes/                            public stub networks whose answers are known, a module for each family
 frames                             an exception as data, with the student's own last frame
 """

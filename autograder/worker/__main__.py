@@ -1,4 +1,4 @@
-"""Starts the worker: `python -I <this folder> --socket PATH` or `--fd N`.
+"""Starts the worker: `python -I <this folder> --socket PATH` or `--fd N`, with `--walls` inside a container.
 
 The order matters. The channel moves out of reach and stdout, stderr and stdin are replaced before anything else is
 imported; this folder leaves the import path before torch is looked for; and the worker's own modules get a private copy
@@ -49,14 +49,15 @@ def main() -> None:
     finder = _Finder()
     sys.meta_path.insert(0, finder)
     channel = importlib.import_module(f"{PACKAGE}.channel")
-    sock = channel.open_channel(sys.argv[1:])
+    given = channel.arguments_of(sys.argv[1:])
+    sock = channel.open_channel(given)
     output = channel.Output()
     gc.disable()  # nearly all of a start is `import torch`; collecting garbage meanwhile would be 8 % of it
     server = importlib.import_module(f"{PACKAGE}.server")
     gc.freeze()  # what is there now is never garbage
     gc.enable()
     sys.meta_path.remove(finder)
-    server.serve(sock, output)
+    server.serve(sock, output, given.walls)
 
 
 if __name__ == "__main__":

@@ -25,13 +25,18 @@ HIGH = 1000  # the socket's descriptor, or as high as the limit allows
 _read, _select = os.read, select.select
 
 
-def open_channel(arguments: Sequence[str]) -> socket.socket:
-    """Connects to the judge, or takes an inherited socket, and moves it to a high descriptor."""
+def arguments_of(words: Sequence[str]) -> argparse.Namespace:
+    """The worker's command line: `socket` or `fd`, and `walls`."""
     parser = argparse.ArgumentParser(prog="worker")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--socket", help="path of the judge's unix socket")
     where.add_argument("--fd", type=int, help="number of an inherited, connected socket")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--walls", action="store_true", help="this is a container: a notebook's commands run")
+    return parser.parse_args(words)
+
+
+def open_channel(given: argparse.Namespace) -> socket.socket:
+    """Connects to the judge, or takes an inherited socket, and moves it to a high descriptor."""
     if given.fd is None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.connect(given.socket)

@@ -7,6 +7,7 @@ so in-place writes, Python branches and custom functions work, and no `.grad` fi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from .calling import Fault, invoke, name_of, place
 LARGEST_SIDE = 4096  # numbers in the input and in the output of a Jacobian, of one sample's where there is a block each
 ROWS_AT_ONCE = 256  # vector-Jacobian products in one batched pass
 NUMBERS_AT_ONCE = 1 << 22  # numbers that one batched pass over a batch's blocks gives
+ROWS_ALONE = 64  # rows that are quicker one by one: the first batched pass makes torch import sympy for a second
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,14 @@ def jacobian(
     with torch.enable_grad():  # a notebook may have switched it off for good
         flat = chosen.reshape(-1)
     unit = torch.eye(rows, dtype=chosen.dtype, device=chosen.device).repeat(1, batch)  # row k of every sample at once
-    try:
-        parts = [_batched_rows(flat, leaf, unit[k : k + ROWS_AT_ONCE]) for k in range(0, rows, ROWS_AT_ONCE)]
-    except RuntimeError:  # an operation without a batching rule: one row at a time
-        parts = [_one_row(flat, leaf, row) for row in unit]
-    return torch.cat(parts).reshape(rows, batch, columns).transpose(0, 1).reshape(shape)
+    return torch.cat(_rows(flat, leaf, unit)).reshape(rows, batch, columns).transpose(0, 1).reshape(shape)
+
+
+def _rows(flat: Tensor, leaf: Tensor, unit: Tensor) -> list[Tensor]:
+    if len(unit) > ROWS_ALONE:
+        with suppress(RuntimeError):  # an operation without a batching rule
+            return [_batched_rows(flat, leaf, rows) for rows in unit.split(ROWS_AT_ONCE)]
+    return [_one_row(flat, leaf, row) for row in unit]
 
 
 @dataclass(frozen=True)
@@ -194,8 +199,8 @@ def _vjp(output: Tensor, wanted: Sequence[Tensor], cotangent: Tensor | None) -> 
     differentiable = [t for t in wanted if t.requires_grad]
     if not output.requires_grad or not differentiable:
         return [None] * len(wanted)
-    cotangent = torch.ones_like(output) if cotangent is None else cotangent.to(output)
-    found = iter(torch.autograd.grad(output, differentiable, cotangent, allow_unused=True))
+    scalar, given = _scalar(output, cotangent)
+    found = iter(torch.autograd.grad(scalar, differentiable, given, allow_unused=True))
     return [next(found) if t.requires_grad else None for t in wanted]
 
 
@@ -203,10 +208,7 @@ def _rows_of_samples(flat: Tensor, leaf: Tensor, wanted: range) -> Tensor:
     """The gradient of Σ_b flat[b, j] for each j, shape (len(wanted), leaf.numel())."""
     unit = flat.new_zeros(len(wanted), *flat.shape)
     unit[torch.arange(len(wanted)), :, torch.tensor(wanted)] = 1
-    try:
-        return _batched_rows(flat, leaf, unit)
-    except RuntimeError:  # an operation without a batching rule: one row at a time
-        return torch.cat([_one_row(flat, leaf, row) for row in unit])
+    return torch.cat(_rows(flat, leaf, unit))
 
 
 def _mix(flat: Tensor, leaf: Tensor, wanted: range, blocks: Tensor) -> bool:
@@ -222,11 +224,23 @@ def _mix(flat: Tensor, leaf: Tensor, wanted: range, blocks: Tensor) -> bool:
     return bool(((found - own).abs() > tolerance * size).any())  # of NaN the judge hears from the blocks
 
 
+def _scalar(output: Tensor, cotangent: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """⟨cotangent, output⟩, to be differentiated without a cotangent: with one, torch imports sympy first, for a second.
+
+    Complex outputs keep theirs.
+    """
+    if output.is_complex():
+        return output, torch.ones_like(output) if cotangent is None else cotangent.to(output)
+    with torch.enable_grad():  # a notebook may have switched it off for good
+        return (output if cotangent is None else output * cotangent.to(output)).sum(), None
+
+
 def _batched_rows(flat: Tensor, leaf: Tensor, rows: Tensor) -> Tensor:
     (part,) = torch.autograd.grad(flat, leaf, rows, retain_graph=True, allow_unused=True, is_grads_batched=True)
     return leaf.new_zeros(len(rows), leaf.numel()) if part is None else part.reshape(len(rows), -1)
 
 
 def _one_row(flat: Tensor, leaf: Tensor, row: Tensor) -> Tensor:
-    (part,) = torch.autograd.grad(flat, leaf, row, retain_graph=True, allow_unused=True)
+    scalar, given = _scalar(flat, row)
+    (part,) = torch.autograd.grad(scalar, leaf, given, retain_graph=True, allow_unused=True)
     return leaf.new_zeros(1, leaf.numel()) if part is None else part.reshape(1, -1)

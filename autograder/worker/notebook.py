@@ -1,17 +1,17 @@
-"""Runs a notebook's cells in order in one namespace, without a kernel, each cell guarded.
+"""Runs a notebook's cells in order in one namespace, in IPython's shell, each cell guarded.
 
-Where a graded cell ends, the namespace is copied under its `grade_id`. A function finds its globals in the one live
-namespace, so looking into a copy first puts that copy's names back into it: a helper that a later task defines anew
-does not change what an earlier task's checks see.
+Where a graded cell ends, the namespace is copied under its `grade_id` (`scopes`).
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,84 +21,31 @@ import torch
 
 from . import stubs
 from .calling import Fault
-from .cells import Cell, prepare, run
 from .frames import describe
 from .notes import Notes
+from .placing import checked, place
+from .scopes import Scopes
+from .shell import Shell
 from .shims import map_cuda
 
 _clock = time.perf_counter
 _UNSET = object()
 
 
-class Scopes(Mapping[str, Mapping[str, Any]]):
-    """Copies of the live namespace by name; asking for one makes it the live one again.
+@dataclass(frozen=True)
+class Cell:
+    """A cell as `load` takes it.
 
     Args:
-        live: the dict every cell runs in and every function of the notebook has as its globals.
+        kind: "code" or "markdown".
+        number: position in the submitted notebook, from 1; None for a cell put there by the judge.
     """
 
-    def __init__(self, live: dict[str, Any]) -> None:
-        self.live = live
-        self.end = _End(self)
-        self._saved: dict[str | None, dict[str, Any]] = {None: {}}
-        self._active: str | None = None
-
-    def __getitem__(self, scope: str) -> Mapping[str, Any]:
-        self.enter(scope)
-        return self.live
-
-    def __contains__(self, scope: object) -> bool:
-        return scope in self._saved
-
-    def __iter__(self) -> Iterator[str]:
-        return (scope for scope in self._saved if scope is not None)
-
-    def __len__(self) -> int:
-        return len(self._saved) - 1
-
-    def enter(self, scope: str | None) -> None:
-        """Makes `scope` live; None is the end of what has run. Raises KeyError if there is no such copy."""
-        names = self._saved[scope]
-        if scope != self._active:
-            self._saved[self._active] = dict(self.live)
-            self._active = scope
-            self.live.clear()
-            self.live.update(names)
-
-    def clear(self) -> None:
-        """Forgets everything, also what is live."""
-        self._saved = {None: {}}
-        self._active = None
-        self.live.clear()
-
-    def save(self, scope: str, names: Mapping[str, Any] | None = None) -> None:
-        """Keeps `names`, by default what is live now, under `scope`."""
-        if scope == self._active:
-            self.enter(None)
-        self._saved[scope] = dict(self.live if names is None else names)
-
-    def copy_of(self, scope: str) -> dict[str, Any]:
-        """What was saved under `scope`; empty if nothing was."""
-        return dict(self.live if scope == self._active else self._saved.get(scope, {}))
-
-
-class _End(Mapping[str, Any]):
-    """The namespace where the notebook ends."""
-
-    def __init__(self, scopes: Scopes) -> None:
-        self._scopes = scopes
-
-    def __getitem__(self, name: str) -> Any:
-        self._scopes.enter(None)
-        return self._scopes.live[name]
-
-    def __iter__(self) -> Iterator[str]:
-        self._scopes.enter(None)
-        return iter(list(self._scopes.live))
-
-    def __len__(self) -> int:
-        self._scopes.enter(None)
-        return len(self._scopes.live)
+    source: str
+    kind: str
+    grade_id: str | None = None
+    tags: Sequence[str] = ()
+    number: int | None = None
 
 
 class Notebook:
@@ -106,33 +53,36 @@ class Notebook:
 
     Args:
         take_output: returns what was printed since its last call.
+        walls: commands of the notebook's run; otherwise they are noted.
     """
 
-    def __init__(self, take_output: Callable[[], str]) -> None:
+    def __init__(self, take_output: Callable[[], str], walls: bool = False) -> None:
         module = ModuleType("__main__")  # pickling and `if __name__ == "__main__"` look here
-        self.scopes = Scopes(module.__dict__)
         self.operations: dict[str, Callable[..., Any]] = {
             **{"load": self.load, "run_cell": self.run_cell, "train": self.train}
         }
-        self._module = module
         self._take_output = take_output
         self._notes = Notes()
-        self._cells: list[Cell] = []
         self._stubs = stubs.Stubs(self._notes)
+        Shell.clear_instance()
+        self._shell: Shell = Shell.instance(module, self._notes, walls)
+        self._shell.colab_asked = self._stubs.guard
+        self.scopes = Scopes(module.__dict__, self._shell.stays)
+        self._cells: list[Cell] = []
         self._random: dict[int, Any] = {}  # generator states where a training cell was skipped, by its index
         self._device = "cpu"
+        self._home: str | None = None  # the folder of the notebook; a cell may go elsewhere
 
     def load(self, cells: Sequence[Any], files: Mapping[str, Any], seed: int, device: str) -> dict[str, int]:
-        """Takes a notebook and the files beside it, which land in the working directory."""
-        if not os.access(".", os.W_OK):
-            os.chdir(os.environ.get("HOME", "/tmp"))
+        """Takes a notebook and the files beside it, which land in the working directory, folders as folders."""
+        self._go_home()
         for name, content in files.items():
-            _write(name, content)
-        self._surround()
+            place(name, content)
         self._cells = [Cell(**cell) for cell in cells]
         self._device = device if device == "cuda" and torch.cuda.is_available() else "cpu"
         self.scopes.clear()
-        self.scopes.live |= {"__name__": "__main__", "__doc__": None, **stubs.names(self._notes)}
+        self._shell.start_anew()
+        self.scopes.live |= {"__name__": "__main__", "__doc__": None, **stubs.NAMES}
         sources = [cell.source for cell in self._cells]
         sources += [bytes(content.numpy()).decode("latin-1") for name, content in files.items() if name.endswith(".py")]
         if not torch.cuda.is_available() and any("cuda" in source or "pin_memory" in source for source in sources):
@@ -168,12 +118,12 @@ class Notebook:
         for index, cell in enumerate(self._cells):
             if cell.kind != "code" or "train" not in cell.tags or scope not in cell.tags:
                 continue
-            place = f"before:{index}"
-            before = self.scopes.copy_of(place) if place in self.scopes else dict(self.scopes.end)
+            begin = f"before:{index}"
+            before = self.scopes.copy_of(begin) if begin in self.scopes else self._end()
             self._enter_new(scope, {**before, **changed})
             _set_random_state(self._random.get(index))
             outcomes.append(self._run(cell))
-            changed |= {k: v for k, v in self.scopes.live.items() if before.get(k, _UNSET) is not v}
+            changed |= {k: v for k, v in self.scopes.now().items() if before.get(k, _UNSET) is not v}
             if outcomes[-1]["status"] != "ok":
                 return _joined(outcomes)
         if outcomes and name is not None and name not in self.scopes.live:
@@ -188,24 +138,31 @@ class Notebook:
         """
         scope = f"train:{task}"
         stood = [f"before:{i}" for i, cell in enumerate(self._cells) if scope in cell.tags]
-        names = next((self.scopes.copy_of(place) for place in stood if place in self.scopes), None)
-        self._enter_new(scope, dict(self.scopes.end) if names is None else names)
+        names = next((self.scopes.copy_of(begin) for begin in stood if begin in self.scopes), None)
+        self._enter_new(scope, self._end() if names is None else names)
         if build not in self.scopes.live:
             raise Fault("missing", f"`{build}`, which builds the model of the checkpoint, is not defined")
         model = self.scopes.live[build]()
-        weights = torch.load(_checked(file), map_location=self._device, weights_only=True)
+        path = os.path.join(self._home or ".", *checked(file))  # noqa: PTH118 (`Path` may be patched by now)
+        weights = torch.load(path, map_location=self._device, weights_only=True)
         model.load_state_dict(weights.get("state_dict", weights))
         self.scopes.live[name or build] = model
         return scope, name or build
 
-    def _surround(self) -> None:
-        """Sets up what a notebook finds around it, once."""
-        if sys.modules["__main__"] is self._module:
-            return
-        sys.path.append(str(Path.cwd()))  # last: a file named like a library must not stand in for it
-        sys.argv[:] = ["notebook"]
-        sys.modules["__main__"] = self._module
-        stubs.install(self._stubs)
+    def _go_home(self) -> None:
+        """The notebook's folder becomes the working directory, and is where its imports look last."""
+        if self._home is None:
+            if not os.access(".", os.W_OK):
+                os.chdir(os.environ.get("HOME", "/tmp"))
+            self._home = str(Path.cwd())
+            sys.path += [self._home, ""]  # last: a file named like a library must not stand in for it
+            sys.argv[:] = ["notebook"]
+            stubs.install(self._stubs)
+        os.chdir(self._home)
+
+    def _end(self) -> dict[str, Any]:
+        self.scopes.enter(None)
+        return self.scopes.now()
 
     def _enter_new(self, scope: str, names: Mapping[str, Any]) -> None:
         self.scopes.enter(None)
@@ -214,19 +171,18 @@ class Notebook:
 
     def _run(self, cell: Cell) -> dict[str, Any]:
         self._take_output()
+        importlib.invalidate_caches()  # a cell may have written a module
         begin = _clock()
-        error = None
         try:
-            program = prepare(cell, self._notes)
-            self._stubs.guarded = program.guarded
-            run(program, self.scopes.live, self._notes)
-        except BaseException as raised:  # SystemExit ends the cell, not the worker
-            error = describe(raised)
+            error = self._shell.play(cell.source, cell.number or 0)
+        except BaseException as raised:  # IPython is the student's to break, for themselves
+            error = raised
         seconds = _clock() - begin
         _close_figures()
-        status = "ok" if error is None else "error"
-        said = {"seconds": seconds, "notes": self._notes.take(), "stdout": self._take_output()}
-        return {**_outcome(status, error), **said}
+        skipped = self._shell.skipped
+        said = describe(error) if error is not None else describe(skipped) if skipped is not None else None
+        outcome = _outcome("ok" if error is None else "error", said)
+        return {**outcome, "seconds": seconds, "notes": self._notes.take(), "stdout": self._take_output()}
 
 
 def _outcome(status: str, error: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -240,19 +196,6 @@ def _joined(outcomes: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "notes": [note for outcome in outcomes for note in outcome["notes"]],
         "stdout": "".join(outcome["stdout"] for outcome in outcomes),
     }
-
-
-def _write(name: str, content: torch.Tensor) -> None:
-    descriptor = os.open(_checked(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(bytes(content.numpy()))
-
-
-def _checked(name: str) -> str:
-    """A plain file name. Raises Fault for anything that could lead elsewhere."""
-    if name in ("", ".", "..") or "/" in name or "\0" in name or len(name.encode()) > 255:
-        raise Fault("exception", f"{name[:100]!r} is not the name of a file beside the notebook")
-    return name
 
 
 def _random_state() -> tuple[Any, ...]:

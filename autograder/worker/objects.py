@@ -7,6 +7,7 @@ containers. References in arguments are exchanged for their objects. Tensors are
 from __future__ import annotations
 
 import os
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from .calling import OPTIMISERS, Fault, beside_model, invoke, name_of, signature
 from .frames import student_frame
 from .gradients import gradient, jacobian, jacobian_blocks
 from .graphs import parts_with_graph
+from .parameters import load, named_parameters, perturb, set_parameter, state_of
 from .probes import PROBES
 from .probes.general import Recorder
 from .wire import Ref, type_name
@@ -60,6 +62,7 @@ class Objects:
             "parts_with_graph": self._parts_with_graph,
             "probe": self._probe,
             "records": self._records,
+            "contents": self._contents,
             "release": self._release,
         }
 
@@ -110,10 +113,10 @@ class Objects:
             return value  # read by the wire through the base types' own methods
         if issubclass(kind, np.ndarray) and _dtype_of(value).kind in "biufc":
             return value
-        if issubclass(kind, (list, tuple)):
-            base: Any = list if issubclass(kind, list) else tuple
+        if kind in SEQUENCES:
+            base: Any = list if kind is list else tuple
             return base([self._pack(item, depth - 1, left) for item in base.__iter__(value)])
-        if issubclass(kind, dict) and all(issubclass(type(k), (str, int)) for k in dict.keys(value)):
+        if kind in MAPPINGS and all(issubclass(type(k), (str, int)) for k in dict.keys(value)):
             return {key: self._pack(item, depth - 1, left) for key, item in dict.items(value)}
         return self.ref(value)
 
@@ -157,26 +160,22 @@ class Objects:
 
     def _setattr(self, target: Any, name: str, value: Any) -> None:
         owner, value = self._target(target), self.unpack(value)
-        parameters = getattr(owner, "_parameters", None) if isinstance(owner, nn.Module) else None
-        if parameters and name in parameters and isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
-            value = nn.Parameter(value)  # a module takes nothing else in a parameter's place
-        setattr(owner, name, value)
+        if isinstance(owner, nn.Module) and isinstance(value, Tensor):
+            set_parameter(owner, name, value)
+        else:
+            setattr(owner, name, value)
 
     def _state_dict(self, target: Any) -> Any:
-        return self.pack(self._module(target).state_dict())
+        return self.pack(state_of(self._module(target)))
 
     def _parameters(self, target: Any) -> Any:
-        return self.pack(dict(self._module(target).named_parameters()))
+        return self.pack(named_parameters(self._module(target)))
 
     def _load_state_dict(self, target: Any, state: Mapping[str, Tensor]) -> None:
-        self._module(target).load_state_dict(dict(state))
+        load(self._module(target), state)
 
     def _perturb(self, target: Any, std: float, seed: int) -> None:
-        generator = torch.Generator("cpu").manual_seed(seed)
-        with torch.no_grad():
-            for parameter in self._module(target).parameters():
-                noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64, device="cpu")
-                parameter.add_((std * noise).to(parameter))
+        perturb(self._module(target), std, seed)
 
     def _optimiser(self, target: Any, kind: str, settings: Mapping[str, Any]) -> Ref:
         return self.ref(OPTIMISERS[kind](self._module(target).parameters(), **settings))
@@ -217,7 +216,7 @@ class Objects:
             named,
             wrt=wrt,
             cotangent=cotangent,
-            parameters=None if parameters_of is None else dict(self._module(parameters_of).named_parameters()),
+            parameters=None if parameters_of is None else named_parameters(self._module(parameters_of)),
             output=output,
             seed=seed,
             mode=mode,
@@ -265,6 +264,17 @@ class Objects:
             raise Fault("wrong", f"a {type_name(type(recorder))} is not a recorder")
         return [self.pack({"args": list(args), "kwargs": kwargs}) for args, kwargs in recorder.calls]
 
+    def _contents(self, target: Any) -> Any:
+        """What a container of the student's own class holds, as plain data and references."""
+        thing = self._target(target)
+        kind = type(thing)
+        for base in (tuple, list):
+            if issubclass(kind, base):
+                return self.pack(base(base.__iter__(thing)))
+        if issubclass(kind, dict):
+            return self.pack(dict(dict.items(thing)))
+        raise Fault("missing", f"a {type_name(kind)} is no tuple, list or dictionary")
+
     def _release(self, ids: Any) -> None:
         for number in ids:
             self._live.pop(number, None)
@@ -305,6 +315,9 @@ class Objects:
 
 
 DATA = (Tensor, bool, int, float, str, np.generic, torch.dtype, torch.device)
+# What crosses as data. A class made from one of these stays: handed back, it must be what the student's code knows.
+SEQUENCES = {list, tuple, torch.Size, *(kind for kind in vars(torch.return_types).values() if isinstance(kind, type))}
+MAPPINGS = {dict, OrderedDict, defaultdict}
 _dtype_of = np.ndarray.dtype.__get__
 
 

@@ -27,12 +27,16 @@ RECURSION = 1000
 BROKEN = 70  # exit status when the channel itself is broken
 
 
-def serve(sock: socket.socket, output: Output) -> NoReturn:
-    """Announces what runs here, then answers requests until the judge closes the channel; never returns."""
+def serve(sock: socket.socket, output: Output, walls: bool = False) -> NoReturn:
+    """Announces what runs here, then answers requests until the judge closes the channel; never returns.
+
+    Args:
+        walls: this is a container, where a notebook's commands may run.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     postpone()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    worker = Worker(output)
+    worker = Worker(output, walls)
     caps, owner = Caps(), _getpid()
     try:
         send(sock, {"op": "ready", "versions": versions()})
@@ -58,9 +62,9 @@ def versions() -> dict[str, str]:
 class Worker:
     """The notebook and its objects behind one table of operations."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, walls: bool) -> None:
         self._output = output
-        self._notebook = Notebook(output.take)
+        self._notebook = Notebook(output.take, walls)
         self._objects = Objects(self._notebook.scopes, self._notebook.scopes.end)
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,12 @@
-"""Stand-ins for what a notebook finds around it elsewhere: Colab, IPython, widgets, the student's own `check`.
+"""Stand-ins for what a notebook finds around it elsewhere: Colab's modules, the student's own `check`.
 
-They are made when imported, never before, so that `"google.colab" in sys.modules` stays honest. Anything they are
+They are made when imported, never before, so that `"google.colab" in sys.modules` stays honest. Anything Colab is
 asked for is there and does nothing.
 """
 
 from __future__ import annotations
 
 import builtins
-import importlib
 import importlib.abc
 import importlib.machinery
 import sys
@@ -17,8 +16,6 @@ from types import ModuleType
 from typing import Any
 
 from .notes import Notes
-
-_STUBBED = ("IPython", "ipywidgets")
 
 
 class Nothing:
@@ -58,58 +55,40 @@ class _Stub(ModuleType):
 
 
 class Stubs(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds the stand-ins, also where the real thing is installed: it would have no kernel to talk to."""
+    """Finds `google.colab`."""
 
     def __init__(self, notes: Notes) -> None:
-        self.guarded = False  # the cell that runs asks whether this is Colab: it is not
+        self._guarded = False
         self._notes = notes
+
+    def guard(self, asked: bool) -> None:
+        """Whether the cell that runs asks if this is Colab: it is not."""
+        self._guarded = asked
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         top, _, rest = fullname.partition(".")
-        colab = rest.split(".")[0] == "colab" and not self.guarded
+        colab = rest.split(".")[0] == "colab" and not self._guarded
         if top == "google" and (colab or (not rest and importlib.machinery.PathFinder.find_spec(fullname) is None)):
-            return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
-        if top in _STUBBED or fullname == "tqdm.notebook":
             return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
         return None
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        return ModuleType(spec.name) if spec.name in ("google", "tqdm.notebook") else _Stub(spec.name, self._say)
+        return ModuleType(spec.name) if spec.name == "google" else _Stub(spec.name, self._say)
 
     def exec_module(self, module: ModuleType) -> None:
-        names = module.__dict__
-        if module.__name__ == "IPython":
-            names["get_ipython"] = get_ipython(self._notes)
-        elif module.__name__ == "IPython.display":
-            names["display"] = display
-        elif module.__name__ == "tqdm.notebook":  # the plain bar in the place of the one that needs widgets
-            plain = importlib.import_module("tqdm.std")
-            names |= {"tqdm": plain.tqdm, "tqdm_notebook": plain.tqdm, "trange": plain.trange, "tnrange": plain.trange}
+        """A stand-in is made whole."""
 
     def _say(self, what: str) -> None:
-        if what.startswith("google.colab"):
-            self._notes.once(f"`{what}` does nothing here: the notebook does not run in Colab")
-
-
-def display(*things: Any, **options: Any) -> None:
-    """Shows nothing: a picture or a table is for the person in front of the notebook."""
-
-
-def get_ipython(notes: Notes) -> Callable[[], Any]:
-    """`get_ipython` whose shell runs no magic and no command."""
-    shell = Nothing(lambda: notes.once("`get_ipython()` does nothing here: no magic and no command is run"))
-    return lambda: shell
+        self._notes.once(f"`{what}` does nothing here: the notebook does not run in Colab")
 
 
 def check(*cells: Any, **options: Any) -> None:
     """Checks nothing: while a notebook is graded, the grader runs the checks."""
 
 
-def names(notes: Notes) -> dict[str, Any]:
-    """What a notebook's namespace holds before its first cell."""
-    return {"get_ipython": get_ipython(notes), "display": display, "check": check, "__builtins__": builtins}
+NAMES = {"check": check, "__builtins__": builtins}  # in a notebook's namespace before its first cell
 
 
 def install(stubs: Stubs) -> None:

@@ -13,6 +13,7 @@ from autograder.checks import (
     assert_finite,
     assert_normalised,
     assert_shape,
+    contents,
     load_state_dict,
     parameter_gradients,
     state_dict,
@@ -28,7 +29,7 @@ def test_made_masks_of_many_sizes(student, rng, figures):
     n = randint(rng, 4, 9)
     wide = [randint(rng, n - 1, 2 * n) for _ in range(randint(rng, 2, 4))]
     for dims, hidden in [(2, [1]), (3, [2]), (n, [n - 1]), (n, wide), (8, [3]), (8, [20, 2, 9])]:
-        masks = student.made_masks(dims, hidden)
+        masks = contents(student.made_masks(dims, hidden))
         what = f"`made_masks({dims}, {hidden})`"
         if not isinstance(masks, list | tuple) or len(masks) != len(hidden) + 1:
             raise Wrong(f"{what} should be a list of {len(hidden) + 1} masks")

@@ -19,6 +19,7 @@ from autograder.checks import (
     call,
     call_with_echo,
     conditional_log_probs,
+    contents,
     dependence_matrix,
     keep,
     perturb,
@@ -118,7 +119,7 @@ def model_logits(model, x):
 
 
 def step(student, model, token, past):
-    answer = student.transformer_step(model, token, past)
+    answer = contents(student.transformer_step(model, token, past))
     if not isinstance(answer, tuple | list) or len(answer) != 2:
         raise Wrong("`transformer_step` should return two things: the logits and the new past")
     return assert_shape(answer[0], (len(token),), "the logits of a step"), answer[1]

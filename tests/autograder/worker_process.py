@@ -22,9 +22,10 @@ class WorkerProcess:
 
     Args:
         seconds: how long any one reply may take.
+        walls: commands run, as in a container.
     """
 
-    def __init__(self, cwd: Path, seconds: float = 300.0) -> None:
+    def __init__(self, cwd: Path, seconds: float = 300.0, walls: bool = False) -> None:
         ours, theirs = socket.socketpair()
         environment = {
             "PATH": os.environ["PATH"],
@@ -34,6 +35,7 @@ class WorkerProcess:
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         command = [sys.executable, "-I", "-B", str(FOLDER), "--fd", str(theirs.fileno())]
+        command += ["--walls"] if walls else []
         self.process = subprocess.Popen(
             command, cwd=cwd, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
         )

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from autograder.feedback import class_page, page_name, student_page, text, write_class_page, write_student_page
-from autograder.feedback.classpage import check_rows, task_rows
+from autograder.feedback.classpage import cell_rows, check_rows, task_rows
 from autograder.feedback.html import prose
-from autograder.report import Report
+from autograder.report import CellRun, Report
 from tests.autograder.report_factory import (
     FAILURES,
     PAYLOADS,
@@ -248,6 +248,23 @@ def test_full_points_fall_into_the_last_column_of_the_histogram() -> None:
     assert [int(number) for _, number in columns] == [1, 2]
     assert float(columns[0][0]) == pytest.approx(10.0)
     assert float(columns[1][0]) == pytest.approx(8 + 14 * 844 / 15 + 2, abs=0.1)
+
+
+def test_a_class_page_says_which_cells_cost_the_class_most_time() -> None:
+    cells = report("a").cells
+    first, second = cells[0].cell, cells[1].cell
+    reports = [
+        report("ada", runs=[CellRun(index=3, task=first, status="ok", seconds=1.0)]),
+        report("bob", runs=[CellRun(index=i, task=second, status="ok", seconds=s) for i, s in ((7, 20.0), (8, 90.0))]),
+        report("cleo", runs=[CellRun(index=9, task=None, status="ok", seconds=2.0)]),
+    ]
+    rows = cell_rows(reports)
+    assert [(row.title, row.total, row.number, row.student) for row in rows] == [
+        (cells[1].title, 110.0, 8, "bob"),
+        ("After the last task", 2.0, 9, "cleo"),
+        (cells[0].title, 1.0, 3, "ada"),
+    ]
+    assert "cell 8 of bob" in Page(class_page(reports, {}, TITLE)).text
 
 
 def test_the_order_of_reports_does_not_change_the_page(tmp_path: Path) -> None:

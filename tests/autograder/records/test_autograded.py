@@ -232,6 +232,32 @@ def test_the_payloads_are_dangerous_without_disarming() -> None:
     assert dangerous >= 12
 
 
+def test_a_line_break_stays_and_a_tag_that_only_begins_like_one_does_not() -> None:
+    assert disarm("one<br>two<br/>three<BR />") == "one<br>two<br/>three<BR />"
+    assert disarm("<br onload=x><broken>") == "< br onload=x>< broken>"
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        r"$\href{java#1}{x}$",
+        r"$\newcommand{\h}[1]{\href{javas#1}{x}}\h{cript:alert(1)}$",
+        r"$\mmlToken{mi}[href='x']{y}$",
+        r"$\let\x\href \x{a}{b}$",
+        r"$\style{position:fixed}{x}$",
+        r"$\class{cell}{x} \cssId{main}{y} \require{html} \bbox[color:red]{z}$",
+    ],
+)
+def test_no_formula_reaches_beyond_itself(formula: str) -> None:
+    commands = ("href", "mmlToken", "style", "class", "cssId", "require", "bbox")
+    assert not any(f"\\{command}" in disarm(formula) for command in commands)
+
+
+def test_formulas_with_commands_that_begin_alike_stay() -> None:
+    formula = r"$\stylex \newcommand{\E}{\mathbb{E}} \E_{q}[\log p] \textstyle \displaystyle \classify \urlx$"
+    assert disarm(formula) == formula
+
+
 def test_formulas_code_and_pictures_of_a_site_read_as_before() -> None:
     text = (
         "If $a < b$ and $p(x) \\le 1$, then\n\n$$x_i & y_j \\\\ 1 &= 2$$\n\n*so* `x = [1]`; ![x](https://x.org/a.png)"

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from typing import Any
 
+import docker.errors
 import pytest
+from pydantic import ValidationError
 
 from autograder.errors import Infrastructure, UserError
-from autograder.sandbox import base_image, image
+from autograder.sandbox import base_image, image, ingredients
+from autograder.sandbox.settings import ImageSettings
 
 HERE = Path(image.__file__).parent
 
@@ -86,3 +91,105 @@ def test_the_pinned_packages_are_those_the_judge_has() -> None:
     pins = dict(re.findall(r"^([\w-]+)==(.+)$", (HERE / "requirements.txt").read_text(), re.MULTILINE))
     assert torch.__version__.split("+")[0] == pins["torch"]
     assert numpy.__version__ == pins["numpy"]
+
+
+# --- a course's own image
+
+
+def test_a_course_with_packages_of_its_own_has_an_image_of_its_own() -> None:
+    assert image.tag_of([]) == image.IMAGE_TAG
+    one, two = image.tag_of(["lightning==2.5", "wandb"]), image.tag_of(["wandb"])
+    assert len({one, two, image.IMAGE_TAG}) == 3
+    assert one == image.tag_of(["wandb", "lightning==2.5", "wandb"])
+    assert image.content("debian", "wandb\n") != image.content("debian")
+
+
+@pytest.mark.parametrize(
+    "line", ["lightning", "lightning==2.5.0", "torchmetrics[image]>=1.4", "a_b.c~=1.0", "x<2", "ruamel.yaml !=0.1"]
+)
+def test_a_requirement_is_a_package_and_a_version(line: str) -> None:
+    assert ImageSettings(requirements=[line]).requirements == [line]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            "--index-url=http://x",
+            "-r other.txt",
+            "https://x.example/a.whl",
+            "git+https://x",
+            "./here",
+            "a @ file:///b",
+        ),
+        *("a; os_name", "", "a\nb", "a==1 --hash=x", "../up"),
+    ],
+)
+def test_a_requirement_is_no_option_address_or_path(line: str) -> None:
+    with pytest.raises(ValidationError):
+        ImageSettings(requirements=[line])
+
+
+class Builder:
+    """An engine that builds nothing and says what it was asked."""
+
+    def __init__(self, python: str) -> None:
+        self.python = python
+        self.built: dict[str, Any] = {}
+
+    def __enter__(self) -> Builder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def inspect_image(self, name: str) -> dict[str, Any]:
+        if name.startswith(image.REPOSITORY) and not self.built:
+            raise docker.errors.ImageNotFound("none")
+        return {"Id": "sha256:1", "Config": {"Labels": {}}}
+
+    def create_container(self, base: str, **_: Any) -> str:
+        self.base = base
+        return "probe"
+
+    def logs(self, *_: Any, **__: Any) -> bytes:
+        return self.python.encode()
+
+    def images(self, **_: Any) -> list[Any]:
+        return []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: None
+
+
+def built(monkeypatch: pytest.MonkeyPatch, folder: Path, has: str, **options: Any) -> tuple[Builder, list[str]]:
+    """Builds with a fake engine; the engine, and the words of `pip download`."""
+    client, said = Builder(has), list[str]()
+
+    def build(client: Builder, folder: Path, tag: str, arguments: dict[str, str], say: Any) -> None:
+        text = (folder / "requirements.txt").read_text()
+        client.built = {"tag": tag, "arguments": arguments, "requirements": text}
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    monkeypatch.setattr(image, "connect", lambda: client)
+    monkeypatch.setattr(image, "_build", build)
+    monkeypatch.setattr(ingredients, "run", lambda command, *_: said.extend(command))
+    image.build(**options)
+    return client, said
+
+
+def test_another_python_is_a_base_and_wheels_of_that_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, said = built(monkeypatch, tmp_path, "3.12", python="3.12", requirements=["wandb"])
+    assert client.base == "python:3.12-slim"
+    assert (client.built["arguments"]["BASE"], client.built["arguments"]["PYTHON"]) == ("python:3.12-slim", "3.12")
+    assert client.built["arguments"]["REQUIREMENTS"] == "wandb"
+    assert client.built["tag"] == image.tag_of(["wandb"])
+    assert client.built["requirements"] == (HERE / "requirements.txt").read_text() + "wandb\n"
+    here = "{}.{}".format(*sys.version_info)
+    assert ("--python-version" in said) == (here != "3.12")
+    assert here == "3.12" or said[said.index("--python-version") + 1] == "3.12"
+
+
+def test_a_base_with_another_python_than_asked_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"`mine` has Python 3\.11, not 3\.12"):
+        built(monkeypatch, tmp_path, "3.11", base="mine", python="3.12")

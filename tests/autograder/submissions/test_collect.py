@@ -180,13 +180,37 @@ def test_two_notebooks_of_other_names_are_refused(tmp_path: Path, hw0: Assignmen
     assert refusal(found).startswith("There are 2 notebooks (`a.ipynb`, `b.ipynb`) and it is not clear which")
 
 
-def test_files_beside_the_notebook_are_kept_flat_and_those_in_folders_left_out(
+def test_folders_handed_in_stay_folders_and_a_checkpoint_is_also_found_beside_the_notebook(
     tmp_path: Path, hw0: Assignment, good: bytes
 ) -> None:
-    files = {"hw0.ipynb": good, "util.py": b"x", "data/big.csv": b"1", "out/line.pt": b"w", "checks.py": b"mine"}
+    files = {"hw0.ipynb": good, "util.py": b"x", "utils/__init__.py": b"", "out/line.pt": b"w", "checks.py": b"mine"}
     submission = only(collect(lay_out(tmp_path, {f"alice/{k}": v for k, v in files.items()}), hw0, ROSTER))
-    assert submission.files == {"util.py": b"x", "line.pt": b"w"}
-    assert submission.notes == ("`data/big.csv` lies in a folder and was left out.",)
+    assert submission.files == {"util.py": b"x", "utils/__init__.py": b"", "out/line.pt": b"w", "line.pt": b"w"}
+    assert submission.notes == ("`out/line.pt` was taken as the checkpoint `line.pt`.",)
+    where = store(submission, hw0, tmp_path / "stored")
+    again = only(collect(tmp_path / "stored", hw0, ROSTER))
+    assert (where / "utils" / "__init__.py").read_bytes() == b""
+    assert again.sha256 == submission.sha256
+
+
+def test_no_path_is_two_files_and_no_file_is_also_a_folder(tmp_path: Path, hw0: Assignment, good: bytes) -> None:
+    names = ["utils/a.py", "UTILS/A.py", "utils", "data/x/y.csv", "data/X", "hw0.ipynb/inside.py"]
+    with zipfile.ZipFile(tmp_path / "alice.zip", "w") as archive:
+        archive.writestr("hw0.ipynb", good)
+        for name in names:
+            archive.writestr(name, name)
+    submission = only(collect(tmp_path, hw0, ROSTER))
+    assert set(submission.files) == {"utils", "data/X"}
+    assert len(submission.notes) == 4
+    store(submission, hw0, tmp_path / "stored")
+
+
+def test_many_files_are_bounded_and_named_in_few_sentences(tmp_path: Path, hw0: Assignment, good: bytes) -> None:
+    files = {f"alice/data/{number:04}.txt": b"x" for number in range(300)} | {"alice/hw0.ipynb": good}
+    submission = only(collect(lay_out(tmp_path, files), hw0, ROSTER))
+    assert len(submission.files) == 64
+    assert len(submission.notes) == 21
+    assert submission.notes[-1] == "216 more files were left out."
 
 
 def test_a_loose_checkpoint_belongs_to_the_notebook_of_the_same_name(

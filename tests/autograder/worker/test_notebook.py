@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -69,7 +69,7 @@ def test_a_cell_that_asks_to_exit_ends_alone(shared, ending):
 
 def test_what_a_cell_prints_comes_with_it_from_python_and_from_children(shared):
     runs = shared.run(
-        "import os, sys\nprint('one')\nsys.stderr.write('two\\n')\nos.system('echo three')\nos.write(1, b'four\\n')",
+        "import os, sys\nprint('one')\nsys.stderr.write('two\\n')\nos.system('echo three')\nos.write(1, b'four\\n');",
         "print('next')",
     )
     assert sorted(runs[0]["stdout"].split()) == ["four", "one", "three", "two"]
@@ -187,7 +187,19 @@ def test_files_land_beside_the_notebook_and_names_that_lead_elsewhere_do_not(sha
     )
     assert statuses(runs) == ["ok"]
     assert shared.resolve("x") == 5
-    for name in ("../up", "/tmp/absolute", "a/b", "..", "", "nul\x00", "x" * 300):
+    for name in (
+        "../up",
+        "/tmp/absolute",
+        "a/../b",
+        "a//b",
+        "./a",
+        "a/",
+        "..",
+        "",
+        "nul\x00",
+        "x" * 300,
+        "a/" * 12 + "b",
+    ):
         reply = shared.ask("load", cells=[], files={name: content}, seed=0, device="cpu")
         assert not reply["ok"], name
 
@@ -202,56 +214,51 @@ def test_the_same_seed_gives_the_same_notebook(shared):
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-def test_a_colab_notebook_runs_and_its_notes_name_what_was_not_run(shared):
+def test_folders_of_files_stay_folders_and_no_link_leads_out_of_them(fresh, tmp_path):
+    content = torch.frombuffer(bytearray(b"from .deep import h\n"), dtype=torch.uint8)
+    deep = torch.frombuffer(bytearray(b"def h(): return 6\n"), dtype=torch.uint8)
+    files = {"pack/__init__.py": content, "pack/deep.py": deep, "data/a/b.txt": content[:4]}
+    runs = fresh.run("import pack\nx = pack.h()", "y = open('data/a/b.txt').read()", files=files)
+    assert statuses(runs) == ["ok", "ok"]
+    assert (fresh.resolve("x"), fresh.resolve("y")) == (6, "from")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    assert not fresh.ask("load", cells=[], files={"link/x": content}, seed=0, device="cpu")["ok"]
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_notebook_from_colab_runs_and_its_notes_name_what_was_not_run(shared):
     runs = shared.run(
-        "!pip install einops\n%matplotlib inline\nfrom google.colab import drive\ndrive.mount('/content')\n%cd x",
+        "!pip install numpy\n%matplotlib inline\nfrom google.colab import drive\ndrive.mount('/content')",
         "from IPython.display import display, clear_output, HTML\nclear_output(wait=True); display(HTML('<b>'))",
         "get_ipython().run_line_magic('matplotlib', 'inline')",
         "from autograder import check\ncheck('a')",
-        "import sys\nsys.stdin.readline()",
+        "import sys\nsys.stdin.readline();",
         "%%bash\nrm -rf /",
     )
     assert statuses(runs) == ["ok"] * 6
-    assert runs[0]["notes"][:3] == [
-        *("`!pip install einops` was not run", "`%matplotlib inline` was not run", "`%cd x` was not run")
+    assert runs[0]["notes"] == [
+        f"`!pip install numpy` was not run: nothing can be installed here; numpy {np.__version__} is here",
+        "`google.colab.drive` does nothing here: the notebook does not run in Colab",
     ]
-    assert "google.colab.drive" in runs[0]["notes"][3]
-    assert runs[2]["notes"]
     assert not runs[3]["notes"]
-    assert runs[5]["notes"] == ["`%%bash` and the cell under it were not run"]
+    assert runs[5]["notes"] == ["`%%bash` was not run: commands run in containers only"]
 
 
-def test_progress_bars_work_without_widgets(shared):
+def test_progress_bars_work_without_a_front_end(shared):
     pytest.importorskip("tqdm")
     runs = shared.run(
         "from tqdm.notebook import tqdm, trange\nfor i in tqdm(range(3)): pass\nfor i in trange(3): pass",
         "from tqdm.auto import tqdm\nfor i in tqdm(range(3)): pass",
     )
     assert statuses(runs) == ["ok"] * 2
-    assert all(run["stdout"].count("3/3") >= 1 for run in runs)
+    assert runs[1]["stdout"].count("3/3") == 1
 
 
 def test_a_notebook_that_asks_whether_it_is_in_colab_is_told_no(fresh):
     question = "try:\n    import google.colab\n    IN_COLAB = True\nexcept ImportError:\n    IN_COLAB = False"
     fresh.run(question, "import sys\nloaded = 'google.colab' in sys.modules")
     assert (fresh.resolve("IN_COLAB"), fresh.resolve("loaded")) == (False, False)
-
-
-def test_a_library_that_is_not_here_costs_what_needs_it_alone(shared):
-    runs = shared.run(
-        "from __future__ import annotations\nimport torch, nonesuch as ns, math\nfrom nonesuch import x\ny = math.pi"
-    )
-    assert runs[0]["error"]["type"] == "ModuleNotFoundError"
-    assert runs[0]["notes"][0] == "`import nonesuch as ns` failed; the rest of the cell was run without it"
-    assert shared.resolve("y") == math.pi
-    runs = shared.run("def f():\n    import nonesuch\nf()\nz = 1")
-    assert runs[0]["error"]["type"] == "ModuleNotFoundError"
-    assert shared.ask("resolve", scope=None, name="z")["error"]["kind"] == "missing"
-
-
-def test_a_cell_that_needs_a_missing_library_names_the_library_and_not_the_consequence(shared):
-    runs = shared.run("import nonesuch as ns\nns.set_theme()\nx = 1", "y = undefined")
-    assert [run["error"]["type"] for run in runs] == ["ModuleNotFoundError", "NameError"]
 
 
 def test_training_does_not_import_the_compiler_and_the_compiler_is_there_when_asked_for(fresh):

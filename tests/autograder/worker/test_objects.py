@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+import subprocess
+import sys
+from collections import OrderedDict, defaultdict
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import register_parametrization
 
 from autograder.worker.calling import Fault
 from autograder.worker.objects import LIVE_LIMIT, Objects
@@ -543,11 +547,115 @@ def test_hostile_values_arrive_as_plain_data_or_as_references() -> None:
     tensor = crossed(torch.Tensor._make_subclass(LyingTensor, torch.tensor([1.0, 2.0])))
     assert (type(tensor), tensor.tolist()) == (torch.Tensor, [1.0, 2.0])
     assert (type(crossed(LyingFloat(1.5))), crossed(LyingFloat(1.5))) == (float, 1.5)
-    assert crossed(LyingDict(a=1)) == {"a": 1}
-    assert crossed(LyingList([7, 8])) == [7, 8]
+    assert type(crossed(LyingDict(a=1))) is Ref
+    assert type(crossed(LyingList([7, 8]))) is Ref
     assert type(crossed({(1, 2): 3})) is Ref
     assert type(crossed(np.array([object()]))) is Ref
     assert crossed((np.float64(0.5), np.int32(3), np.bool_(True))) == (0.5, 3, True)
+
+
+class Cache(NamedTuple):
+    keys: list[torch.Tensor]
+    length: int
+
+
+def test_a_container_of_the_students_own_class_comes_back_to_them_as_what_it_was() -> None:
+    def step(cache: Cache | None = None) -> tuple[torch.Tensor, Cache]:
+        return torch.ones(2), Cache([torch.ones(1)], 1 if cache is None else cache.length + 1)
+
+    box = Box(step=step)
+    _, cache = box.do("call", target=named("step"))
+    assert (type(cache), cache.type) == (Ref, "Cache")
+    _, cache = box.do("call", target=named("step"), args=[cache])
+    assert box.do("getattr", target=cache, name="length") == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (Cache([], 3), ([], 3)),
+        (LyingDict(a=1), {"a": 1}),
+        (LyingList([7, [8]]), [7, [8]]),
+    ],
+)
+def test_what_such_a_container_holds_can_be_asked_whatever_it_says_itself(value: Any, plain: Any) -> None:
+    box = Box(value=value)
+    ref = box.do("resolve", scope=None, name="value")
+    assert box.do("contents", target=ref) == plain
+    with pytest.raises(Fault, match="no tuple, list or dictionary"):
+        Box(f=print).do("contents", target=named("f"))
+
+
+def test_containers_of_libraries_are_data() -> None:
+    assert crossed(torch.ones(2, 3).shape) == (2, 3)
+    largest, place = crossed(torch.tensor([1.0, 5.0, 2.0]).max(0))
+    assert (largest.item(), place.item()) == (5.0, 1)
+    assert crossed(OrderedDict(a=1)) == {"a": 1}
+    assert crossed(defaultdict(list, a=[1])) == {"a": [1]}
+
+
+class Masked(nn.Module):
+    """A parametrization without an inverse."""
+
+    def __init__(self, mask: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask)
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        return weight * self.mask
+
+
+class Doubled(nn.Module):
+    """A parametrization with one."""
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        return 2 * weight
+
+    def right_inverse(self, weight: torch.Tensor) -> torch.Tensor:
+        return weight / 2
+
+
+@pytest.mark.parametrize("parametrization", [Masked(torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])), Doubled()])
+def test_a_parametrized_layer_is_known_by_the_names_of_its_layer(parametrization: nn.Module) -> None:
+    net = nn.Sequential(nn.Linear(3, 2), nn.Tanh())
+    register_parametrization(net[0], "weight", parametrization)
+    box = Box(net=net)
+    weight, bias, x = torch.randn(2, 3), torch.randn(2), torch.randn(4, 3)
+    state = box.do("state_dict", target=named("net"))
+    box.do("load_state_dict", target=named("net"), state=state | {"0.weight": weight, "0.bias": bias})
+    effective = weight * parametrization.mask if isinstance(parametrization, Masked) else weight
+    torch.testing.assert_close(net(x), torch.tanh(x @ effective.T + bias))
+    ref = box.do("resolve", scope=None, name="net")
+    found = box.do("gradient", target=ref, args=[x], parameters_of=ref)["parameters"]
+    assert set(found) == {"0.weight", "0.bias"}
+    layer = box.do("call", target=ref, method="__getitem__", args=[0])
+    box.do("setattr", target=layer, name="weight", value=2 * weight)
+    torch.testing.assert_close(net(x), torch.tanh(x @ (2 * effective).T + bias))
+
+
+def test_a_lazy_layer_is_perturbed_when_its_first_call_has_given_it_values() -> None:
+    def after(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.LazyLinear(4), nn.Linear(4, 2))
+        box = Box(net=net)
+        assert set(box.do("state_dict", target=named("net"))) == {"1.weight", "1.bias"}
+        box.do("perturb", target=named("net"), std=0.5, seed=seed)
+        first = box.do("call", target=named("net"), args=[torch.ones(1, 3)])
+        assert torch.equal(first, box.do("call", target=named("net"), args=[torch.ones(1, 3)]))
+        return first, net[0].weight.detach().clone(), net[1].weight.detach().clone()
+
+    a, again, other = after(1), after(1), after(2)
+    assert all(torch.equal(x, y) for x, y in zip(a, again, strict=True))
+    assert not any(torch.equal(x, y) for x, y in zip(a, other, strict=True))
+
+
+def test_a_gradient_does_not_make_torch_import_its_symbolic_algebra() -> None:
+    program = (
+        "import sys, torch\nfrom autograder.worker.gradients import gradient, jacobian\nf = torch.nn.Linear(3, 2)\n"
+        "gradient(f, [torch.ones(4, 3)], {}, wrt=[0], cotangent=torch.ones(4, 2))\n"
+        "jacobian(f, [torch.ones(3)], {}, wrt=0)\nassert 'sympy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_endless_and_huge_structures_are_refused_with_a_sentence() -> None:

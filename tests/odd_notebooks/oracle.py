@@ -1,0 +1,74 @@
+"""What a notebook leaves behind, said by the same cell in a real kernel and in the worker; where they may differ."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+FOLDER = HERE / "notebooks"
+RECORD = HERE / "kernel.json"
+
+# Run as the last cell; prints every name of the notebook with its type and, where it is data, its value.
+FINGERPRINT = """
+def _fingerprint():
+    import builtins, hashlib, json, sys
+    def of(value, depth=0):
+        kind = builtins.type(value)
+        named = f"{kind.__module__}.{kind.__qualname__}"
+        if named == "torch.Tensor":
+            return [named, builtins.str(value.dtype), builtins.list(value.shape), value.double().sum().item()]
+        if kind in (builtins.int, builtins.float, builtins.str, builtins.bool, builtins.type(None)):
+            return [named, builtins.repr(value)[:200]]
+        if kind in (builtins.list, builtins.tuple) and depth < 3:
+            return [named, [of(item, depth + 1) for item in value[:20]]]
+        return [named]
+    own = {"In", "Out", "get_ipython", "exit", "quit", "open"}
+    names = {n: v for n, v in builtins.list(builtins.globals().items()) if n[:1] != "_" and n not in own}
+    sys.stdout.write("\\n" + json.dumps({n: of(v) for n, v in names.items()}, sort_keys=True) + "\\n")
+_fingerprint()
+"""
+
+# Never run in a kernel, with the reason; what they may cost is asked of the container.
+NOT_IN_A_KERNEL = {
+    "endless-early": "its first cell does not end",
+    "memory-early": "its first cell takes 34 GB",
+    "recursion": "its first cell overflows the stack, and the kernel dies",
+}
+
+# Where the worker leaves something else than a kernel: the names, and the reason.
+DIFFERENCES: dict[str, tuple[set[str], str]] = {
+    "argparse": ({"scale"}, "a kernel's own options stand in `sys.argv` and end the cell; here nothing stands there"),
+    "colab-style": ({"ROOT", "drive", "files", "os", "scale"}, "the modules of Colab are there and do nothing"),
+    "ipython-embed": ({"ip"}, "the shell is another class of IPython's"),
+    "lightning": ({"L", "M", "scale"}, "a package that is not here costs what uses it, not the rest of its cell"),
+    "pylab": ({"requested_backend"}, "figures are not shown, so matplotlib keeps the backend it has"),
+    "seaborn-style": ({"itertools", "scale", "sns"}, "a package that is not here costs what uses it"),
+    "torchvision-same-cell": (
+        {"math", "scale", "tf", "torchvision", "transforms"},
+        "a package that is not here costs what uses it",
+    ),
+    "wandb": ({"scale", "wandb"}, "a package that is not here costs what uses it"),
+}
+
+
+def names() -> list[str]:
+    """Every odd notebook."""
+    return sorted(path.name for path in FOLDER.iterdir() if path.is_dir())
+
+
+def notebook_file(name: str) -> Path:
+    """The notebook itself."""
+    (path,) = (FOLDER / name).glob("*.ipynb")
+    return path
+
+
+def digest_of(name: str) -> str:
+    """Of everything in the notebook's folder, so that a record of another version is seen."""
+    total = hashlib.sha256(FINGERPRINT.encode())
+    for path in sorted(
+        path for path in (FOLDER / name).rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    ):
+        total.update(str(path.relative_to(FOLDER)).encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()[:16]
