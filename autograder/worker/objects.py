@@ -235,7 +235,6 @@ class Objects:
         mode: str | None = None,
         wrt: int | str = 0,
         output: int | str | None = None,
-        per_sample: bool = False,
     ) -> Tensor:
         function = self._function(target, method)
         arguments, named = beside_model(function, self.unpack(args), self.unpack(kwargs or {}))
