@@ -144,7 +144,7 @@ def retried(check: Callable[[int, float], T], *, times: int = 2, false_failure: 
         what the first check that passed returned.
     """
     if times < 1 or not 0 < false_failure < 1:
-        raise AuthorError(f"a check is tried once or more often at a rate between 0 and 1, got {times}, {false_failure}")
+        raise AuthorError(f"a check is tried at least once, at a rate between 0 and 1, got {times}, {false_failure}")
     for attempt in range(times - 1):
         try:
             return check(attempt, false_failure ** (1 / times))

@@ -82,10 +82,14 @@ def assert_no_graph(
     fn = as_handle(fn)
     found = parts_with_graph(fn, *args, seed=seed, mode=mode, **kwargs)
     value = call(fn, *args, seed=seed, mode=mode, **kwargs)
-    if not found and of is not None and _leads_to(of, keep(fn, *args, seed=seed, mode=mode, grad=True, **kwargs), value):
+    if (
+        not found
+        and of is not None
+        and _leads_to(of, keep(fn, *args, seed=seed, mode=mode, grad=True, **kwargs), value)
+    ):
         found = ["a backward pass reaches the network"]
     if found:
-        names = ", ".join(found[:3])
+        names = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
         raise Wrong(
             f"what {what} returns still carries the graph it was computed with ({names})",
             hint="compute under `torch.no_grad()`, or `detach` what is returned",

@@ -238,7 +238,7 @@ class Objects:
     ) -> Tensor:
         function = self._function(target, method)
         arguments, named = beside_model(function, self.unpack(args), self.unpack(kwargs or {}))
-        return jacobian(function, arguments, named, wrt=wrt, output=output, seed=seed, mode=mode, per_sample=per_sample)
+        return jacobian(function, arguments, named, wrt=wrt, output=output, seed=seed, mode=mode)
 
     def _jacobian_blocks(
         self, target: Any, method: str | None = None, args: Any = (), kwargs: Any = None, **conditions: Any
