@@ -21,7 +21,9 @@ from autograder.course.course import Course
 from autograder.feedback import text
 from autograder.grading.batch import Batch, Events
 from autograder.grading.local import Trouble
-from autograder.report import Report
+from autograder.report import Outcome, Report
+
+OPEN: Outcome = "infrastructure"
 
 
 @contextmanager
@@ -67,9 +69,16 @@ def _words(result: Report | Trouble) -> str:
     if isinstance(result, Trouble):
         return f"not graded: {text.line(result.sentence)}"
     if result.infrastructure:
-        return "the machine failed; grade again"
+        return (
+            "a check is broken; no points are lost" if _by_checks_alone(result) else "the machine failed; grade again"
+        )
     points = f"{text.points(result.earned)} / {text.points(result.automatic_points)}"
     return f"{points:>12} points in {result.timings['total']:5.1f} s"
+
+
+def _by_checks_alone(report: Report) -> bool:
+    """True if nothing but broken checks keeps a report open."""
+    return all(check.stumbled for check in report.checks if check.outcome == OPEN)
 
 
 def summary(course: Course, batch: Batch) -> None:
@@ -83,9 +92,16 @@ def summary(course: Course, batch: Batch) -> None:
     if batch.kept:
         names = ", ".join(batch.kept)
         console.print(f"Graded in containers before and kept as they are, for this run has none: {names}.")
-    if batch.infrastructure:
-        names = ", ".join(sorted(report.student for report in batch.infrastructure))
+    doubted = [check for report in batch.infrastructure for check in report.checks if check.outcome == OPEN]
+    broken = {check.id for check in doubted if check.stumbled}
+    failed = [report for report in batch.infrastructure if not _by_checks_alone(report)]
+    if failed:
+        names = ", ".join(sorted(report.student for report in failed))
         console.print(f"The machine failed for {names}: no points are lost; run the same command again.")
+    if broken:
+        console.print(
+            f"Checks are broken: {', '.join(sorted(broken))}. Mend them and grade again (see the class page)."
+        )
     walls = "containers" if batch.sandbox == "docker" else "the process sandbox, which is no security boundary"
     console.print(f"Submissions ran in {walls}.")
     rows = {
