@@ -64,7 +64,6 @@ HOMES: dict[str, tuple[str, ...]] = {
         "assert_deterministic_under_seed",
         "assert_mode_restored",
         "assert_tuple",
-        "assert_unchanged_arguments",
         "assert_works_in",
     ),
     "autograder.vocabulary.critics": (
@@ -123,7 +122,6 @@ HOMES: dict[str, tuple[str, ...]] = {
         "assert_gradient_matches_finite_differences",
         "assert_gradient_reaches",
         "assert_no_gradient_reaches",
-        "assert_no_graph",
         "assert_trains",
     ),
     "autograder.vocabulary.latent": (
@@ -169,6 +167,11 @@ HOMES: dict[str, tuple[str, ...]] = {
         "assert_diverse",
         "assert_modes_covered",
         "assert_not_memorised",
+    ),
+    "autograder.vocabulary.side_effects": (
+        "assert_leaves_no_gradient",
+        "assert_no_graph",
+        "assert_unchanged_arguments",
     ),
     "autograder.vocabulary.steps": ("assert_step_changes_only",),
     "autograder.vocabulary.tensors": (

@@ -21,7 +21,9 @@ from autograder.course.course import Course
 from autograder.feedback import text
 from autograder.grading.batch import Batch, Events
 from autograder.grading.local import Trouble
-from autograder.report import Report
+from autograder.report import Outcome, Report
+
+OPEN: Outcome = "infrastructure"
 
 
 @contextmanager
@@ -67,9 +69,32 @@ def _words(result: Report | Trouble) -> str:
     if isinstance(result, Trouble):
         return f"not graded: {text.line(result.sentence)}"
     if result.infrastructure:
+        if _by_checks_alone(result):
+            return "a check is broken; no points are lost"
         return "the machine was too busy, twice" if result.final else "the machine failed; grade again"
     points = f"{text.points(result.earned)} / {text.points(result.automatic_points)}"
     return f"{points:>12} points in {result.timings['total']:5.1f} s"
+
+
+def _by_checks_alone(report: Report) -> bool:
+    """True if nothing but broken checks keeps a report open."""
+    return all(check.stumbled for check in report.checks if check.outcome == OPEN)
+
+
+def _say_what_failed(reports: list[Report], console: Console) -> None:
+    """What is not graded for no fault of a student's, and what to do about it."""
+    machine = [report for report in reports if not _by_checks_alone(report)]
+    for final, trouble, again in (
+        (False, "The machine failed for {}", ""),
+        (True, "The machine was too busy for {}, twice", " with --force, when it has less to do"),
+    ):
+        names = ", ".join(sorted(report.student for report in machine if report.final is final))
+        if names:
+            console.print(f"{trouble.format(names)}: no points are lost; run the same command again{again}.")
+    doubted = [check for report in reports for check in report.checks if check.outcome == OPEN]
+    broken = ", ".join(sorted({check.id for check in doubted if check.stumbled}))
+    if broken:
+        console.print(f"Checks are broken: {broken}. Mend them and grade again (see the class page).")
 
 
 def summary(course: Course, batch: Batch) -> None:
@@ -83,14 +108,7 @@ def summary(course: Course, batch: Batch) -> None:
     if batch.kept:
         names = ", ".join(batch.kept)
         console.print(f"Graded in containers before and kept as they are, for this run has none: {names}.")
-    failed = {final: [r.student for r in batch.infrastructure if r.final is final] for final in (False, True)}
-    if failed[False]:
-        names = ", ".join(sorted(failed[False]))
-        console.print(f"The machine failed for {names}: no points are lost; run the same command again.")
-    if failed[True]:
-        names = ", ".join(sorted(failed[True]))
-        again = "with --force, when it has less to do"
-        console.print(f"The machine was too busy for {names}, twice: no points are lost; run the same command {again}.")
+    _say_what_failed(batch.infrastructure, console)
     walls = "containers" if batch.sandbox == "docker" else "the process sandbox, which is no security boundary"
     console.print(f"Submissions ran in {walls}.")
     rows = {

@@ -92,8 +92,9 @@ def is_audited(assignment: Assignment) -> bool:
 
 
 def note_audited(assignment: Assignment) -> None:
-    """Remember that an audit was clean."""
-    write_atomically(_record(assignment), digest_of(assignment) + "\n")
+    """Remember that an audit was clean; where solutions can not be written to, nothing is remembered."""
+    with suppress(OSError):
+        write_atomically(_record(assignment), digest_of(assignment) + "\n")
 
 
 def digest_of(assignment: Assignment) -> str:

@@ -15,6 +15,7 @@ from autograder.errors import AuthorError, MissingName, Wrong
 from autograder.student.answers import tampered
 from autograder.student.handles import Handle, is_module, request
 from autograder.student.local import as_handle
+from autograder.student.notebook import Student
 from autograder.worker.gradients import LARGEST_SIDE
 
 Mode = Literal["train", "eval"]
@@ -165,21 +166,19 @@ def jacobian(
     output: int | str | None = None,
     seed: int | None = None,
     mode: Mode | None = None,
-    per_sample: bool = False,
     **kwargs: Any,
 ) -> Tensor:
     """∂h(*args) / ∂args[wrt], shape (*output.shape, *argument.shape), both of at most 4096 numbers.
 
-    Args:
-        per_sample: samples do not mix: shape (B, *output.shape[1:], *argument.shape[1:]), of at most 4096 numbers each.
+    Of a batch whose samples do not mix, `jacobian_blocks` takes each sample's own, however many samples there are.
 
     Raises:
         AuthorError: the argument holds more.
     """
     given = args[wrt] if isinstance(wrt, int) else kwargs.get(wrt)
-    if isinstance(given, Tensor) and given.numel() > LARGEST_SIDE * (len(given) if per_sample and given.dim() else 1):
+    if isinstance(given, Tensor) and given.numel() > LARGEST_SIDE:
         raise AuthorError(f"a Jacobian is taken of at most {LARGEST_SIDE} numbers, got shape {tuple(given.shape)}")
-    fields = {"output": output, "seed": seed, "mode": mode, "per_sample": per_sample}
+    fields = {"output": output, "seed": seed, "mode": mode}
     found = request(as_handle(h), "jacobian", args=args, kwargs=kwargs, wrt=wrt, **fields)
     if not isinstance(found, Tensor):
         tampered("a Jacobian did not come back as asked")
@@ -201,11 +200,11 @@ def jacobian_blocks(
 
     Raises:
         Wrong: the result is not a tensor with one result a sample, or the samples of the batch mix.
-        ValueError: the argument is not a tensor with samples along its first dimension.
+        AuthorError: the argument is not a tensor with samples along its first dimension.
     """
     x = args[wrt] if isinstance(wrt, int) else kwargs.get(wrt)
     if not isinstance(x, Tensor) or x.dim() == 0 or x.numel() == 0:
-        raise ValueError("Jacobian blocks are taken of a tensor with samples along its first dimension")
+        raise AuthorError("Jacobian blocks are taken of a tensor with samples along its first dimension")
     fields = {"wrt": wrt, "output": output, "seed": seed, "mode": mode}
     step = max(1, BLOCK_NUMBERS // x.numel())
     parts: list[Tensor] = []
@@ -263,6 +262,18 @@ def contents(value: Any) -> Any:
         return request(value, "contents")
     except MissingName:
         return value
+
+
+def probe_beside(h: Any, name: str, *args: Any) -> Handle:
+    """A probe where `h` lives: see `Student.probe`."""
+    return Student(as_handle(h)._handle_channel).probe(name, *args)
+
+
+def part_of(h: Handle, path: Sequence[int | str]) -> Handle:
+    """What stands at a place inside a kept object; it stays in the sandbox, with its graph."""
+    for key in path:
+        h = _must_be_handle(request(h, "call", method="__getitem__", args=(key,), grad=True, keep=True))
+    return h
 
 
 def _must_be_handle(value: Any) -> Handle:

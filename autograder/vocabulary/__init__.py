@@ -3,10 +3,11 @@
 Each takes handles or plain callables, raises `errors.Wrong` (or `PartialCredit`), and never lets NaN pass.
 
     tensors         assert_shape  assert_dtype  assert_finite  assert_binary  assert_close
-    calls           assert_unchanged_arguments  assert_batch_consistent  assert_deterministic_under_seed
-                    assert_works_in  assert_mode_restored  assert_tuple
+    calls           assert_batch_consistent  assert_deterministic_under_seed  assert_works_in  assert_mode_restored
+                    assert_tuple
+    side_effects    assert_unchanged_arguments  assert_no_graph  assert_leaves_no_gradient
     gradients       assert_trains  assert_gradient_reaches  assert_no_gradient_reaches
-                    assert_gradient_equals  assert_gradient_matches_finite_differences  assert_no_graph
+                    assert_gradient_equals  assert_gradient_matches_finite_differences
     steps           assert_step_changes_only
     curves          assert_minimised_at  assert_affine_in
     draws           assert_mean (of any law)  retried

@@ -15,7 +15,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.student import call, parameter_gradients, records
 from autograder.vocabulary.chance import FALSE_FAILURE
 from autograder.vocabulary.numbers import assert_number
@@ -47,7 +47,7 @@ def assert_points_between(
     """
     span = as_double(a - b).flatten(1)
     if a.shape != b.shape or not bool((span.norm(dim=1) > 0).all()):
-        raise ValueError("the ends of every segment must differ, row by row")
+        raise AuthorError("the ends of every segment must differ, row by row")
     calls = points_of(recorded, a.shape)
     start = as_double(b).flatten(1)
     offset = torch.stack([as_double(x).flatten(1) - start for x in calls])  # (calls, B, D)
@@ -187,7 +187,7 @@ def _assert_derivative(
 ) -> None:
     slope, named = _slope(critic, points), dict(critic.named_parameters())
     if not {f"inner.{name}" for name in named} <= found.keys():
-        raise ValueError("the recorder's inner network is not the critic on the judge's side")
+        raise AuthorError("the recorder's inner network is not the critic on the judge's side")
     right, softened = (
         torch.autograd.grad(_penalty(slope, target, inside), list(named.values()), retain_graph=True, allow_unused=True)
         for inside in (0.0, SOFTENED)

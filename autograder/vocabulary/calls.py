@@ -1,4 +1,4 @@
-"""Properties of any call: results have parts, arguments stay, samples do not mix, seeds rule, modes come back.
+"""Properties of any call: results have parts, samples do not mix, seeds rule, dtypes pass through, modes come back.
 
 Hand over the function or handle itself and its arguments: a lambda around a handle runs in the judge, where a seed
 or the arguments of the inner call are out of sight.
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from autograder.errors import AuthorError, Wrong
-from autograder.student import Handle, Mode, call, call_with_echo, contents, is_module, type_name
+from autograder.student import Handle, Mode, call, contents, is_module, type_name
 from autograder.vocabulary.tensors import (
     Tolerance,
     agree,
@@ -33,7 +33,7 @@ def assert_tuple(value: Any, n: int, what: str = "the result", *, names: Sequenc
         names: of the parts, for the message: ("z", "logdet").
     """
     if names and len(names) != n:
-        raise ValueError(f"{n} parts were asked for, {len(names)} are named")
+        raise AuthorError(f"{n} parts were asked for, {len(names)} are named")
     value = contents(value)
     if isinstance(value, tuple | list) and len(value) == n:
         return tuple(value)
@@ -42,28 +42,6 @@ def assert_tuple(value: Any, n: int, what: str = "the result", *, names: Sequenc
         f"{what} should be {asked}; it is {_kind(value)}",
         hint="a function without `return` returns None" if value is None else None,
     )
-
-
-def assert_unchanged_arguments(
-    fn: Callable[..., Any], *args: Any, what: str = "the function", seed: int | None = 0, **kwargs: Any
-) -> Any:
-    """A call leaves the tensors it is given as they were. Returns the result of the call."""
-    result, after = call_with_echo(fn, *args, seed=seed, **kwargs)
-    for position, (before, now) in enumerate(zip(args, after, strict=True)):
-        if not isinstance(before, Tensor):
-            continue
-        if not isinstance(now, Tensor) or now.shape != before.shape or now.dtype != before.dtype:
-            raise Wrong(
-                f"{what} changes its argument {position + 1} in place: shape or dtype are others after the call"
-            )
-        same = torch.equal(now.nan_to_num(nan=0.5), before.detach().cpu().nan_to_num(nan=0.5))
-        if not same:
-            changed = int((as_double(now) != as_double(before)).sum())
-            raise Wrong(
-                f"{what} changes its argument {position + 1} in place: {changed} of {before.numel()} values are others "
-                "after the call; work on a copy (`x = x.clone()`)"
-            )
-    return result
 
 
 def assert_batch_consistent(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.vocabulary.tensors import as_double, assert_finite, assert_real, tolerance_of
 from autograder.vocabulary.words import in_words
 
@@ -47,7 +47,7 @@ def assert_minimised_at(
     size = STEPS.get(centre.dtype, 0.1) if step is None else step
     accepted = ACCEPTED.get(centre.dtype, 1e-2) if atol is None else atol
     if not centre.is_floating_point() or centre.numel() == 0 or not size > 0 or directions < 1:
-        raise ValueError("a minimum is looked for at a floating tensor with a positive step, along directions")
+        raise AuthorError("a minimum is looked for at a floating tensor with a positive step, along directions")
     here = _number(fn, centre, what)
     rounding = 8 * torch.finfo(centre.dtype).eps * max(abs(here), 1.0)
     for direction in _directions(centre, directions, generator):
@@ -105,7 +105,7 @@ def assert_affine_in(
         rtol: accepted error relative to the largest result; the tolerance of its dtype by default.
     """
     if bool((torch.as_tensor(start) == torch.as_tensor(end)).all()):
-        raise ValueError("two different values of the argument are needed")
+        raise AuthorError("two different values of the argument are needed")
     first, last = (assert_real(fn(value), what) for value in (start, end))
     if first.shape != last.shape or first.numel() == 0:
         raise Wrong(f"{what} has shape {tuple(first.shape)} at one value of {argument}, {tuple(last.shape)} at another")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.vocabulary.likelihood import assert_finite_log_probs
 from autograder.vocabulary.tensors import as_double, assert_real
 
@@ -38,7 +38,7 @@ def assert_integrates_to_one(
     """
     ends = _box(box, widen)
     if not 1 <= len(ends) <= 3 or points < 2:
-        raise ValueError(f"a grid has 1 to 3 dimensions and 2 or more points, got {len(ends)} and {points}")
+        raise AuthorError(f"a grid has 1 to 3 dimensions and 2 or more points, got {len(ends)} and {points}")
     axes = [low + (torch.arange(points, dtype=torch.float64) + 0.5) * (high - low) / points for low, high in ends]
     grid = torch.cartesian_prod(*axes).reshape(-1, len(ends)).to(dtype)
     values = as_double(assert_finite_log_probs(log_prob(grid), len(grid), what))
@@ -70,5 +70,5 @@ def _box(box: Sequence[tuple[float, float]] | Tensor, widen: float) -> list[tupl
         middle, half = (low + high) / 2, widen * (high - low) / 2
         ends = list(zip((middle - half).tolist(), (middle + half).tolist(), strict=True))
     if not all(low < high for low, high in ends):
-        raise ValueError(f"each coordinate needs a lower end below its upper one, got {ends}")
+        raise AuthorError(f"each coordinate needs a lower end below its upper one, got {ends}")
     return ends

@@ -23,7 +23,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.vocabulary.chance import FALSE_FAILURE
 from autograder.vocabulary.tensors import argmax_index, assert_rows
 
@@ -52,11 +52,11 @@ def assert_mean(
         false_failure: largest probability of failing right draws.
     """
     if sides not in ("both", "above", "below"):
-        raise ValueError(f"sides is 'both', 'above' or 'below', got {sides!r}")
+        raise AuthorError(f"sides is 'both', 'above' or 'below', got {sides!r}")
     shapes = {torch.as_tensor(q).shape for q in (expected, *(() if isinstance(bound, tuple) else (bound,)))}
     sizes = shapes - {torch.Size(())}
     if len(sizes) > 1:
-        raise ValueError(f"expected mean and bound have different shapes: {sorted(map(tuple, sizes))}")
+        raise AuthorError(f"expected mean and bound have different shapes: {sorted(map(tuple, sizes))}")
     x = assert_rows(values, next(iter(sizes), None), what)
     n, shape = len(x), x.shape[1:]
     x = x.reshape(n, -1)
@@ -90,7 +90,7 @@ def assert_mean(
 def _deviation(bound: float | Tensor, shape: torch.Size) -> Tensor:
     deviation = torch.as_tensor(bound, dtype=torch.float64).expand(shape).reshape(-1)
     if not bool(((deviation > 0) & torch.isfinite(deviation)).all()):
-        raise ValueError("a bound on the standard deviation is positive and finite")
+        raise AuthorError("a bound on the standard deviation is positive and finite")
     return deviation
 
 
@@ -105,7 +105,7 @@ def _catoni(y: Tensor, deviation: Tensor, log_term: float) -> Tensor:
 def _within(x: Tensor, m: Tensor, bound: tuple[float, float], what: str) -> Tensor:
     low, high = (float(end) for end in bound)
     if not low < high or not bool(((m >= low) & (m <= high)).all()):
-        raise ValueError(f"the expected mean must lie in the range {bound}")
+        raise AuthorError(f"the expected mean must lie in the range {bound}")
     slack = SLACK * (high - low)
     outside = (x < low - slack) | (x > high + slack)
     if outside.any():
@@ -144,7 +144,7 @@ def retried(check: Callable[[int, float], T], *, times: int = 2, false_failure: 
         what the first check that passed returned.
     """
     if times < 1 or not 0 < false_failure < 1:
-        raise ValueError(f"a check is tried once or more often at a rate between 0 and 1, got {times}, {false_failure}")
+        raise AuthorError(f"a check is tried at least once, at a rate between 0 and 1, got {times}, {false_failure}")
     for attempt in range(times - 1):
         try:
             return check(attempt, false_failure ** (1 / times))

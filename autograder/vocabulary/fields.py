@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.student import call, gradient, parameter_gradients
 from autograder.vocabulary.chance import FALSE_FAILURE
 from autograder.vocabulary.draws import assert_mean
@@ -44,7 +44,7 @@ def assert_trace_estimator(
     J = as_double(jacobians)
     B, D = len(x), x[0].numel()
     if J.shape != (B, D, D) or (noise is not None and (draws or noise.shape != x.shape)):
-        raise ValueError(f"Jacobians have shape {(B, D, D)}, noise that of x, and noise is either given or drawn")
+        raise AuthorError(f"Jacobians have shape {(B, D, D)}, noise that of x, and noise is either given or drawn")
     trace = J.diagonal(dim1=1, dim2=2).sum(1)
     if draws:
         _drawn(estimate, x, J, trace, draws, false_failure, what)
@@ -76,7 +76,7 @@ def _drawn(
     size = symmetric.flatten(1).norm(dim=1)
     off_diagonal = (symmetric - torch.diag_embed(symmetric.diagonal(dim1=1, dim2=2))).flatten(1).norm(dim=1)
     if draws < 2 or not bool((off_diagonal > 0).all()):
-        raise ValueError("drawn estimates vary where the Jacobian has off-diagonal entries, over two draws or more")
+        raise AuthorError("drawn estimates vary where the Jacobian has off-diagonal entries, over two draws or more")
     same = (values - values[:1]).abs().amax(0) <= 1e-9 * size
     if same.any():
         raise Wrong(f"{what} is the same in all {draws} draws at one point: each row needs noise of its own")
@@ -120,7 +120,7 @@ def assert_adjoint_matches(
     found = gradient(solve, *args, wrt=wrt, **keywords)
     named = parameter_gradients(solve, *args, of=of, **keywords)
     if named.keys() != expected.parameters.keys():
-        raise ValueError(
+        raise AuthorError(
             f"the field has parameters {sorted(named)}, expected are those of {sorted(expected.parameters)}"
         )
     pairs = {"the initial value": (found, expected.argument)}

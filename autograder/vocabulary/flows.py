@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.student import Mode, call, contents
 from autograder.vocabulary.calls import assert_tuple
 from autograder.vocabulary.jacobians import assert_same_size, measured_blocks, result_part
@@ -66,7 +66,7 @@ def assert_inverse(
         output: which part of the result goes on; None where a map returns just that.
     """
     if len(x) == 0 or len(z) == 0:
-        raise ValueError("both ends need at least one sample")
+        raise AuthorError("both ends need at least one sample")
     conditions: dict[str, Any] = {"mode": mode, "seed": seed}
     image = result_part(call(forward, x, *args, **conditions), output, what)
     source = result_part(call(inverse, z, *args, **conditions), output, inverse_what)
@@ -174,7 +174,7 @@ def assert_passes(
         others_move: False where a layer may rightly be the identity.
     """
     if mask.shape != x.shape[1:] or bool(((mask != 0) & (mask != 1)).any()):
-        raise ValueError(f"a mask holds 0 and 1 in the shape {tuple(x.shape[1:])}, got {tuple(mask.shape)}")
+        raise AuthorError(f"a mask holds 0 and 1 in the shape {tuple(x.shape[1:])}, got {tuple(mask.shape)}")
     z = assert_shape(
         result_part(call(fn, x, *args, mode=mode, seed=seed), output, what), x.shape, f"the result of {what}"
     )
@@ -223,7 +223,7 @@ def assert_every_coordinate_moves(
         beyond_affine: False for a flow of affine maps, where it is enough that no coordinate is copied.
     """
     if len(x) < 2:
-        raise ValueError("at least two samples are needed to see a derivative change")
+        raise AuthorError("at least two samples are needed to see a derivative change")
     blocks = measured_blocks(fn, x, *args, output=output, mode=mode, seed=seed, what=what)
     D = blocks.shape[1]
     if beyond_affine:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from autograder.errors import AuthorError, Wrong
-from autograder.student import Mode, call, contents, gradient, parameter_gradients, parts_with_graph
+from autograder.student import Mode, call, contents, gradient, parameter_gradients
 from autograder.vocabulary.tensors import as_tensor, assert_close, assert_dtype, assert_finite, assert_shape
 
 
@@ -99,29 +99,6 @@ def assert_no_gradient_reaches(
     reached = [name for name, g in found.items() if g is not None and bool((g != 0).any())]
     if reached:
         raise Wrong(f"a gradient of {what} reaches {_listing(reached)}, which it should not")
-
-
-def assert_no_graph(
-    fn: Callable[..., Any],
-    *args: Any,
-    seed: int | None = 0,
-    mode: Mode | None = None,
-    what: str = "the function",
-    **kwargs: Any,
-) -> Any:
-    """Nothing that a call returns carries a graph, although gradients are being recorded. Returns the result.
-
-    Every tensor of the result is looked at, in tuples, dictionaries and attributes too. What comes out of the sandbox
-    never carries one, so this asks where the result still has its own; whether a gradient reaches a model's weights is
-    `assert_no_gradient_reaches`.
-    """
-    found = parts_with_graph(fn, *args, seed=seed, mode=mode, **kwargs)
-    if found:
-        raise Wrong(
-            f"what {what} returns still carries the graph it was computed with ({_listing(found)})",
-            hint="compute under `torch.no_grad()`, or `detach` what is returned",
-        )
-    return call(fn, *args, seed=seed, mode=mode, **kwargs)
 
 
 def assert_gradient_equals(

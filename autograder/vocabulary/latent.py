@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.student import contents
 from autograder.vocabulary.chance import FALSE_FAILURE
 from autograder.vocabulary.draws import assert_mean
@@ -48,7 +48,7 @@ def assert_gaussian_kl(
         summed: the answer is one number a sample.
     """
     if (mean_2 is None) != (scale_2 is None):
-        raise ValueError("give mean and scale of the second law, or neither")
+        raise AuthorError("give mean and scale of the second law, or neither")
     given = [mean_1, scale_1] if mean_2 is None or scale_2 is None else [mean_1, scale_1, mean_2, scale_2]
     wide = torch.broadcast_tensors(*(as_double(q) for q in given))
     m1, s1 = wide[:2]
@@ -135,7 +135,7 @@ def assert_bound(
     exact = as_double(log_p)
     if bool((size == 0).all()):
         if gap is None or bool((gap != 0).any()):
-            raise ValueError("draws without deviation equal ln p(x): hand over a gap of zeros")
+            raise AuthorError("draws without deviation equal ln p(x): hand over a gap of zeros")
         assert_close(values, exact.expand(values.shape), f"{what} where q is the posterior, in every draw", rtol=1e-5)
         return
     right = exact if gap is None else exact - as_double(gap)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.vocabulary.calls import assert_tuple
 from autograder.vocabulary.tensors import argmax_index, as_double, assert_real, assert_shape
 from autograder.vocabulary.words import in_words
@@ -49,7 +49,7 @@ def assert_em_step(
     """
     before = None if weights is None or means is None or covs is None else (weights, means, covs)
     if (before is None) == (responsibilities is None):
-        raise ValueError("give the parameters before the step, or responsibilities")
+        raise AuthorError("give the parameters before the step, or responsibilities")
     r = _responsibilities(x, *before) if before is not None else as_double(responsibilities)  # type: ignore[arg-type]
     asked = before if before is not None else (responsibilities,)
     found = _mixture(step(x, *asked), r.shape[1], x.shape[1], what)

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from torch import Generator, Tensor
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.student import Mode, call, gradient
 from autograder.vocabulary.chance import FALSE_FAILURE
 from autograder.vocabulary.draws import assert_mean
@@ -58,7 +58,7 @@ def assert_reparametrised(
         false_failure: largest probability of failing right draws, over everything that is tested here.
     """
     if mean.dim() != 2 or mean.shape != scale.shape or len(mean) < 1000:
-        raise ValueError(f"mean and scale have shape (N, L) with N ≥ 1000, got {tuple(mean.shape)}")
+        raise AuthorError(f"mean and scale have shape (N, L) with N ≥ 1000, got {tuple(mean.shape)}")
     z, other = (
         as_double(assert_shape(assert_real(call(draw, mean, scale, seed=s, mode=mode), what), mean.shape, what))
         for s in (seed, seed + 1)

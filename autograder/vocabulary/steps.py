@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.student import call, is_module, parameters
 from autograder.vocabulary.tensors import assert_finite
 
@@ -40,9 +40,9 @@ def assert_step_changes_only(
     """
     kept = dict(keeps or {})
     if not {**changes, **kept} or changes.keys() & kept.keys():
-        raise ValueError("name each module once, under `changes` or `keeps`")
+        raise AuthorError("name each module once, under `changes` or `keeps`")
     if not all(is_module(module) for module in [*changes.values(), *kept.values()]):
-        raise ValueError("`changes` and `keeps` hold modules by name")
+        raise AuthorError("`changes` and `keeps` hold modules by name")
     before = {name: parameters(module) for name, module in {**changes, **kept}.items()}
     if any(not before[name] for name in changes):
         raise Wrong("a module that should train has no parameters")

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.vocabulary.chance import FALSE_FAILURE
 from autograder.vocabulary.laws import TAIL
 from autograder.vocabulary.recorded import Records, told
@@ -43,7 +43,7 @@ def assert_covers_times(
         all times, shape (N,).
     """
     if sum(q is not None for q in (steps, interval, values)) != 1:
-        raise ValueError("say one of `steps`, `interval` and `values`")
+        raise AuthorError("say one of `steps`, `interval` and `values`")
     calls = [assert_real(times, what)] if isinstance(times, Tensor) else _times_of(times, where, what)
     for t in calls:
         if len(t) > 1 and bool((t == t[0]).all()) and _many(steps, values, len(t)):
@@ -104,7 +104,7 @@ def _assert_levels(drawn: Tensor, values: Tensor, false_failure: float, what: st
 def _assert_counts(counts: Tensor, false_failure: float, what: str, kind: str) -> None:
     expected = float(counts.sum()) / len(counts)
     if expected < FEWEST:
-        raise ValueError(f"at least {FEWEST * len(counts):g} samples are needed, got {int(counts.sum())}")
+        raise AuthorError(f"at least {FEWEST * len(counts):g} samples are needed, got {int(counts.sum())}")
     never = [int(k) for k in (counts == 0).nonzero().flatten()]
     if never:
         raise Wrong(f"{what} is never {kind} {never[0]} in {int(counts.sum())} samples ({len(never)} of {len(counts)})")

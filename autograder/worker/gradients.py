@@ -69,32 +69,23 @@ def jacobian(
     output: int | str | None = None,
     seed: int | None = None,
     mode: str | None = None,
-    per_sample: bool = False,
 ) -> Tensor:
     """∂output/∂argument, shape (*output.shape, *argument.shape): zeros where nothing depends on anything.
-
-    Args:
-        per_sample: output and argument have one batch, whose samples do not mix: (B, *output[1:], *argument[1:]).
 
     Raises:
         Fault: the output is not a tensor, or holds more than LARGEST_SIDE numbers.
     """
     args, kwargs, (leaf,) = _with_leaves(function, args, kwargs, [wrt])
     chosen = select(invoke(function, args, kwargs, seed=seed, mode=mode, grad=True), output, name_of(function))
-    batch = len(leaf) if per_sample else 1
-    if per_sample and chosen.shape[:1] != leaf.shape[:1]:
-        name = name_of(function)
-        raise Fault("wrong", f"`{name}` should give one result a sample, shape ({batch}, …), got {tuple(chosen.shape)}")
-    rows, columns = chosen.numel() // max(batch, 1), leaf.numel() // max(batch, 1)
+    rows, columns = chosen.numel(), leaf.numel()
     if rows > LARGEST_SIDE or columns > LARGEST_SIDE:
         raise Fault("limit", f"a Jacobian has at most {LARGEST_SIDE} rows and columns, asked for {rows} × {columns}")
-    shape = (*chosen.shape, *(leaf.shape[1:] if per_sample else leaf.shape))
     if not chosen.requires_grad or rows == 0:
-        return torch.zeros(shape, dtype=leaf.dtype, device=leaf.device)
+        return torch.zeros((*chosen.shape, *leaf.shape), dtype=leaf.dtype, device=leaf.device)
     with torch.enable_grad():  # a notebook may have switched it off for good
         flat = chosen.reshape(-1)
-    unit = torch.eye(rows, dtype=chosen.dtype, device=chosen.device).repeat(1, batch)  # row k of every sample at once
-    return torch.cat(_rows(flat, leaf, unit)).reshape(rows, batch, columns).transpose(0, 1).reshape(shape)
+    unit = torch.eye(rows, dtype=chosen.dtype, device=chosen.device)
+    return torch.cat(_rows(flat, leaf, unit)).reshape(*chosen.shape, *leaf.shape)
 
 
 def _rows(flat: Tensor, leaf: Tensor, unit: Tensor) -> list[Tensor]:

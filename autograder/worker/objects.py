@@ -234,11 +234,10 @@ class Objects:
         mode: str | None = None,
         wrt: int | str = 0,
         output: int | str | None = None,
-        per_sample: bool = False,
     ) -> Tensor:
         function = self._function(target, method)
         arguments, named = beside_model(function, self.unpack(args), self.unpack(kwargs or {}))
-        return jacobian(function, arguments, named, wrt=wrt, output=output, seed=seed, mode=mode, per_sample=per_sample)
+        return jacobian(function, arguments, named, wrt=wrt, output=output, seed=seed, mode=mode)
 
     def _jacobian_blocks(
         self, target: Any, method: str | None = None, args: Any = (), kwargs: Any = None, **conditions: Any

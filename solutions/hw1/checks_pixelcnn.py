@@ -18,6 +18,8 @@ from autograder.checks import (
     assert_binary,
     assert_close,
     assert_dtype,
+    assert_leaves_no_gradient,
+    assert_no_graph,
     assert_normalised,
     assert_receptive_field,
     assert_samples_follow,
@@ -27,7 +29,6 @@ from autograder.checks import (
     call,
     conditional_log_probs,
     dependence_matrix,
-    keep,
     load_state_dict,
     perturb,
     receptive_field,
@@ -187,9 +188,7 @@ def test_completion_respects_every_image_on_its_own(student, rng, figures):
     odd = int((result != certain)[~known].sum())
     if odd:
         raise Wrong(f"{odd} of {int((~known).sum())} unknown pixels have a value of probability zero")
-    free = keep(student.complete_images, net, given, known, grad=True)
-    if free.requires_grad is not False:
-        raise Wrong("the result of `complete_images` carries a gradient graph")
+    assert_no_graph(student.complete_images, net, given, known, of=net, what="`complete_images`")
 
 
 @pytest.mark.graded("pixelcnn-complete", points=0.35)
@@ -252,8 +251,5 @@ def test_measured_field_is_the_exact_one(student, rng, figures):
 def test_measuring_leaves_no_gradient_behind(student):
     """After measuring a field the network's parameters have no gradient they did not have before."""
     net = student.probe("ReluMap", torch.eye(6), torch.ones(6))
-    field = call(student.receptive_field, net, 2, 3, 1, 1, grad=True)
+    field = assert_leaves_no_gradient(student.receptive_field, net, 2, 3, 1, 1, of=net, what="`receptive_field`")
     assert_close(assert_shape(field, (2, 3), "`receptive_field`").sum(), 1, "the number of pixels in the field")
-    left = [name for name in ("weight", "bias") if keep(net.get_parameter, name).grad is not None]
-    if left:
-        raise Wrong(f"`receptive_field` leaves a gradient in the network's {' and '.join(left)}")

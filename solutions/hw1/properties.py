@@ -16,13 +16,13 @@ from autograder.checks import (
     assert_deterministic_under_seed,
     assert_dtype,
     assert_frequencies,
+    assert_no_graph,
     assert_samples_follow,
     assert_shape,
     assert_unchanged_arguments,
     call,
     conditional_log_probs,
     draw_twice,
-    keep,
     perturb,
     strong_table,
     table_law,
@@ -90,10 +90,8 @@ def assert_random_and_free(student, sampler, sizes, shape, rng, what):
     bias = 1.0 + torch.rand((), generator=rng)
     net = student.probe("AffineScore", 0.0, bias)
     assert_deterministic_under_seed(sampler, net, 64, *sizes, what=what)
-    samples = keep(sampler, net, 400, *sizes, grad=True)
-    if samples.requires_grad is not False:
-        raise Wrong(f"the result of {what} carries a gradient graph")
-    values = assert_dtype(call(samples.detach), torch.float32, f"the result of {what}")
+    samples = assert_no_graph(sampler, net, 400, *sizes, of=net, what=what)
+    values = assert_dtype(samples, torch.float32, f"the result of {what}")
     assert_frequencies(assert_shape(values, (400, *shape), f"the result of {what}"), bias.sigmoid(), what=what)
 
 

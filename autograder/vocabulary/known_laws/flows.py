@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
+from autograder.errors import AuthorError
+
 
 def affine_flow_law(A: Tensor, b: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
     """Mean (n,) and covariance (n, n) of x when A x + b ~ N(0, I): the law of `AffineFlow(A, b)`, flattened."""
@@ -43,7 +45,7 @@ def triangular_pair(n: int, generator: Generator | None = None) -> tuple[Tensor,
 def exponential_bias(weight: Tensor) -> Tensor:
     """The c with which ln p(y) = weight · y + c is a density on the unit cube: `Linear(weight, c)`. No weight is 0."""
     if bool((weight == 0).any()):
-        raise ValueError("no weight may be 0")
+        raise AuthorError("no weight may be 0")
     return -(torch.expm1(weight) / weight).log().sum()
 
 

@@ -8,6 +8,8 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import MultivariateNormal, kl_divergence
 
+from autograder.errors import AuthorError
+
 
 @dataclass(frozen=True)
 class LinearGaussianLaw:
@@ -71,7 +73,7 @@ def linear_gaussian_law(W: Tensor, mu: Tensor | float = 0.0, sigma: float = 1.0)
 def orthogonal_columns(D: int, L: int, generator: Generator | None = None) -> Tensor:
     """A (D, L) matrix, L ≤ D, float64, of orthogonal columns with lengths between ½ and 2: no two posteriors alike."""
     if L > D:
-        raise ValueError(f"at most {D} columns of {D} entries are orthogonal, asked for {L}")
+        raise AuthorError(f"at most {D} columns of {D} entries are orthogonal, asked for {L}")
     directions: Tensor = torch.linalg.qr(torch.randn(D, L, generator=generator, dtype=torch.float64))[0]
     return directions * 0.5 * 4 ** torch.rand(L, generator=generator, dtype=torch.float64)
 
@@ -80,7 +82,7 @@ def exact_encoder(W: Tensor, mu: Tensor | float = 0.0, sigma: float = 1.0) -> tu
     """Weights (A, b, C, d) with which `GaussianEncoder` is the posterior of `GaussianDecoder(W, mu, sigma)`.
 
     Raises:
-        ValueError: the columns of W are not orthogonal, so that the posterior is not diagonal.
+        AuthorError: the columns of W are not orthogonal, so that the posterior is not diagonal.
     """
     law = linear_gaussian_law(W, mu, sigma)
     D, L = law.W.shape
@@ -88,7 +90,7 @@ def exact_encoder(W: Tensor, mu: Tensor | float = 0.0, sigma: float = 1.0) -> tu
     covariance = at_zero.covariance_matrix[0]
     variance = covariance.diagonal()
     if bool((covariance - torch.diag(variance)).abs().max() > 1e-9):
-        raise ValueError("the columns of W must be orthogonal for a diagonal encoder to be exact")
+        raise AuthorError("the columns of W must be orthogonal for a diagonal encoder to be exact")
     b = at_zero.mean[0]
     return (at_units.mean - b).T.contiguous(), b, torch.zeros(L, D, dtype=W.dtype), 0.5 * variance.log()
 

@@ -27,14 +27,14 @@ from .diffusion import (
 )
 from .flow_matching import GaussianVelocity, LinearField, LinearInTime, TimeField
 from .flows import AffineFlow, AffinePair, Bend, Rotate, Scale, TriangularPair
-from .general import Constant, Exploding, Linear, Quadratic, Recorder, ReluMap
+from .general import Constant, Exploding, Linear, Quadratic, Recorder, ReluMap, Same
 from .latent import ConstantCode, GaussianDecoder, GaussianEncoder
 from .trainable import Perceptron
 
 PROBES: dict[str, type[nn.Module]] = {
     probe.__name__: probe
     for probe in (
-        *(Constant, Linear, Quadratic, ReluMap, Recorder, Exploding, Perceptron),
+        *(Constant, Linear, Quadratic, ReluMap, Recorder, Same, Exploding, Perceptron),
         *(TableConditional,),
         *(AffinePair, TriangularPair, AffineFlow, Scale, Rotate, Bend),
         *(GaussianEncoder, GaussianDecoder, ConstantCode),

@@ -98,6 +98,16 @@ class Recorder(nn.Module):
         return torch.zeros_like(first) + self.anchor
 
 
+class Same(nn.Module):
+    """f(x) = x, the very tensor.
+
+    Known: what a check keeps of it is one argument for several calls, so that a call that changes it shows in the next.
+    """
+
+    def forward(self, x: Tensor, *_: Any, **__: Any) -> Tensor:
+        return x
+
+
 class Exploding(nn.Module):
     """Fails on purpose: returns NaN of x's shape ("nan") or raises RuntimeError ("raise").
 

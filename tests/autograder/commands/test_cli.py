@@ -195,3 +195,12 @@ def test_a_release_is_made_and_says_where(invoke, course):
     assert b"secret_input" not in whole
     assert b"twice_the_argument" not in whole
     refused(invoke("release", "hw9", "-c", course.root), "hw9")
+
+
+def test_a_broken_check_is_named_as_such_and_the_machine_is_not_blamed(invoke, provider, handed_in, repository):
+    rewrite(repository.solutions / NAME / "checks.py", "2 * secret_input", "2 * secret_inptu")
+    said = invoke("grade", NAME, "-c", handed_in.root, "--sandbox", "process")
+    assert said.code == 1
+    assert "Checks are broken: test_double_of_noise[shape0]" in said.out
+    assert "machine failed" not in said.out + said.err
+    assert "a check is broken" in said.err

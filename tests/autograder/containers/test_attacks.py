@@ -28,7 +28,6 @@ from tests.autograder.course_factory import Repository, answered, to_bytes
 
 pytestmark = pytest.mark.container
 CHEATS = {cheat.name: cheat for cheat in cheats()}
-LANDING = {"knows_its_own_seed": pytest.mark.xfail(strict=True, reason="issue 10, item 7")}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +58,7 @@ def graded(submission: Submission, repository: Repository) -> Report:
 
 
 @pytest.mark.usefixtures("engine")
-@pytest.mark.parametrize("name", [pytest.param(n, marks=LANDING.get(n, ())) for n in CHEATS])
+@pytest.mark.parametrize("name", CHEATS)
 def test_a_cheat_earns_its_honest_part_and_nothing_else(name: str, courses: dict[float, Repository]) -> None:
     cheat = CHEATS[name]
     repository = courses[cheat.cell_seconds]

@@ -14,7 +14,7 @@ from autograder.submission import Submission
 from tests.autograder.containers.conftest import Engine
 from tests.autograder.course_factory import ANSWERS, NAME, Repository, answered, make_repository, to_bytes
 
-pytestmark = [pytest.mark.container, pytest.mark.xfail(strict=True, reason="issue 10, item 8")]
+pytestmark = pytest.mark.container
 
 CHECKS = '''\
 import pytest

@@ -15,10 +15,10 @@ from autograder.checks import (
     assert_batch_consistent,
     assert_deterministic_under_seed,
     assert_mode_restored,
-    assert_unchanged_arguments,
     assert_works_in,
 )
 from autograder.student.local import LocalChannel
+from autograder.vocabulary.side_effects import assert_unchanged_arguments
 from tests.autograder.vocabulary.students import fails, generator, pixelcnn
 
 X = torch.randn(5, 3, generator=generator())
