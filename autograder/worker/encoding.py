@@ -25,7 +25,7 @@ _NUMPY = {  # numpy kind and item size -> dtype on the wire; unsigned types torc
 
 _Base: Any = torch._C.TensorBase
 _shape, _dtype, _device, _layout = (getattr(_Base, name).__get__ for name in ("shape", "dtype", "device", "layout"))
-_detach, _cpu, _contiguous, _reshape = _Base.detach, _Base.cpu, _Base.contiguous, _Base.reshape
+_detach, _cpu, _contiguous, _as_strided = _Base.detach, _Base.cpu, _Base.contiguous, _Base.as_strided
 _resolve_conj, _resolve_neg, _data_ptr = _Base.resolve_conj, _Base.resolve_neg, _Base.data_ptr
 _view, _numpy = _Base.view, _Base.numpy
 _Dtype, _Device, _strided, _uint8 = torch.dtype, torch.device, torch.strided, torch.uint8
@@ -146,7 +146,8 @@ class _Encoder:
             return self.append(name, shape, b"")
         if not _data_ptr(t):
             refuse("a tensor without values")
-        flat = _reshape(_contiguous(_resolve_neg(_resolve_conj(_cpu(t)))), -1)
+        dense = _contiguous(_resolve_neg(_resolve_conj(_cpu(t))))
+        flat = _as_strided(dense, [nbytes // DTYPES[name][1]], [1])  # one number may keep a stride of 0 through reshape
         return self.append(name, shape, _numpy(_view(flat, _uint8)))
 
     def array(self, v: Any) -> dict[str, int]:

@@ -67,19 +67,19 @@ def row_noise(s: Tensor) -> Tensor:
 WRONG: dict[str, tuple[Callable[[Tensor, Tensor], Any], str]] = {
     "variance for deviation": (lambda m, s: m + (2 * s).exp() * torch.randn_like(s), "variance"),
     "logarithm for deviation": (lambda m, s: m + s * torch.randn_like(s), "variance"),
-    "no noise": (lambda m, s: m + 0 * s, "repeats itself"),
-    "noise kept": (lambda m, s: m + s.exp() * normal(0, *s.shape), "repeats itself"),
+    "no noise": (lambda m, s: m + 0 * s, "the noise (z − mean)/std of the draw has the wrong variance"),
+    "noise kept": (lambda m, s: m + s.exp() * normal(0, *s.shape), "one call and the next are correlated"),
     "shared by rows": (lambda m, s: m + s.exp() * torch.randn_like(s[:1]), "the noise (z − mean)/std"),
-    "shared by columns": (lambda m, s: m + s.exp() * row_noise(s), "products"),
+    "shared by columns": (lambda m, s: m + s.exp() * row_noise(s), "not independent from entry to entry"),
     "shared by pairs of rows": (
         lambda m, s: m + s.exp() * torch.randn_like(s[::2]).repeat_interleave(2, 0),
         "products of the noise (z − mean)/std of the draw in neighbouring rows",
     ),
     "a half used twice": (
         lambda m, s: m + s.exp() * torch.randn_like(s[: len(s) // 2]).repeat(2, 1),
-        "rows half a batch apart",
+        "the first half of a batch and the second are correlated",
     ),
-    "uniform": (lambda m, s: m + s.exp() * (torch.rand_like(s) - 0.5) * 12**0.5, "not normal"),
+    "uniform": (lambda m, s: m + s.exp() * (torch.rand_like(s) - 0.5) * 12**0.5, "not standard normal"),
     "Laplace": (
         lambda m, s: m + s.exp() * torch.distributions.Laplace(0 * m, 0.5**0.5).sample(),
         "the noise (z − mean)/std",

@@ -92,6 +92,24 @@ def test_views_conjugates_graphs_and_expanded_tensors_arrive_by_value():
         assert torch.equal(got, value.detach())
 
 
+@pytest.mark.parametrize("name", DTYPES)
+def test_one_number_arrives_whatever_its_strides(name):
+    """A batch of one: `logdet.expand(1)` and slices with a step are contiguous to torch, and yet have odd strides."""
+    one = torch.ones(12).to(getattr(torch, name))
+    odd = [
+        one[3].expand(1),
+        one[3].expand(1, 1, 1),
+        one[::12],
+        one[4:5].as_strided((1, 1), (5, 7)),
+        one[7].expand(1)[None],
+    ]
+    for value in odd:
+        assert alike(round_trip(value), torch.ones(value.shape).to(value.dtype))
+    if name != "bfloat16":
+        for array in [value.numpy() for value in odd]:
+            assert alike(round_trip(array), torch.ones(array.shape).to(one.dtype))
+
+
 def test_numpy_arrays_and_numbers_arrive_as_tensors_and_numbers():
     assert torch.equal(round_trip(np.arange(6).reshape(2, 3).T), torch.tensor([[0, 3], [1, 4], [2, 5]]))
     assert torch.equal(round_trip(np.array([1.5, -2.0], dtype=">f4")), torch.tensor([1.5, -2.0]))
