@@ -71,6 +71,15 @@ def test_points_on_their_own_segments_pass(shape: tuple[int, ...], dtype: torch.
     assert_points_between(asked(a[:1], b[:1]), a[:1], b[:1])
 
 
+@pytest.mark.parametrize("shape", [(2, 1), (9, 1), (64, 1)])
+def test_right_points_between_ends_that_nearly_meet_never_fail(shape: tuple[int, ...]) -> None:
+    for seed in range(300):
+        a = drawn(*shape, seed=seed).float()
+        b = a + 10.0 ** -(4 * torch.rand(*shape, generator=generator(seed))) + 3e-6
+        for law in ("", "from fake"):
+            assert_points_between(asked(a, b, law, calls=2, seed=seed), a, b, uniform=True)
+
+
 def test_uniform_points_fail_no_more_often_than_stated() -> None:
     a, b = drawn(256, 2), drawn(256, 2, seed=1)
     failed = 0
