@@ -15,8 +15,8 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from autograder.errors import Wrong
-from autograder.student import call, parameter_gradients, records
+from autograder.errors import AuthorError, Wrong
+from autograder.student import call, parameter_gradients, records, state_dict
 from autograder.vocabulary.chance import FALSE_FAILURE
 from autograder.vocabulary.numbers import assert_number
 from autograder.vocabulary.recorded import Records, points_of
@@ -49,7 +49,7 @@ def assert_points_between(
     """
     span = as_double(a - b).flatten(1)
     if a.shape != b.shape or not bool((span.norm(dim=1) > 0).all()):
-        raise ValueError("the ends of every segment must differ, row by row")
+        raise AuthorError("the ends of every segment must differ, row by row")
     calls = points_of(recorded, a.shape)
     start = as_double(b).flatten(1)
     offset = torch.stack([as_double(x).flatten(1) - start for x in calls])  # (calls, B, D)
@@ -129,6 +129,8 @@ def assert_gradient_penalty(
         asked: the input in words, "of a critic with slope 2 everywhere".
     """
     own = copy.deepcopy(critic).double().requires_grad_()
+    if not {f"inner.{name}" for name, _ in own.named_parameters()} <= state_dict(recorder).keys():
+        raise AuthorError("the recorder's inner network is not the critic on the judge's side")
     before = len(records(recorder))
     value = call(penalty, recorder, real, fake, seed=seed, grad=True)
     points = _one_call(records(recorder)[before:], real, fake)
@@ -190,7 +192,7 @@ def _assert_derivative(
 ) -> None:
     slope, named = _slope(critic, points), dict(critic.named_parameters())
     if not {f"inner.{name}" for name in named} <= found.keys():
-        raise ValueError("the recorder's inner network is not the critic on the judge's side")
+        raise Wrong("the penalty replaces the critic's parameters")
     right, softened = (
         torch.autograd.grad(_penalty(slope, target, inside), list(named.values()), retain_graph=True, allow_unused=True)
         for inside in (0.0, SOFTENED)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.vocabulary.known_laws.adversarial import Divergence
 from autograder.vocabulary.numbers import assert_number
 from autograder.vocabulary.tensors import as_double
@@ -27,7 +27,7 @@ def assert_top_singular_value(
     values = torch.linalg.svdvals(flat)
     right = float(values[0])
     if right == 0 or (len(values) > 1 and float(values[1]) > 0.9 * right):
-        raise ValueError(f"the singular values should stand apart, they begin {values[:3].tolist()}")
+        raise AuthorError(f"the singular values should stand apart, they begin {values[:3].tolist()}")
     wrong = {
         "this is the Frobenius norm": float(flat.norm()),
         "this is the square of the largest singular value": right**2,
@@ -69,11 +69,11 @@ def assert_divergence_bound(
     """
     p_counts, q_counts = torch.tensor(list(real_counts)), torch.tensor(list(fake_counts))
     if len(p_counts) != len(q_counts) or bool((q_counts < 1).any()) or int(p_counts.sum()) == int(q_counts.sum()):
-        raise ValueError("two laws over the same states, the fakes everywhere, in batches of unequal size")
+        raise AuthorError("two laws over the same states, the fakes everywhere, in batches of unequal size")
     p, q = p_counts / p_counts.sum(dtype=torch.float64), q_counts / q_counts.sum(dtype=torch.float64)
     best = divergence.slope(p / q)
     if not bool(best.isfinite().all()):
-        raise ValueError("the best critic is infinite where p is 0: take a law without zeros")
+        raise AuthorError("the best critic is infinite where p is 0: take a law without zeros")
     drawn = best - torch.rand(len(p), generator=generator, dtype=torch.float64)
     critics = {"of the best critic": best, "of a critic 0.1 below the best": best - 0.1, "of a drawn critic": drawn}
     for name, t in critics.items():

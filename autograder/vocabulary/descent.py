@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.student import state_dict
 from autograder.vocabulary.numbers import assert_number
 from autograder.vocabulary.tensors import as_double
@@ -55,7 +55,7 @@ def assert_displacement(
     """
     for number, step in enumerate(steps, 1):
         if (step.trains is None) != (step.loss is None) or (step.trains is not None and step.trains not in networks):
-            raise ValueError(f"step {number}: a network that trains has a loss, and is one of {list(networks)}")
+            raise AuthorError(f"step {number}: a network that trains has a loss, and is one of {list(networks)}")
         before = {name: _state(name, network, copies[name]) for name, network in networks.items()}
         expected, loss = _descent(step, copies, before)
         value = step.run()

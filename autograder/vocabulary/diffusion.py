@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.vocabulary.chance import FALSE_FAILURE
 from autograder.vocabulary.normal import assert_standard_normal
 from autograder.vocabulary.recorded import Records, points_of, told
@@ -52,7 +52,7 @@ def assert_schedule(
         dtype: of the result; float64 where none is given.
     """
     if not bool(((betas > 0) & (betas < 1)).all()) or len(betas.unique()) != len(betas) or len(betas) < 2:
-        raise ValueError("every β lies in (0, 1) and differs from the others")
+        raise AuthorError("every β lies in (0, 1) and differs from the others")
     kept = [Fraction(1)]
     for beta in betas.double().tolist():
         kept.append(kept[-1] * (1 - Fraction(beta)))
@@ -139,7 +139,7 @@ def assert_consistent_noising(
         points, times and noise of all calls, joined, in float64.
     """
     if (steps is None) == (interval is None):
-        raise ValueError("say either `steps` or `interval`")
+        raise AuthorError("say either `steps` or `interval`")
     points = points_of(recorded, x_0.shape)
     times = told(recorded, where, "the time")
     found = []
@@ -195,7 +195,7 @@ def assert_posterior(
     """
     s, t = (torch.as_tensor(q, dtype=torch.float64) for q in (abar_s, abar_t))
     if not bool(((t < s) & (s <= 1) & (t > 0)).all()):
-        raise ValueError(f"0 < ᾱ_t < ᾱ_s ≤ 1 is needed, got {abar_t} and {abar_s}")
+        raise AuthorError(f"0 < ᾱ_t < ᾱ_s ≤ 1 is needed, got {abar_t} and {abar_s}")
     name = f"of the posterior {asked}".strip()
     if not isinstance(found, tuple | list) or len(found) != 2:
         raise Wrong(f"the two parts {name} should come as a tuple: mean and variance")
@@ -247,7 +247,7 @@ def assert_score_of(
         leaf = x.detach().double().clone().requires_grad_()
         (right,) = torch.autograd.grad(log_prob(leaf).sum(), leaf)
     if not bool(right.isfinite().all()):
-        raise ValueError("log p has no finite gradient at these points")
+        raise AuthorError("log p has no finite gradient at these points")
     what = f"the score {asked}".strip()
     found = assert_dtype(assert_shape(score(x, *args), x.shape, what), x.dtype, what)
     size = float(right.abs().max())
@@ -273,7 +273,7 @@ def assert_guided(
     """
     c, u = as_double(conditional), as_double(unconditional)
     if not bool(((c - u).flatten(1).abs() > 1e-3).any(1).all()):
-        raise ValueError("the two answers should differ in every sample")
+        raise AuthorError("the two answers should differ in every sample")
     other: Convention = "conditional at 0" if convention == "conditional at 1" else "conditional at 1"
     found = {w: assert_real(assert_shape(guided(w), c.shape, what), what) for w in weights}
     wrong: dict[str, Callable[[float], Tensor]] = {

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.vocabulary.numbers import assert_number
 from autograder.vocabulary.tensors import as_double
 
@@ -57,11 +57,11 @@ def assert_frechet(
 
 
 def _root(cov: Tensor) -> Tensor:
-    """The symmetric root of a covariance. Raises ValueError where it is none."""
+    """The symmetric root of a covariance. Raises AuthorError where it is none."""
     values, vectors = torch.linalg.eigh(cov)
     size = 1 + float(values.abs().max())
     if not torch.allclose(cov, cov.T) or float(values.min()) < -1e-9 * size:
-        raise ValueError("a covariance is symmetric and has no negative eigenvalues")
+        raise AuthorError("a covariance is symmetric and has no negative eigenvalues")
     root: Tensor = (vectors * values.clamp(min=0).sqrt()).matmul(vectors.T)
     return root
 
@@ -81,7 +81,7 @@ def assert_precision_recall(
     """
     x, y = as_double(real), as_double(fake)
     if not 1 <= k < min(len(x), len(y)):
-        raise ValueError(f"k lies between 1 and the number of other points, got {k} for {len(x)} and {len(y)}")
+        raise AuthorError(f"k lies between 1 and the number of other points, got {k} for {len(x)} and {len(y)}")
     sets = ((y, x), (x, y))  # precision: fakes in balls around reals; recall: the reverse
     right = [_inside(points, centres, _radius(centres, k)) for points, centres in sets]
     for points, centres in sets:
@@ -128,7 +128,7 @@ def _inside(points: Tensor, centres: Tensor, radius: Tensor) -> float:
 def _assert_no_tie(points: Tensor, centres: Tensor, radius: Tensor) -> None:
     tie = (_distances(points, centres) - radius).abs() <= 1e-9 * (1 + radius)
     if bool((tie & (radius > 0)).any()):
-        raise ValueError("a distance ties with a radius: whether the point counts is not settled")
+        raise AuthorError("a distance ties with a radius: whether the point counts is not settled")
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.vocabulary.known_laws.flow_matching import euler_path
 from autograder.vocabulary.numbers import assert_number
 from autograder.vocabulary.tensors import as_double, assert_close, assert_dtype, assert_real, assert_shape, tolerance_of
@@ -23,7 +23,7 @@ def assert_straight_paths(path: Callable[..., Any], x_0: Tensor, x_1: Tensor, ti
         times: shape (B,), with both ends among them.
     """
     if times.shape != x_0.shape[:1] or not {0.0, 1.0} <= set(times.tolist()):
-        raise ValueError("one time a sample is needed, 0 and 1 among them")
+        raise AuthorError("one time a sample is needed, 0 and 1 among them")
     found = path(x_0, x_1, times)
     if not isinstance(found, tuple | list) or len(found) != 2:
         raise Wrong("a path should come as a tuple of two: the point and the target")

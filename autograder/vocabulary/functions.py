@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.vocabulary.tensors import Tolerance, agree, as_double, assert_real, tolerance_of
 
 
@@ -37,7 +37,7 @@ def assert_same_in_any_company(
     tensors = [a for a in args if isinstance(a, Tensor) and a.dim() > 0]
     n = len(tensors[0]) if tensors else 0
     if n < 4 or any(len(a) != n for a in tensors):
-        raise ValueError("rows in another company need tensors of one batch size, at least 4")
+        raise AuthorError("rows in another company need tensors of one batch size, at least 4")
     whole = _answers(fn, args, n, what)
     order = torch.randperm(n, generator=generator)
     others = tensors if strangers is None else list(strangers)
@@ -107,7 +107,7 @@ def assert_continuous(
         share: of the pairs that must make no jump.
     """
     if a.shape != b.shape or len(a) < 1:
-        raise ValueError("two sets of questions, row by row")
+        raise AuthorError("two sets of questions, row by row")
     left, right = a, b
     at_left = _answers(fn, (left,), len(a), what)
     row = at_left.shape[1:]

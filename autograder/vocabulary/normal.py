@@ -21,7 +21,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.vocabulary.chance import FALSE_FAILURE
 from autograder.vocabulary.tensors import argmax_index, as_double, assert_rows, assert_shape, tolerance_of
 
@@ -149,14 +149,14 @@ def assert_steps_follow(
         false_failure: largest probability of failing a right chain.
     """
     if not len(slope) == len(offset) == len(noise):
-        raise ValueError(f"one entry a step: got {len(slope)} slopes, {len(offset)} offsets and {len(noise)} noises")
+        raise AuthorError(f"one entry a step: got {len(slope)} slopes, {len(offset)} offsets and {len(noise)} noises")
     if len(states) != len(slope) + 1:
         raise Wrong(f"{what} asks its network {len(states) - 1} times, expected {len(slope)}: once a step")
     first = assert_rows(states[0], None, f"the start of {what}")
     _assert_fits(first, [*slope, *offset, *noise], what)
     points = [as_double(assert_shape(x, first.shape, f"what {what} asks its network about")) for x in states]
     if any(0 < int((torch.as_tensor(s) != 0).sum()) < torch.as_tensor(s).numel() for s in noise):
-        raise ValueError("a step adds noise to every entry of a sample or to none")
+        raise AuthorError("a step adds noise to every entry of a sample or to none")
     drawn = sum(bool((torch.as_tensor(s) != 0).all()) for s in noise)
     rest = []
     for k, step in enumerate(zip(slope, offset, noise, strict=True)):

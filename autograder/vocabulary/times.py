@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from autograder.vocabulary.chance import FALSE_FAILURE
 from autograder.vocabulary.laws import TAIL
 from autograder.vocabulary.recorded import Records, told
@@ -43,7 +43,7 @@ def assert_covers_times(
         all times, shape (N,).
     """
     if sum(q is not None for q in (steps, interval, values)) != 1:
-        raise ValueError("say one of `steps`, `interval` and `values`")
+        raise AuthorError("say one of `steps`, `interval` and `values`")
     calls = [assert_real(times, what)] if isinstance(times, Tensor) else _times_of(times, where, what)
     for t in calls:
         if t.dim() != 1 or len(t) == 0:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from autograder.errors import AuthorError
+
 
 @dataclass(frozen=True)
 class Divergence:
@@ -51,7 +53,7 @@ def weight_with_singular_values(
     """
     rows, columns = shape[0], torch.Size(shape[1:]).numel()
     if not 1 <= len(values) <= min(rows, columns):
-        raise ValueError(f"a weight of shape {tuple(shape)} has up to {min(rows, columns)} values, got {len(values)}")
+        raise AuthorError(f"a weight of shape {tuple(shape)} has up to {min(rows, columns)} values, got {len(values)}")
     left, right = (
         torch.linalg.qr(torch.randn(n, len(values), dtype=torch.float64, generator=generator))[0]
         for n in (rows, columns)

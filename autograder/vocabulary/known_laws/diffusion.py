@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from autograder.errors import AuthorError
 from autograder.worker.probes.diffusion import kept
 
 Number = Tensor | float
@@ -36,7 +37,7 @@ def gaussian_recursion(
         mean and variance, float64.
     """
     if not len(slope) == len(offset) == len(noise):
-        raise ValueError(f"one entry a step: got {len(slope)} slopes, {len(offset)} offsets and {len(noise)} noises")
+        raise AuthorError(f"one entry a step: got {len(slope)} slopes, {len(offset)} offsets and {len(noise)} noises")
     m, v = (torch.as_tensor(q, dtype=torch.float64) for q in (mean, variance))
     for step in zip(slope, offset, noise, strict=True):
         a, b, s = (torch.as_tensor(q, dtype=torch.float64) for q in step)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from autograder.errors import AuthorError
+
 Number = Tensor | float
 
 
@@ -24,7 +26,7 @@ def euler_law(mean: Number, cov: Number, n_steps: int) -> tuple[Tensor, Tensor]:
         mean and variance, or covariance matrix, float64.
     """
     if n_steps < 1:
-        raise ValueError(f"at least one step is needed, got {n_steps}")
+        raise AuthorError(f"at least one step is needed, got {n_steps}")
     m, c = (torch.as_tensor(q, dtype=torch.float64) for q in (mean, cov))
     values, vectors = torch.linalg.eigh(c) if c.dim() == 2 else (c, None)
     spread = torch.ones_like(values)  # of x along each eigenvector, as a multiple of x_0

@@ -23,7 +23,7 @@ from autograder.checks import (
     assert_top_singular_value,
     weight_with_singular_values,
 )
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from tests.autograder.vocabulary.students import fails, generator
 
 F64 = torch.float64
@@ -224,6 +224,23 @@ def test_a_critic_without_slope_asks_for_one_and_a_finite_derivative() -> None:
     fails(lambda: assert_gradient_penalty(*nan), says="finite")
     never = (lambda critic, real, fake: torch.ones(()), Recorder(flat), flat, real, fake)
     fails(lambda: assert_gradient_penalty(*never), says="never asked")
+
+
+def test_a_recorder_around_another_network_is_the_authors_mistake_and_a_replaced_one_the_students() -> None:
+    real, fake, line = drawn(8, 3, seed=1), drawn(8, 3, seed=2), Linear(drawn(3))
+    with pytest.raises(AuthorError, match="not the critic on the judge's side"):
+        assert_gradient_penalty(penalty, Recorder(Quadratic(drawn(3, 3))), line, real, fake)
+
+    def replacing(critic: Any, real: Tensor, fake: Tensor) -> Tensor:
+        found = penalty(critic, real, fake)
+        critic.inner = nn.Identity()
+        return found
+
+    def late(critic: Any, real: Tensor, fake: Tensor) -> Tensor:
+        return penalty(critic, real, fake) if len(critic.calls) == 0 else replacing(critic, real, fake)
+
+    fails(lambda: assert_gradient_penalty(replacing, Recorder(line), line, real, fake))
+    assert_gradient_penalty(late, Recorder(line), line, real, fake)
 
 
 # singular values
