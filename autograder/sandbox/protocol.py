@@ -32,7 +32,7 @@ class Limits:
     pids: int = 128
     wall_seconds: float = 600.0
     cpu_seconds: int | None = None
-    start_seconds: float = 60.0
+    start_seconds: float = 300.0  # on a machine with a dozen others at work; a worker that died is noticed at once
     tmp_mb: int = 64
     shm_mb: int = 64
     tmp_files: int = 4096

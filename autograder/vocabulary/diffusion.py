@@ -151,26 +151,27 @@ def assert_consistent_noising(
             )
         assert_dtype(x, x_0.dtype, "the points that the network is asked about")
         assert_known_time(t, steps=steps, interval=interval)
-        of_data, of_noise = (factor(t).double().reshape(-1, *[1] * (x.dim() - 1)) for factor in (signal, noise))
-        found.append((as_double(x) - of_data * as_double(x_0)) / of_noise)
+        of_data, of_noise = (_wide(factor(t).double(), x) for factor in (signal, noise))
+        rest = as_double(x) - of_data * as_double(x_0)
+        found.append(rest / of_noise if given is None else as_double(given))
+        if given is not None:
+            _assert_given(rest, of_noise * as_double(given), x_0)
     if given is None:
         assert_standard_normal(
             found, false_failure=false_failure, what="the noise in the points that the network is asked about"
         )
-    else:
-        for epsilon, t in zip(found, times, strict=True):
-            _assert_given(epsilon, as_double(given), noise(t).double(), x_0)
     return Noising(torch.cat([as_double(x) for x in points]), torch.cat(times), torch.cat(found))
 
 
-def _assert_given(found: Tensor, given: Tensor, factor: Tensor, x_0: Tensor) -> None:
-    error = ((found - given).flatten(1) * factor[:, None]).abs().nan_to_num(nan=torch.inf)
+def _assert_given(rest: Tensor, noise: Tensor, x_0: Tensor) -> None:
+    """What is left of the points without the data is the given noise, scaled."""
+    error = (rest - noise).flatten(1).abs().nan_to_num(nan=torch.inf)
     wide = tolerance_of(x_0.dtype)
-    accepted = wide.atol + wide.rtol * float(x_0.abs().max() + given.abs().max())
+    accepted = wide.atol + wide.rtol * float(x_0.abs().max() + noise.abs().max())
     if not float(error.max()) <= accepted:
         rows = int((error.max(1).values > accepted).sum())
         raise Wrong(
-            f"the points that the network is asked about do not hold the given noise in {rows} of {len(found)} rows: "
+            f"the points that the network is asked about do not hold the given noise in {rows} of {len(noise)} rows: "
             f"off by {float(error.max()):.3g} (accepted {accepted:.1g})"
         )
 
@@ -188,54 +189,43 @@ def assert_posterior(
     """`found` is (mean, variance) of q(x_s | x_0, x_t) for s before t, by the product of the two Gaussians.
 
     Args:
-        found: what student code returned: a mean of x's shape; a variance that is one number, or one a sample.
+        found: what student code returned: a mean of x's shape; a variance, one number a sample, (B, 1, …, 1) or
+            (B,), or one number where ᾱ are numbers.
         abar_s, abar_t: numbers or one a sample, (B,), abar_t < abar_s ≤ 1. Where abar_s is 1 it is (x_0, 0).
         asked: the input in words, "for times far apart".
     """
-    ones = [1] * (x_0.dim() - 1)
     s, t = (torch.as_tensor(q, dtype=torch.float64) for q in (abar_s, abar_t))
     if not bool(((t < s) & (s <= 1) & (t > 0)).all()):
         raise AuthorError(f"0 < ᾱ_t < ᾱ_s ≤ 1 is needed, got {abar_t} and {abar_s}")
-    s, t = (q.reshape(-1, *ones) if q.dim() else q for q in (s, t))
+    name = f"of the posterior {asked}".strip()
+    found = contents(found)
+    if not isinstance(found, tuple | list) or len(found) != 2:
+        raise Wrong(f"the two parts {name} should come as a tuple: mean and variance")
     step = t / s  # what is kept from s to t
     share = (1 - s) * step / (1 - t)  # of the estimate x_t/√step against √ᾱ_s x_0, by their precisions
     clean, late = as_double(x_0), as_double(x_t)
-    mean = (1 - share) * s.sqrt() * clean + share * late / step.sqrt()
-    variance = (1 - s) * (1 - step) / (1 - t)
-    found = contents(found)
-    if not isinstance(found, tuple | list) or len(found) != 2:
-        raise Wrong(f"the posterior {asked} should come as a tuple: mean and variance".replace("  ", " "))
-    name = f" of the posterior {asked}".rstrip()
-    got = assert_real(found[1], f"the variance{name}")
-    _assert_mean(found[0], mean, share, s, step, clean, late, f"the mean{name}", tolerance)
-    if got.numel() not in (1, len(x_0)):
-        raise Wrong(f"the variance{name} should be one number, or one a sample, got shape {tuple(got.shape)}")
-    right = variance.expand(got.numel(), *ones).reshape(-1) if variance.dim() else variance.expand(got.numel())
+    first, second = (_wide(q, clean) for q in ((1 - share) * s.sqrt(), share / step.sqrt()))
     wrong = {
-        "this is the variance of one step forward, 1 − ᾱ_t/ᾱ_s": (1 - step).reshape(-1).expand(got.numel()),
+        "the coefficients of x_0 and x_t are exchanged": second * clean + first * late,
+        "the root of ᾱ_s in the coefficient of x_0 is missing": first * _wide(s.sqrt(), clean) * clean + second * late,
+    }
+    assert_close(found[0], first * clean + second * late, f"the mean {name}", rtol=tolerance, alternatives=wrong)
+    got = assert_real(found[1], f"the variance {name}")
+    if got.numel() not in ((len(x_0),) if step.dim() else (1, len(x_0))):
+        one = "one number a sample" if step.dim() else "one number, or one a sample"
+        raise Wrong(f"the variance {name} should be {one}, got shape {tuple(got.shape)}")
+    right, forward = ((1 - s) * (1 - step) / (1 - t)).expand(got.numel()), (1 - step).expand(got.numel())
+    wrong = {
+        "this is the variance of one step forward, 1 − ᾱ_t/ᾱ_s": forward,
         "this is the standard deviation": right.sqrt(),
     }
     wrong = {sentence: value for sentence, value in wrong.items() if not torch.allclose(value, right)}
-    assert_close(got.reshape(-1), right, f"the variance{name}", rtol=tolerance, alternatives=wrong)
+    assert_close(got.reshape(-1), right, f"the variance {name}", rtol=tolerance, alternatives=wrong)
 
 
-def _assert_mean(
-    found: Any,
-    mean: Tensor,
-    share: Tensor,
-    s: Tensor,
-    step: Tensor,
-    clean: Tensor,
-    late: Tensor,
-    name: str,
-    tolerance: float | None,
-) -> None:
-    first, second = (1 - share) * s.sqrt(), share / step.sqrt()
-    wrong = {
-        "the coefficients of x_0 and x_t are exchanged": second * clean + first * late,
-        "the root of ᾱ_s in the coefficient of x_0 is missing": (1 - share) * s * clean + second * late,
-    }
-    assert_close(found, mean, name, rtol=tolerance, alternatives=wrong)
+def _wide(q: Tensor, x: Tensor) -> Tensor:
+    """One number a sample, shaped to multiply x; or a number as it is."""
+    return q.reshape(-1, *[1] * (x.dim() - 1)) if q.dim() else q
 
 
 def assert_score_of(

@@ -58,7 +58,7 @@ def assert_frechet(
 
 
 def _root(cov: Tensor) -> Tensor:
-    """The symmetric root of a covariance. Raises ValueError where it is none."""
+    """The symmetric root of a covariance. Raises AuthorError where it is none."""
     values, vectors = torch.linalg.eigh(cov)
     size = 1 + float(values.abs().max())
     if not torch.allclose(cov, cov.T) or float(values.min()) < -1e-9 * size:

@@ -196,5 +196,5 @@ def _assert_no_noise(end: Tensor, gap: Tensor, accepted: float, name: str) -> No
 
 
 def at_index(index: tuple[int, ...]) -> str:
-    """ " at entry (0, 1)", or nothing for a number."""
+    """Where in a sample an error is worst; nothing for a number."""
     return f" at entry {index}" if index else ""

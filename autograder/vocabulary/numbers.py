@@ -20,6 +20,7 @@ def assert_number(
     tolerance: float,
     asked: str = "",
     alternatives: Mapping[str, float] | None = None,
+    show: bool = True,
 ) -> float:
     """A number, or a tensor of shape (), lies within `tolerance` of its right value. Returns it.
 
@@ -27,6 +28,7 @@ def assert_number(
         what: names the number, "the Fréchet distance".
         asked: names the input it was asked with, "of two Gaussians whose covariances do not commute".
         alternatives: sentences by the wrong values that prove them; one is a hint when it alone fits.
+        show: tell the student both numbers. False where the right number, or the input, is the answer to a task.
     """
     name = f"{what} {asked}".strip()
     got = float(as_double(assert_real(assert_shape(value, (), name), name)))
@@ -34,8 +36,9 @@ def assert_number(
         return got
     near = min(tolerance, abs(got - expected) / 100)
     fits = {sentence for sentence, wrong in (alternatives or {}).items() if abs(got - wrong) <= near}
+    both = f"yours {got:.6g}, expected {expected:.6g}"
     raise Wrong(
-        f"{name} is off by {abs(got - expected):.3g}: yours {got:.6g}, expected {expected:.6g} "
-        f"(accepted error {tolerance:.1g})",
+        f"{name} is off by {abs(got - expected):.3g}{': ' + both if show else ''} (accepted error {tolerance:.1g})",
         hint=fits.pop() if len(fits) == 1 else None,
+        detail=both,
     )

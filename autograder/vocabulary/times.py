@@ -34,9 +34,9 @@ def assert_covers_times(
 
     Args:
         times: `records(recorder)`, or the times of one call, shape (B,).
-        steps: whole numbers in an integer dtype, as indices are.
+        steps: whole numbers in an integer dtype, as indices are; a hundred samples for each are needed.
         interval: real numbers.
-        values: levels of noise for example, shape (L,), different from each other.
+        values: levels of noise for example, shape (L,), different from each other; likewise.
         where: position or name of the time among the arguments.
 
     Returns:
@@ -46,7 +46,9 @@ def assert_covers_times(
         raise AuthorError("say one of `steps`, `interval` and `values`")
     calls = [assert_real(times, what)] if isinstance(times, Tensor) else _times_of(times, where, what)
     for t in calls:
-        if len(t) > 1 and bool((t == t[0]).all()) and _many(steps, values, len(t)):
+        if t.dim() != 1 or len(t) == 0:
+            raise Wrong(f"{what} should be one a sample, shape (B,), got {tuple(t.shape)}")
+        if bool((t == t[0]).all()) and _many(steps, values, len(t)):
             raise Wrong(
                 f"all {len(t)} samples of a batch share one {what.removeprefix('the ')}, each should have its own"
             )
@@ -74,9 +76,9 @@ def _times_of(records: Records, where: int | str, what: str) -> list[Tensor]:
 
 
 def _many(steps: int | None, values: Tensor | None, n: int) -> bool:
-    """Whether n equal draws do not happen by chance."""
+    """Whether n equal draws do not happen by chance, not even as n/2 antithetic pairs of the middle index."""
     outcomes = steps if steps is not None else len(values) if values is not None else 2**24
-    return outcomes > 1 and n * math.log(outcomes) > 20
+    return (n / 2 - 1) * math.log(outcomes) > 30
 
 
 def assert_known_time(
@@ -104,7 +106,7 @@ def _assert_levels(drawn: Tensor, values: Tensor, false_failure: float, what: st
 def _assert_counts(counts: Tensor, false_failure: float, what: str, kind: str) -> None:
     expected = float(counts.sum()) / len(counts)
     if expected < FEWEST:
-        raise AuthorError(f"at least {FEWEST * len(counts):g} samples are needed, got {int(counts.sum())}")
+        raise Wrong(f"the network saw {int(counts.sum())} samples, {FEWEST * len(counts):g} are needed to judge {what}")
     never = [int(k) for k in (counts == 0).nonzero().flatten()]
     if never:
         raise Wrong(f"{what} is never {kind} {never[0]} in {int(counts.sum())} samples ({len(never)} of {len(counts)})")

@@ -141,9 +141,9 @@ class LabelGaussian(nn.Module):
 
 
 class Conditional(nn.Module):
-    """f(x, …, y) = networks[y](x, …): one network for each label, the last argument, whole numbers 0 … K − 1.
+    """The network of a sample's own label answers: the label is the last argument, a whole number 0 … K − 1.
 
-    Known: what is known of the network of a sample's own label. Every network is asked about the whole batch.
+    Known: what is known of that network. Every network is asked about the whole batch.
     """
 
     def __init__(self, networks: Any) -> None:

@@ -23,7 +23,7 @@ from autograder.checks import (
     assert_top_singular_value,
     weight_with_singular_values,
 )
-from autograder.errors import Wrong
+from autograder.errors import AuthorError, Wrong
 from tests.autograder.vocabulary.students import fails, generator
 
 F64 = torch.float64
@@ -69,6 +69,15 @@ def test_points_on_their_own_segments_pass(shape: tuple[int, ...], dtype: torch.
         assert t.shape == (3, 64)
         assert 0 <= t.min() < 0.1 < 0.9 < t.max() <= 1
     assert_points_between(asked(a[:1], b[:1]), a[:1], b[:1])
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (9, 1), (64, 1)])
+def test_right_points_between_ends_that_nearly_meet_never_fail(shape: tuple[int, ...]) -> None:
+    for seed in range(300):
+        a = drawn(*shape, seed=seed).float()
+        b = a + 10.0 ** -(4 * torch.rand(*shape, generator=generator(seed))) + 3e-6
+        for law in ("", "from fake"):
+            assert_points_between(asked(a, b, law, calls=2, seed=seed), a, b, uniform=True)
 
 
 def test_uniform_points_fail_no_more_often_than_stated() -> None:
@@ -215,6 +224,23 @@ def test_a_critic_without_slope_asks_for_one_and_a_finite_derivative() -> None:
     fails(lambda: assert_gradient_penalty(*nan), says="finite")
     never = (lambda critic, real, fake: torch.ones(()), Recorder(flat), flat, real, fake)
     fails(lambda: assert_gradient_penalty(*never), says="never asked")
+
+
+def test_a_recorder_around_another_network_is_the_authors_mistake_and_a_replaced_one_the_students() -> None:
+    real, fake, line = drawn(8, 3, seed=1), drawn(8, 3, seed=2), Linear(drawn(3))
+    with pytest.raises(AuthorError, match="not the critic on the judge's side"):
+        assert_gradient_penalty(penalty, Recorder(Quadratic(drawn(3, 3))), line, real, fake)
+
+    def replacing(critic: Any, real: Tensor, fake: Tensor) -> Tensor:
+        found = penalty(critic, real, fake)
+        critic.inner = nn.Identity()
+        return found
+
+    def late(critic: Any, real: Tensor, fake: Tensor) -> Tensor:
+        return penalty(critic, real, fake) if len(critic.calls) == 0 else replacing(critic, real, fake)
+
+    fails(lambda: assert_gradient_penalty(replacing, Recorder(line), line, real, fake))
+    assert_gradient_penalty(late, Recorder(line), line, real, fake)
 
 
 # singular values

@@ -200,11 +200,13 @@ def test_wrong_times_fail(times: Tensor, asked: dict[str, Any], says: str) -> No
     fails(lambda: assert_covers_times(times, **asked), says=says)
 
 
-def test_an_author_says_one_law_of_times_and_takes_enough_samples() -> None:
+def test_one_law_of_times_is_said_and_enough_samples_are_seen() -> None:
     with pytest.raises(ValueError, match="say one of"):
         assert_covers_times(torch.arange(10))
-    with pytest.raises(ValueError, match="at least 500 samples"):
-        assert_covers_times(torch.arange(10) % 5, steps=5)
+    few = "the network saw 10 samples, 500 are needed to judge the time"
+    fails(lambda: assert_covers_times(torch.arange(10) % 5, steps=5), says=few)
+    fails(lambda: assert_covers_times(torch.zeros(0), interval=(0.0, 1.0)), says="shape (B,), got (0,)")
+    fails(lambda: assert_covers_times(torch.zeros(()), interval=(0.0, 1.0)), says="shape (B,), got ()")
 
 
 # the sampler of a trial homework
@@ -399,8 +401,17 @@ def test_right_posteriors_pass_and_wrong_ones_fail(shape: tuple[int, ...], dtype
     fails(lambda: assert_posterior((mean, variance * torch.nan), x_0, x_t, s, t), says="finite")
     fails(lambda: assert_posterior((mean * torch.nan, variance), x_0, x_t, s, t), says="NaN")
     fails(lambda: assert_posterior(mean, x_0, x_t, s, t), says="as a tuple: mean and variance")
+    fails(lambda: assert_posterior((mean, variance.expand_as(mean)), x_0, x_t, s, t), says="one number a sample")
+
+
+def test_one_variance_for_times_that_differ_is_refused() -> None:
+    x_0, x_t = (torch.randn(4, 3, dtype=F64, generator=generator(seed)) for seed in (0, 1))
+    s, t = torch.tensor([0.9, 0.5, 0.3, 0.8], dtype=F64), torch.tensor([0.72, 0.1, 0.25, 0.02], dtype=F64)
+    mean = bayes(x_0, x_t, s[:, None], t[:, None])[0]
+    fails(lambda: assert_posterior((mean, 0.1), x_0, x_t, s, t), says="one number a sample, got shape ()")
+    mean = bayes(x_0, x_t, s[0], t[0])[0]
     fails(
-        lambda: assert_posterior((mean, variance.expand_as(mean)), x_0, x_t, s, t), says="one number, or one a sample"
+        lambda: assert_posterior((mean, s[:2]), x_0, x_t, 0.9, 0.72), says="one number, or one a sample, got shape (2,)"
     )
 
 

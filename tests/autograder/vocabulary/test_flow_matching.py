@@ -158,6 +158,10 @@ def test_noise_that_was_given_and_is_drawn_anew_is_seen() -> None:
     torch.manual_seed(0)
     judge_loss(lambda *a: fm_loss(*a, style="redrawn"))
     fails(lambda: judge_loss(lambda *a: fm_loss(*a, style="redrawn"), given=True), says="do not hold the given noise")
+    x_0, x_1, t = drawn(8, 2), drawn(8, 2, seed=1), TIMES
+    recorded = [{"args": [path(x_0, x_1, t)[0], t], "kwargs": {}}]  # both ends are among the times
+    seen = assert_consistent_noising(recorded, x_1, lambda t: t, lambda t: 1 - t, interval=(0, 1), given=x_0)
+    torch.testing.assert_close(seen.noise, x_0)
 
 
 # velocities

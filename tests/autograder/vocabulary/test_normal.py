@@ -120,6 +120,9 @@ def test_a_number_is_told_with_its_input_and_both_values() -> None:
     assert assert_number(2, 2.0, "the distance", tolerance=1e-6) == 2.0
     fault = fails(lambda: assert_number(2.5, 2.0, "the distance", tolerance=1e-6, asked="of two points"), hint=None)
     assert fault.message == ("the distance of two points is off by 0.5: yours 2.5, expected 2 (accepted error 1e-06)")
+    quiet = fails(lambda: assert_number(2.5, 2.0, "it", tolerance=1e-6, show=False), hint=None)
+    assert quiet.message == "it is off by 0.5 (accepted error 1e-06)"
+    assert quiet.detail == "yours 2.5, expected 2"
     halves = {"this is half of it": 1.0, "this is its root": 2**0.5}
     fails(lambda: assert_number(1.0, 2.0, "it", tolerance=1e-6, alternatives=halves), hint="half of it")
     both = {"this is half of it": 1.0, "this is its reciprocal, doubled": 1.0}
