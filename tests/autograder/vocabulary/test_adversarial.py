@@ -73,7 +73,7 @@ def test_points_on_their_own_segments_pass(shape: tuple[int, ...], dtype: torch.
 
 @pytest.mark.parametrize("shape", [(2, 1), (9, 1), (64, 1)])
 def test_right_points_between_ends_that_nearly_meet_never_fail(shape: tuple[int, ...]) -> None:
-    for seed in range(300):
+    for seed in range(100):
         a = drawn(*shape, seed=seed).float()
         b = a + 10.0 ** -(4 * torch.rand(*shape, generator=generator(seed))) + 3e-6
         for law in ("", "from fake"):
@@ -83,14 +83,14 @@ def test_right_points_between_ends_that_nearly_meet_never_fail(shape: tuple[int,
 def test_uniform_points_fail_no_more_often_than_stated() -> None:
     a, b = drawn(256, 2), drawn(256, 2, seed=1)
     failed = 0
-    for seed in range(200):
+    for seed in range(100):
         calls = asked(a, b, calls=4, seed=seed)
         assert_points_between(calls, a, b, uniform=True)
         try:
             assert_points_between(calls, a, b, uniform=True, false_failure=0.05)
         except Wrong:
             failed += 1
-    assert failed <= stats.binom.isf(1e-6, 200, 0.05)
+    assert failed <= stats.binom.isf(1e-6, 100, 0.05)
 
 
 @pytest.mark.parametrize(

@@ -151,9 +151,9 @@ def test_a_network_that_is_not_asked_or_asked_otherwise_is_told_so() -> None:
 
 @pytest.mark.parametrize("law", ["iid", "antithetic", "stratified"])
 @pytest.mark.parametrize("kind", ["steps", "interval", "values"])
-def test_right_times_pass_under_a_thousand_seeds(law: str, kind: str) -> None:
+def test_right_times_pass_under_hundreds_of_seeds(law: str, kind: str) -> None:
     levels = torch.tensor([2.0, 1.0, 0.5, 0.25])
-    for seed in range(1000):
+    for seed in range(300):
         g = generator(seed)
         u = torch.rand(2000, generator=g, dtype=F64)
         if law == "antithetic":
@@ -172,7 +172,7 @@ def test_the_tail_of_halved_chi_square_stays_below_what_is_stated() -> None:
     """Antithetic pairs over T indices: ½χ² is exactly Pearson's statistic of the pairs' classes, T/2 − 1 degrees."""
     g = generator()
     most = 0.0
-    for _ in range(20000):
+    for _ in range(5000):
         first = torch.randint(0, 6, (600,), generator=g)
         counts = torch.bincount(torch.cat([first, 5 - first]), minlength=6).double()
         most = max(most, float(((counts - 200) ** 2 / 200).sum() / 2))
