@@ -252,5 +252,5 @@ def test_a_budget_without_end_never_ends():
 
 def test_the_table_of_reason_codes_is_that_of_a_quiet_machine():
     """The small one; `python -m tests.clock` has the whole."""
-    with busy(6):
+    with busy(4):
         assert small_table() == {(place, kind): expected(place, kind) for place in PLACES for kind in KINDS}
