@@ -106,6 +106,11 @@ class Clock:
         self._meter = Meter(sandbox)
         self.wall_time |= not self._meter.tells
 
+    def leave(self) -> None:
+        """The sandbox is gone, or is about to be."""
+        if self._meter is not None:
+            self._meter.leave()
+
     @contextmanager
     def check(self, seconds: float | None) -> Iterator[None]:
         """Bound everything of `of_check` inside to `seconds`, or the default; training has budgets of its own."""
@@ -203,6 +208,12 @@ class Meter:
                 budget.used -= back
             self._own = min(late, GRACE)  # a wait that began before the last reading and ended after it
         self._wall = 0.0
+
+    def leave(self) -> None:
+        """Of what passed since the last reading nobody can tell any more whose it was, so nobody pays for it."""
+        for budget in self._budgets:
+            budget.used -= self._wall
+        self._wall = self._own = 0.0
 
 
 def forgiven(before: Reading, after: Reading, wall: float, own: float, cores: float) -> tuple[float, float]:

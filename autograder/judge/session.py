@@ -237,6 +237,7 @@ class Session:
 
     def _drop(self) -> None:
         if self._sandbox is not None:
+            self.clock.leave()
             self.cpu_seconds += self._sandbox.usage().cpu_seconds or 0.0
             self._sandbox.kill()
             self._sandbox = None

@@ -188,6 +188,14 @@ def test_playing_again_and_starting_again_is_charged_to_neither_check_nor_submis
     assert session.clock.whole.used < 0.9 + clock.GRACE
 
 
+def test_a_death_is_not_charged_the_moment_before_it_of_which_nobody_can_tell_any_more(provider):
+    source = "import os, time\ndef boom():\n    time.sleep(0.1)\n    os._exit(0)"
+    session = session_of(provider, source, check_seconds=5, submission_seconds=0.5)
+    for _ in range(8):
+        with session.check():
+            assert fault_of(Student(session, "a").boom).reason == "crash"
+
+
 def test_training_once_more_is_charged_to_its_own_budget_alone(provider):
     training = ("time.sleep(0.5)\nmodel = 7", "train", "train:t")
     session = session_of(provider, "import os, time\ndef boom(): os._exit(0)", training, submission_seconds=0.9)
