@@ -200,11 +200,13 @@ def jacobian_blocks(
 
     Raises:
         Wrong: the result is not a tensor with one result a sample, or the samples of the batch mix.
-        AuthorError: the argument is not a tensor with samples along its first dimension.
+        AuthorError: the argument is not a tensor with samples along its first dimension, of at most 4096 numbers each.
     """
     x = args[wrt] if isinstance(wrt, int) else kwargs.get(wrt)
     if not isinstance(x, Tensor) or x.dim() == 0 or x.numel() == 0:
         raise AuthorError("Jacobian blocks are taken of a tensor with samples along its first dimension")
+    if x[0].numel() > LARGEST_SIDE:
+        raise AuthorError(f"Jacobian blocks are taken of at most {LARGEST_SIDE} numbers a sample, got {x[0].numel()}")
     fields = {"wrt": wrt, "output": output, "seed": seed, "mode": mode}
     step = max(1, BLOCK_NUMBERS // x.numel())
     parts: list[Tensor] = []

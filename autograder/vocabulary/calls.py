@@ -37,10 +37,11 @@ def assert_tuple(value: Any, n: int, what: str = "the result", *, names: Sequenc
     value = contents(value)
     if isinstance(value, tuple | list) and len(value) == n:
         return tuple(value)
-    asked = f"a tuple of {n}" + (f": ({', '.join(names)})" if names else "")
+    asked = f"{what} should be a tuple of {n}" + (f": ({', '.join(names)})" if names else "")
     raise Wrong(
-        f"{what} should be {asked}; it is {_kind(value)}",
+        f"{asked}; it is {_kind(value)}",
         hint="a function without `return` returns None" if value is None else None,
+        plain=f"{asked}; it is an object of another kind" if isinstance(value, Handle) else None,
     )
 
 

@@ -90,10 +90,9 @@ def assert_no_graph(
         found = ["a backward pass reaches the network"]
     if found:
         names = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
-        raise Wrong(
-            f"what {what} returns still carries the graph it was computed with ({names})",
-            hint="compute under `torch.no_grad()`, or `detach` what is returned",
-        )
+        said = f"what {what} returns still carries the graph it was computed with"
+        hint = "compute under `torch.no_grad()`, or `detach` what is returned"
+        raise Wrong(f"{said} ({names})", hint=hint, plain=said)  # the names came out of the sandbox
     return value
 
 

@@ -50,21 +50,18 @@ def assert_step_changes_only(
     for name, module in kept.items():
         moved = _moved(before[name], parameters(module), name, what)
         if moved:
-            raise Wrong(
-                f"{what} changes {name}, which it should leave alone: "
-                f"{len(moved)} of {len(before[name])} parameters moved ({_listing(moved)})"
-            )
+            said = f"{what} changes {name}, which it should leave alone"
+            raise Wrong(f"{said}: {len(moved)} of {len(before[name])} parameters moved ({_listing(moved)})", plain=said)
     for name, module in changes.items():
         after = parameters(module)
         moved = _moved(before[name], after, name, what)
-        for parameter, value in after.items():
-            assert_finite(value, f"after {what} `{parameter}` of {name}")
+        for value in after.values():
+            assert_finite(value, f"after {what} each parameter of {name}")
         still = [parameter for parameter in after if parameter not in moved]
         if not len(moved) >= share * len(after) or not moved:
-            raise Wrong(
-                f"{what} should change {name}, but {len(still)} of {len(after)} parameters are as before "
-                f"({_listing(still)})"
-            )
+            said = f"{what} should change {name}, but some of its parameters are as before"
+            count = f"{len(still)} of {len(after)} parameters are as before ({_listing(still)})"
+            raise Wrong(f"{what} should change {name}, but {count}", plain=said)  # names came out of the sandbox
     return result
 
 

@@ -133,7 +133,7 @@ def jacobian_blocks(
         flat = chosen.reshape(len(chosen), -1)
     numbers, columns = flat.shape[1], leaf[0].numel()
     if numbers > LARGEST_SIDE or columns > LARGEST_SIDE:
-        raise Fault("wrong", f"a Jacobian has at most {LARGEST_SIDE} rows and columns, asked for {numbers} × {columns}")
+        raise Fault("limit", f"a Jacobian has at most {LARGEST_SIDE} rows and columns, asked for {numbers} × {columns}")
     wanted = range(numbers)[rows[0] : rows[1]]
     if not chosen.requires_grad or not wanted:
         return Blocks(numbers, leaf.new_zeros(len(leaf), len(wanted), columns))

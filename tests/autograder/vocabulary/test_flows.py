@@ -427,6 +427,30 @@ def coupling_forward(x, mask, net):
 """
 
 
+NAMED = """
+import torch
+from typing import NamedTuple
+class Mapped(NamedTuple):
+    result: torch.Tensor
+    logdet: torch.Tensor
+def forward(x):
+    return Mapped(x.sinh(), x.cosh().log().sum(1))
+def inverse(z):
+    return Mapped(z.asinh(), -z.asinh().cosh().log().sum(1))
+def short(x):
+    return Mapped(x.sinh(), x.cosh().log().sum())
+"""
+
+
+def test_a_named_tuple_is_a_tuple() -> None:
+    with notebook(NAMED) as student:
+        assert_inverse(student.forward, student.inverse, normal(0, 6, 3), normal(1, 5, 3))
+        assert_log_det(student.forward, normal(0, 6, 3))
+        assert_passes(student.forward, normal(0, 6, 3), torch.zeros(3))
+        assert change_of_variables(student.forward, normal(0, 6, 3)).shape == (6,)
+        fails(lambda: assert_log_det(student.short, normal(0, 6, 3)), hint="summed over the batch")
+
+
 def test_flows_and_probes_in_a_worker_are_measured_in_evaluation_mode() -> None:
     x, z = normal(0, 6, 4), normal(1, 5, 4)
     with notebook(SOURCE) as student:

@@ -74,6 +74,13 @@ def test_each_wrong_step_fails_by_name(mistake: str, says: str) -> None:
     fails(lambda: ask(Game(mistake), share=0.75), says=says)
 
 
+def test_names_out_of_the_sandbox_are_left_out_of_what_a_hidden_check_says() -> None:
+    for mistake in ("both", "no step"):
+        fault = fails(lambda mistake=mistake: ask(Game(mistake), share=0.75), says="`0.weight`")
+        assert fault.plain is not None
+        assert "weight" not in fault.plain
+
+
 def test_parameters_that_should_move_may_be_counted_by_share() -> None:
     fails(lambda: ask(Game()), says="1 of 4 parameters are as before (`2.bias`)")
     ask(Game("last"), share=0.25)
