@@ -3,6 +3,7 @@
 AutograderError
 ├── UserError            the person at the keyboard can fix it: one sentence, exit code 2
 ├── Infrastructure       the machine failed (engine, image, disk): never costs a student points
+│   └── Overrun          the judge's own part of a check took too much time or memory
 ├── RefusedError         something handed in is not taken: the rest of a sentence that begins with its name
 ├── UnreadableError      a file is no notebook: the rest of a sentence that begins with its name
 └── StudentFault         the submission failed a check: a reason code and a message for the student
@@ -12,8 +13,9 @@ AutograderError
 
 SandboxWarning           (a UserWarning) student code runs where there is no boundary
 
-The worker runs alone inside a sandbox and imports nothing of this file. It has `WireError` with `Truncated` (what
-arrived is no message; `autograder.worker.layout`) and `Fault` (an error reply; `autograder.worker.calling`).
+The worker runs alone inside a sandbox and imports nothing of this file. It has `WireError` with `Truncated` and
+`TooLarge` (what arrived is no message, or more than was asked for; `autograder.worker.layout`) and `Fault` (an error
+reply; `autograder.worker.calling`).
 """
 
 from __future__ import annotations
@@ -33,6 +35,10 @@ class UserError(AutograderError):
 
 class Infrastructure(AutograderError):  # noqa: N818 (the name of the outcome)
     """The machine, not the submission, failed; the submission is queued again and loses nothing."""
+
+
+class Overrun(Infrastructure):
+    """The judge's own part of a check took too much time or memory; it is tried once more, alone."""
 
 
 class RefusedError(AutograderError):

@@ -48,6 +48,7 @@ class CheckResult(Model):
     hint: str | None = None
     where: str | None = None  # the student's own last frame
     detail: str | None = None  # for the TA only; never on a student's page
+    overran: bool = False  # the judge's own part of it took too much and was stopped
     seconds: float = 0.0
     figures: list[Figure] = []
 

@@ -83,6 +83,8 @@ def summary(course: Course, batch: Batch) -> None:
     if batch.infrastructure:
         names = ", ".join(sorted(report.student for report in batch.infrastructure))
         console.print(f"The machine failed for {names}: no points are lost; run the same command again.")
+        for check in [check for report in batch.infrastructure for check in report.checks if check.overran]:
+            console.print(f"  {text.line(check.detail or check.message)}")
     walls = "containers" if batch.sandbox == "docker" else "the process sandbox, which is no security boundary"
     console.print(f"Submissions ran in {walls}.")
     rows = {

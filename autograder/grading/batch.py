@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -20,16 +21,19 @@ from autograder.feedback import write_class_page
 from autograder.grading.alone import alone, remove_halves
 from autograder.grading.collecting import collect_into, stored
 from autograder.grading.local import Trouble, run_jobs
+from autograder.grading.reading import Reader
 from autograder.homework.assignment import Assignment, load_assignment
-from autograder.judge.grade import Job, grade
+from autograder.judge.grade import Job
 from autograder.records.gradebook import Book
+from autograder.records.rendering import grade_and_render, known_notebooks, render_again, up_to_date
 from autograder.records.reports import final_report, graded_assignments, with_others
 from autograder.records.scores import write_scores
-from autograder.records.settle import settle
+from autograder.records.settle import settle, settle_unchanged
 from autograder.records.state import MemoryRecord, StateRecord
 from autograder.report import Report
 from autograder.sandbox import SandboxKind, choose, image, sweep
 from autograder.submission import Submission
+from autograder.submissions.collect import Look
 
 
 @dataclass(frozen=True)
@@ -100,9 +104,10 @@ def _grade_course(course: Course, name: str, source: Path | None, options: Optio
     kind = choose(options.sandbox or course.config.sandbox.kind)
     tag = options.image or course.config.sandbox.image or image.IMAGE_TAG
     batch = Batch(assignment, kind, image.digest(tag) if kind == "docker" else None)
-    if source is not None:
-        collect_into(course, assignment, source, batch.record)
-    submissions = _submissions(course, batch, options)
+    with Reader(known_notebooks(course, name)) as look:
+        if source is not None:
+            collect_into(course, assignment, source, batch.record, look)
+        submissions = _submissions(course, batch, options, look)
     try:
         with Book(course.gradebook_url) as book:
             book.ensure_assignment(assignment)
@@ -117,7 +122,7 @@ def _grade_course(course: Course, name: str, source: Path | None, options: Optio
     return batch
 
 
-def _submissions(course: Course, batch: Batch, options: Options) -> dict[str, Submission]:
+def _submissions(course: Course, batch: Batch, options: Options, look: Look) -> dict[str, Submission]:
     """What there is to grade, by student. Raises UserError if that is nothing at all."""
     name = batch.assignment.name
     nothing = UserError(f"there is no submission of {name} under {course.submitted_dir}; collect or name them first.")
@@ -125,7 +130,7 @@ def _submissions(course: Course, batch: Batch, options: Options) -> dict[str, Su
         raise nothing
     course.submitted_dir.mkdir(exist_ok=True)
     submissions = {}
-    for student, found in stored(course, batch.assignment, batch.record).items():
+    for student, found in stored(course, batch.assignment, batch.record, look).items():
         state = batch.record.get(student)
         submissions[student] = found if state is None else replace(found, notes=(*state.notes, *found.notes))
     if options.students:
@@ -144,13 +149,8 @@ def _grade_all(
     settings = course.config.sandbox
     name = batch.assignment.name
     jobs: list[Job] = []
+    stale: list[Job] = []  # graded, but what was made of it is not there or is of another content
     for student, submission in submissions.items():
-        old = None if options.force else final_report(course.report_path(name, student))
-        if old is not None and unchanged(old, submission, batch):
-            settle(book, course, batch.assignment, old, submission, fresh=False)
-            batch.record.settled(old)
-            batch.reused += 1
-            continue
         job = Job(
             homework=course.files(name).resolved(),
             submission=submission,
@@ -159,18 +159,37 @@ def _grade_all(
             gpu=options.gpu or settings.gpu,
             image=options.image or settings.image,
         )
-        jobs.append(job)
+        old = None if options.force else final_report(course.report_path(name, student))
+        if old is None or not unchanged(old, submission, batch):
+            jobs.append(job)
+            continue
+        batch.record.settled(old)
+        batch.reused += 1
+        stamp = up_to_date(course, batch.assignment, student)
+        if stamp is None:
+            stale.append(job)
+        else:
+            settle_unchanged(book, course, batch.assignment, old, stamp, submission)
     events.total(len(jobs))
     workers = options.jobs or settings.jobs or len(os.sched_getaffinity(0))
-    with closing(run_jobs(jobs, workers, grade, events.started)) as results:
-        for job, result in results:
+    _settle_all(course, batch, stale, workers, Events(), book, fresh=False)
+    _settle_all(course, batch, jobs, workers, events, book, fresh=True)
+
+
+def _settle_all(
+    course: Course, batch: Batch, jobs: list[Job], workers: int, events: Events, book: Book, *, fresh: bool
+) -> None:
+    """Do every job in a judge process, and write what comes of it."""
+    work = partial(grade_and_render if fresh else render_again, course)
+    with closing(run_jobs(jobs, workers, work, events.started)) as results:
+        for job, made in results:
             student = job.submission.student
-            if isinstance(result, Trouble):
-                batch.record.rejected(student, result.sentence)
+            if isinstance(made, Trouble):
+                batch.record.rejected(student, made.sentence)
             else:
-                settle(book, course, batch.assignment, result, job.submission)
-                batch.record.settled(result)
-            events.done(student, result)
+                settle(book, course, batch.assignment, made, job.submission, fresh=fresh)
+                batch.record.settled(made.report)
+            events.done(student, made if isinstance(made, Trouble) else made.report)
 
 
 def unchanged(report: Report, submission: Submission, batch: Batch) -> bool:

@@ -3,6 +3,7 @@
 grade            the whole path of one submission
 session          its sandboxes, replayed when one dies; providers: where they come from
 runner, figures  its checks, and the pictures they collect
+watchdog, kept   what bounds the judge's own part of them, and what outlives a judge that dies
 scoring          from outcomes to points
 selfcheck        `check("…")` in a student's notebook; notebook_check: the same for a notebook file
 """

@@ -15,6 +15,7 @@ from autograder.errors import Infrastructure, StudentFault
 from autograder.homework.assignment import Assignment, load_assignment
 from autograder.homework.files import HomeworkFiles
 from autograder.homework.restore import Restored, restore
+from autograder.judge.kept import Kept
 from autograder.judge.providers import provider_of
 from autograder.judge.runner import Bench, CheckFile, run_checks
 from autograder.judge.scoring import complete, score
@@ -33,6 +34,7 @@ class Job:
         sandbox: already resolved, never "auto": every submission of a class meets the same walls.
         salt: the course's own number; seeds derive from it so that no student can know them beforehand.
         more: another job follows on this process, so a sandbox may be warmed up for it.
+        spool: see `judge.kept`.
     """
 
     homework: HomeworkFiles
@@ -42,6 +44,7 @@ class Job:
     gpu: str | None = None
     image: str | None = None
     more: bool = False
+    spool: str | None = None  # a file for what is found on the way, should this process die
 
 
 def grade(job: Job) -> Report:
@@ -50,11 +53,17 @@ def grade(job: Job) -> Report:
     Raises:
         UserError: the assignment is broken. Whatever the submission does, a report is returned.
     """
-    return grade_repeatedly(job, [seed_of(job)])[0]
+    kept = Kept(job.spool)
+    report = grade_repeatedly(job, [seed_of(job)], kept=kept)[0]
+    kept.done()
+    return report
 
 
 def grade_repeatedly(
-    job: Job, seeds: Sequence[int], narrow: Mapping[int, frozenset[str]] = MappingProxyType({})
+    job: Job,
+    seeds: Sequence[int],
+    narrow: Mapping[int, frozenset[str]] = MappingProxyType({}),
+    kept: Kept | None = None,
 ) -> list[Report]:
     """Run the notebook once and its checks once per seed: what an audit asks.
 
@@ -62,16 +71,18 @@ def grade_repeatedly(
 
     Args:
         narrow: for some seeds, the cells that alone are checked; their reports hold no other cell.
+        kept: of a single seed, what an earlier judge found.
     """
     begin = _Moment.now()
     assignment = _load(job.homework)
     restored = restore(job.submission.notebook, assignment.template)
     reports = []
-    with _played(job, assignment, restored, seeds[0]) as session:
+    with _played(job, assignment, restored, seeds[0], run=kept is None or not kept.stopped) as session:
         ready = time.monotonic()
         for seed in seeds:
             only = narrow.get(seed)
-            bench = Bench(session, seed, training=training(assignment), only=only)
+            who = job.submission.student
+            bench = Bench(session, seed, training(assignment), only, who=who, kept=kept or Kept(None))
             mark = time.monotonic()
             results = complete(assignment, run_checks(check_files(assignment), bench), only)
             timings = begin.timings(session, ready, time.monotonic() - mark, results)
@@ -80,7 +91,7 @@ def grade_repeatedly(
 
 
 @contextmanager
-def _played(job: Job, assignment: Assignment, restored: Restored, seed: int) -> Iterator[Session]:
+def _played(job: Job, assignment: Assignment, restored: Restored, seed: int, run: bool) -> Iterator[Session]:
     """A session whose notebook has run; the next job's sandbox starts meanwhile."""
     budgets = assignment.config.budgets
     limits = Limits(memory_mb=budgets.memory_mb, wall_seconds=budgets.submission_seconds)
@@ -89,7 +100,8 @@ def _played(job: Job, assignment: Assignment, restored: Restored, seed: int) -> 
     session = Session(provider, restored.cells, job.submission.files, budgets, seed, device)
     try:
         with suppress(StudentFault, Infrastructure):  # every check meets the same trouble and reports it
-            session.play()
+            if run:
+                session.play()
         if job.more:
             provider.prestart()
         yield session
@@ -131,6 +143,7 @@ def _report(
     timings: dict[str, float],
 ) -> Report:
     """Everything needed to repeat the run, beside what came out of it."""
+    said = session.said.anew()
     environment = Environment(
         sandbox=job.sandbox,
         image=session.provider.image,
@@ -145,10 +158,10 @@ def _report(
         submission_sha256=job.submission.sha256,
         checks_sha256=assignment.checks_sha256,
         environment=environment,
-        checks=results,
+        checks=[said.check(result) for result in results],
         cells=[cell for cell in score(assignment, results) if bench.only is None or cell.cell in bench.only],
         runs=[session.runs[position] for position in sorted(session.runs)],
-        notes=[*job.submission.notes, *restored.notes],
+        notes=said.notes([*job.submission.notes, *restored.notes]),
         started=started,
         timings=timings,
     )

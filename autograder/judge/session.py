@@ -18,14 +18,17 @@ import torch
 
 from autograder.errors import Infrastructure, MissingName, StudentFault, UserError
 from autograder.homework.settings import Budgets
+from autograder.judge.budget import Budget
+from autograder.judge.restarts import Restarts, not_run
 from autograder.report import CellRun
 from autograder.sandbox import Provider, Sandbox
 from autograder.student import value_of
-from autograder.worker.wire import Caps, Truncated, WireError, at, receive, send
+from autograder.student.replies import Replies
+from autograder.submission import FILES_BYTES
+from autograder.worker.wire import TooLarge, Truncated, WireError, at, megabytes, receive, send
 
-# Small enough that a flood is refused early, large enough for a few thousand images.
-REPLY_CAPS = Caps()
 ACQUIRE_ATTEMPTS = 2
+ACCOUNTS = Replies(reply_mb=1, bounded=False)  # of cells that have run
 TEXT, NOTES, STDOUT = 4000, 100, 70_000  # characters and notes kept of one cell; an honest worker sends less
 FORGERIES = 5  # sandboxes lost to forged answers after which the submission is not played again
 
@@ -48,6 +51,7 @@ class Session:
     seed: int
     device: str = "cpu"
     runs: dict[int, CellRun] = field(default_factory=dict)  # by position in `cells`
+    said: Budget = field(default_factory=Budget)
     versions: dict[str, str] = field(default_factory=dict)
     cpu_seconds: float = 0.0
     released: deque[int] = field(default_factory=deque)  # handles given up; of the present sandbox only
@@ -55,12 +59,15 @@ class Session:
     _broken: Infrastructure | None = None
     _unloadable: StudentFault | None = None
     _start_seconds: float = 0.0  # what a sandbox took to start, at most
+    _restarts: Restarts = field(default_factory=Restarts)
     _serial: int = 0
+    _talking: bool = False  # a request is under way
     _forgeries: int = 0
     _fatal: dict[int, StudentFault] = field(default_factory=dict)
     _trained: dict[str, Any] = field(default_factory=dict)  # replies of `train`, valid for this sandbox
     _failed_training: dict[str, StudentFault] = field(default_factory=dict)
     _check_deadline: float = float("inf")
+    _replies: Replies = field(default_factory=lambda: Replies(bounded=False))
 
     def __post_init__(self) -> None:
         self.opened = time.monotonic()
@@ -73,10 +80,13 @@ class Session:
             Infrastructure: no sandbox could be had.
             StudentFault: the submission's time was used up.
         """
+        if self._talking:  # something ended the judge's part in the middle of a request: the channel is out of step
+            self._drop()
         while self._sandbox is None:
             for trouble in (self._broken, self._unloadable):
                 if trouble is not None:
                     raise trouble.with_traceback(None)
+            self._restarts.check()
             if time.monotonic() + self._start_seconds >= self._submission_deadline:
                 raise self._out_of_time()
             self._open()
@@ -85,13 +95,15 @@ class Session:
                     break
 
     @contextmanager
-    def check(self, seconds: float | None = None) -> Iterator[None]:
-        """Bound everything requested inside to `seconds`; training has a budget of its own on top."""
+    def check(self, seconds: float | None = None, reply_mb: float | None = None) -> Iterator[None]:
+        """Bound everything requested inside to `seconds`, training having a budget of its own, and what comes back."""
         self._check_deadline = time.monotonic() + (seconds or self.budgets.check_seconds)
+        self._replies = Replies(reply_mb)
         try:
             yield
         finally:
             self._check_deadline = float("inf")
+            self._replies = Replies(bounded=False)
 
     def request(self, op: str, **fields: object) -> Any:
         """Send one request and return the value of its reply.
@@ -130,6 +142,7 @@ class Session:
                     raise self._broken from None
 
     def _load(self, sandbox: Sandbox) -> None:
+        self._check_room()
         self.versions = {str(k): str(v) for k, v in sandbox.ready.get("versions", {}).items()}
         self._trained = {task: said for task, said in self._trained.items() if _has_failed(said)}
         self.released = deque()  # handles of a dead sandbox must not release those of this one
@@ -148,6 +161,15 @@ class Session:
                 raise Infrastructure(fault.message) from None
             raise
 
+    def _check_room(self) -> None:
+        """Refuse files that would not fit into the sandbox, before anything is sent."""
+        size = sum(map(len, self.files.values()))
+        if size > FILES_BYTES:
+            said = f"the files beside your notebook have {megabytes(size)}, at most {megabytes(FILES_BYTES)} are taken"
+            self._drop()
+            self._unloadable = StudentFault(said, reason="output")
+            raise self._unloadable
+
     def _run_cell(self, position: int, cell: Mapping[str, Any]) -> bool:
         """True if the sandbox lives on."""
         if cell["kind"] != "code" and cell["grade_id"] is None:  # nothing to run, and no task ends here
@@ -163,14 +185,24 @@ class Session:
             if time.monotonic() >= self._submission_deadline:
                 raise
             self._fatal[position] = fault
+            self._restarts.cells += 1
             status = fault.reason if fault.reason in ("timeout", "memory") else "crash"
-            self.runs[position] = CellRun.model_validate(
-                {"index": number, "status": status, "seconds": time.monotonic() - begin, "error": fault.message}
-            )
+            run = {"index": number, "status": status, "seconds": time.monotonic() - begin, "error": fault.message}
+            self.runs[position] = self.said.run(CellRun.model_validate(run))
+            if not self._restarts.cells_left:
+                self._leave_out(position + 1)
             return False
-        if cell["kind"] == "code":
-            self.runs.setdefault(position, outcome)
+        if cell["kind"] == "code" and position not in self.runs:
+            self.runs[position] = self.said.run(outcome)
         return True
+
+    def _leave_out(self, start: int) -> None:
+        """Run nothing from this cell on: too many above it have ended the process."""
+        for position, cell in enumerate(self.cells[start:], start):
+            if position not in self._fatal and cell["kind"] == "code" and cell["grade_id"] is None:
+                self._fatal[position] = fault = not_run()
+                run = CellRun(index=cell["number"] or 0, status="skipped", seconds=0.0, error=fault.message)
+                self.runs[position] = self.said.run(run)
 
     def _explained(self, fault: MissingName, scope: object) -> StudentFault:
         """Why a name is missing: the last cell of its task that failed, if one did."""
@@ -206,18 +238,27 @@ class Session:
         assert self._sandbox is not None
         sandbox = self._sandbox
         self._serial += 1
-        whole = self._submission_deadline
+        replies = ACCOUNTS if op in ("load", "run_cell") else self._replies  # a replay is not the check's
+        whole, caps = self._submission_deadline, replies.caps()
+        self._talking = True
         try:
             try:
-                send(sandbox.socket, {"id": self._serial, "op": op, **fields}, at(min(deadline, whole)))
+                room = [caps.weight, caps.words]
+                send(sandbox.socket, {"id": self._serial, "op": op, "room": room, **fields}, at(min(deadline, whole)))
             except WireError as error:  # nothing was written: the sandbox is as it was
+                self._talking = False
                 raise StudentFault(f"{what} could not be sent to your code: {error}", reason="output") from None
-            reply = receive(sandbox.socket, REPLY_CAPS, at(min(deadline, whole)))
+            reply = receive(sandbox.socket, caps, at(min(deadline, whole)))
         except TimeoutError:
             self._drop()
             if whole <= deadline:
                 raise self._out_of_time() from None
+            self._restarts.ended()
             raise StudentFault(f"{what} did not end in time and was stopped", reason="timeout") from None
+        except TooLarge as error:  # an honest worker would have said so
+            self._drop()
+            message = f"{what} returned too much: {caps.words}"
+            raise self._forged(StudentFault(message, reason="output", detail=str(error))) from None
         except (Truncated, OSError):
             reply = None  # the other end is gone: the same as an end of file
         except WireError as error:
@@ -226,16 +267,20 @@ class Session:
             raise self._forged(StudentFault(message, reason="tampered", detail=str(error))) from None
         if reply is None:
             ending = sandbox.ending()
+            self._restarts.ended()
             self._drop()
             raise StudentFault(f"{what} ended the process: {ending.text}", reason=ending.reason)
         if reply.get("id") != self._serial or not isinstance(reply.get("ok"), bool):
             self._drop()
             message = "an answer nobody asked for arrived on the grader's channel"
             raise self._forged(StudentFault(message, reason="tampered"))
+        self._talking = False
+        replies.took(reply)
         return reply
 
     def _forged(self, fault: StudentFault) -> StudentFault:
         self._forgeries += 1
+        self._restarts.ended()
         if self._forgeries == FORGERIES:
             self._unloadable = fault
         return fault
@@ -245,6 +290,7 @@ class Session:
         return StudentFault(f"the time of the whole submission ({total}) was used up", reason="timeout")
 
     def _drop(self) -> None:
+        self._talking = False
         if self._sandbox is not None:
             self.cpu_seconds += self._sandbox.usage().cpu_seconds or 0.0
             self._sandbox.kill()
