@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import re
-import resource
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +29,8 @@ ALLOCATOR = "DefaultCPUAllocator"  # torch's words when memory runs out
 
 def wall_in() -> None:
     """Bound the data of this process; called once, when a judge process begins."""
+    import resource  # not there on Windows, where a student's own checks run unwatched
+
     status = Path("/proc/self/status").read_text()
     held = int(re.findall(r"^VmData:\s+(\d+) kB", status, re.MULTILINE)[0]) << 10
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
@@ -41,10 +43,12 @@ def watched(seconds: float | None) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    import resource
+
     own = max(OWN_SECONDS, seconds or 0.0)
     before = signal.signal(signal.SIGPROF, _stop)
     soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    last = math.ceil(_cpu_seconds() + own + GRACE_SECONDS)
+    last = math.ceil(time.process_time() + own + GRACE_SECONDS)
     resource.setrlimit(resource.RLIMIT_CPU, (last if hard == resource.RLIM_INFINITY else min(last, hard), hard))
     signal.setitimer(signal.ITIMER_PROF, own)
     try:
@@ -69,8 +73,3 @@ def overran(report: Report) -> bool:
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
     raise Overrun("the grader's own part of this check took too long and was stopped")
-
-
-def _cpu_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
