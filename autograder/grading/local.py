@@ -63,7 +63,7 @@ def run_jobs(
         alone = not waiting
         todo, width = (suspects, 1) if alone else (waiting, min(workers, len(waiting)))
         running: dict[Future[R | Trouble | UserError], int] = {}
-        with _judges(width) as executor:
+        with judges(width) as executor:
             try:
                 while todo or running:
                     while todo and len(running) < width:
@@ -108,7 +108,7 @@ def _attempt(work: Callable[[Job], R], job: Job) -> R | Trouble | UserError:
 
 
 @contextmanager
-def _judges(count: int) -> Iterator[ProcessPoolExecutor]:
+def judges(count: int) -> Iterator[ProcessPoolExecutor]:
     """Judge processes; whatever ends the block early ends them at once."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "pytest", "autograder.judge.grade"])

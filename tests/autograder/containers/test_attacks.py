@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from autograder.errors import UserError
+from autograder.grading.local import judges
 from autograder.judge.grade import Job, grade
 from autograder.judge.providers import close_providers
 from autograder.report import Report
 from autograder.sandbox import image
 from autograder.submission import Submission
+from tests.autograder import at_work
 from tests.autograder.containers.attacks import (
     CANARY,
     MARKER,
@@ -28,6 +30,8 @@ from tests.autograder.course_factory import Repository, answered, to_bytes
 
 pytestmark = pytest.mark.container
 CHEATS = {cheat.name: cheat for cheat in cheats()}
+JUDGE_MB = 600  # of a judge process, torch included, whatever it is sent
+NOT_YET = {"legal_and_enormous", "legal_and_many"}
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +61,28 @@ def graded(submission: Submission, repository: Repository) -> Report:
     return grade(Job(repository.files, submission, "docker"))
 
 
+@pytest.fixture(scope="module")
+def judge() -> Iterator[ProcessPoolExecutor]:
+    """A judge process, as a class has it."""
+    with judges(1) as executor:
+        yield executor
+
+
 @pytest.mark.usefixtures("engine")
-@pytest.mark.parametrize("name", CHEATS)
-def test_a_cheat_earns_its_honest_part_and_nothing_else(name: str, courses: dict[float, Repository]) -> None:
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.xfail(strict=True)] if n in NOT_YET else []) for n in CHEATS]
+)
+def test_a_cheat_earns_its_honest_part_and_nothing_else(
+    name: str, courses: dict[float, Repository], judge: ProcessPoolExecutor
+) -> None:
     cheat = CHEATS[name]
     repository = courses[cheat.cell_seconds]
     before = snapshot(repository.root)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    report = graded(cheat.submission(repository), repository)
+    job = Job(repository.files, cheat.submission(repository), "docker")
+    report, peak = judge.submit(at_work.measured, job).result()
     assert_foiled(cheat, report)
     assert snapshot(repository.root) == before
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) / 1024
-    assert grown < 600, f"the judge grew by {grown:.0f} MB"
+    assert peak < JUDGE_MB, f"the judge held {peak:.0f} MB"
 
 
 @pytest.mark.usefixtures("engine")
@@ -101,7 +115,7 @@ def test_a_submission_finds_nothing_of_the_one_before(courses: dict[float, Repos
 
 def test_every_row_that_a_submission_can_try_by_itself_has_a_cheat() -> None:
     elsewhere = {13, 18, 19, 20, 21}  # what is handed in; homework 1's own checks; the pages; the notebook's structure
-    elsewhere |= {23, 24, 25, 27, 28, 29, 30}  # bounds; the engine; other tools; homeworks; lies; names
+    elsewhere |= {25, 27, 28, 29, 30}  # the engine; other tools; homeworks; lies; names
     assert {cheat.row for cheat in CHEATS.values()} == set(range(1, 31)) - elsewhere
 
 
