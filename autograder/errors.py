@@ -4,7 +4,8 @@ AutograderError
 ├── AuthorError          a check asks for what makes no sense; a ValueError as well: never costs a student points
 ├── UserError            the person at the keyboard can fix it: one sentence, exit code 2
 ├── Infrastructure       the machine failed (engine, image, disk): never costs a student points
-│   └── Starved          it was too busy to run the student's code: tried once more alone, then final
+│   ├── Starved          it was too busy to run the student's code: tried once more alone, then final
+│   └── Overrun          the judge's own part of a check took too much time or memory: tried once more alone
 ├── RefusedError         something handed in is not taken: the rest of a sentence that begins with its name
 ├── UnreadableError      a file is no notebook: the rest of a sentence that begins with its name
 └── StudentFault         the submission failed a check: a reason code and a message for the student
@@ -14,9 +15,10 @@ AutograderError
 
 SandboxWarning           (a UserWarning) student code runs where there is no boundary
 
-The worker runs alone inside a sandbox and imports nothing of this file. It has `WireError` with `Truncated` (what
-arrived is no message; `autograder.worker.layout`), `Fault` (an error reply; `autograder.worker.calling`) and
-`AbsentPackage` (a use of what a failed import should have brought; `autograder.worker.absent`).
+The worker runs alone inside a sandbox and imports nothing of this file. It has `WireError` with `Truncated` and
+`TooLarge` (what arrived is no message, or more than was asked for; `autograder.worker.layout`), `Fault` (an error
+reply; `autograder.worker.calling`) and `AbsentPackage` (a use of what a failed import should have brought;
+`autograder.worker.absent`).
 """
 
 from __future__ import annotations
@@ -40,6 +42,10 @@ class Infrastructure(AutograderError):  # noqa: N818 (the name of the outcome)
 
 class Starved(Infrastructure):
     """The machine was too busy to run the student's code in time; what is tried once more, alone, and then final."""
+
+
+class Overrun(Infrastructure):
+    """The judge's own part of a check took too much time or memory; it is tried once more, alone."""
 
 
 class AuthorError(AutograderError, ValueError):

@@ -51,6 +51,7 @@ class CheckResult(Model):
     detail: str | None = None  # for the TA only; never on a student's page
     full: str | None = None  # the student's own error as it was said, where `message` of a hidden check only names it
     stumbled: bool = False  # the check itself broke, by its author's doing or by what it was given
+    overran: bool = False  # the judge's own part of it took too much and was stopped
     seconds: float = 0.0
     figures: list[Figure] = []
 

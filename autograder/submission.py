@@ -11,8 +11,8 @@ from nbformat import NotebookNode
 
 from autograder.homework import ipynb
 
-FILE_BYTES = 64 << 20
-FILES_BYTES = 128 << 20  # all files of a submission together; the wire carries 256 MB
+FILES_BYTES = 48 << 20  # of all files together: a sandbox has 64 MB of disk, and the rest is the notebook's
+FILE_BYTES = FILES_BYTES
 FILES = 64
 DEPTH = 12  # folders and name of one of them
 

@@ -44,14 +44,16 @@ def collect(
     from autograder.course.course import load_course
     from autograder.grading.alone import alone
     from autograder.grading.collecting import collect_into
+    from autograder.grading.reading import Reader
     from autograder.homework.assignment import load_assignment
+    from autograder.records.rendering import known_notebooks
     from autograder.records.state import MemoryRecord
 
     loaded = load_course(course)
     assignment = load_assignment(loaded.files(name))
     record = MemoryRecord()
-    with alone(loaded):
-        collect_into(loaded, assignment, source, record)
+    with alone(loaded), Reader(known_notebooks(loaded, name)) as look:
+        collect_into(loaded, assignment, source, record, look)
     rejected = {state.who: state.rejected for state in record.states() if state.rejected is not None}
     stored = len(list(loaded.submitted_dir.glob(f"*/{name}")))
     console = Console(stderr=True, markup=False, highlight=False)

@@ -91,6 +91,8 @@ def _say_what_failed(reports: list[Report], console: Console) -> None:
         names = ", ".join(sorted(report.student for report in machine if report.final is final))
         if names:
             console.print(f"{trouble.format(names)}: no points are lost; run the same command again{again}.")
+    for check in [check for report in machine for check in report.checks if check.overran]:
+        console.print(f"  {text.line(check.detail or check.message)}")
     doubted = [check for report in reports for check in report.checks if check.outcome == OPEN]
     broken = ", ".join(sorted({check.id for check in doubted if check.stumbled}))
     if broken:

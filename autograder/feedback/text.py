@@ -20,6 +20,7 @@ ESCAPES = re.compile(
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"
     r"|\x1b[ -/]*[0-~]?"
 )
+BREAKS = re.compile(r"\r\n|[\x85\u2028\u2029]")
 JOINERS = "\u200c\u200d"  # format characters that spelling (Persian) and emoji need
 ICONS: dict[Outcome, str] = {"passed": "✓", "partial": "◐", "failed": "✗", "infrastructure": "↻"}
 PLAIN_ICONS: dict[Outcome, str] = {"passed": "+", "partial": "~", "failed": "x", "infrastructure": "?"}
@@ -50,8 +51,8 @@ def not_your_fault(check: CheckResult) -> str:
 def clean(text: str, limit: int = 4000) -> str:
     """`text` with only what can be read left in it, and only `limit` characters of that."""
     text = ESCAPES.sub("", text[: 8 * limit])
-    text = re.sub(r"\r\n|[\x85\u2028\u2029]", "\n", text)
-    text = re.sub(r"[^\n]*\r(?=[^\n])", "", text)  # a progress bar: what it was rewritten to
+    lines = BREAKS.sub("\n", text).split("\n")
+    text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)  # what a progress bar was rewritten to
     text = "".join(c for c in text if c in "\n\t" or c in JOINERS or readable(c))
     if len(text) > limit:
         text = f"{text[:limit]} … ({len(text) - limit:,} more characters)"

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from autograder.course.course import Course
@@ -19,17 +20,20 @@ from autograder.feedback import write_class_page
 from autograder.grading.alone import alone, remove_halves
 from autograder.grading.collecting import collect_into, stored
 from autograder.grading.local import Trouble, run_jobs
+from autograder.grading.reading import Reader
 from autograder.grading.walls import CHANGED, is_of, is_stronger
 from autograder.homework.assignment import Assignment, load_assignment
-from autograder.judge.grade import Job, grade
+from autograder.judge.grade import Job
 from autograder.records.gradebook import Book
+from autograder.records.rendering import grade_and_render, known_notebooks, render_again, up_to_date
 from autograder.records.reports import final_report, graded_assignments, with_others
 from autograder.records.scores import write_scores
-from autograder.records.settle import settle
+from autograder.records.settle import settle, settle_unchanged
 from autograder.records.state import MemoryRecord, StateRecord
 from autograder.report import Report
 from autograder.sandbox import SandboxKind, image, permitted, sweep
 from autograder.submission import Submission
+from autograder.submissions.collect import Look
 
 
 @dataclass(frozen=True)
@@ -101,9 +105,10 @@ def _grade_course(course: Course, name: str, source: Path | None, options: Optio
     kind = permitted(options.sandbox or course.config.sandbox.kind, as_root=options.as_root)
     assignment = load_assignment(course.files(name))
     batch = Batch(assignment, kind, image.digest(_image(course, options)) if kind == "docker" else None)
-    if source is not None:
-        collect_into(course, assignment, source, batch.record)
-    submissions = _submissions(course, batch, options)
+    with Reader(known_notebooks(course, name)) as look:
+        if source is not None:
+            collect_into(course, assignment, source, batch.record, look)
+        submissions = _submissions(course, batch, options, look)
     try:
         with Book(course.gradebook_url) as book:
             book.ensure_assignment(assignment)
@@ -123,7 +128,7 @@ def _image(course: Course, options: Options) -> str:
     return options.image or course.config.sandbox.image or image.tag_of(course.config.image.requirements)
 
 
-def _submissions(course: Course, batch: Batch, options: Options) -> dict[str, Submission]:
+def _submissions(course: Course, batch: Batch, options: Options, look: Look) -> dict[str, Submission]:
     """What there is to grade, by student. Raises UserError if that is nothing at all."""
     name = batch.assignment.name
     nothing = UserError(f"there is no submission of {name} under {course.submitted_dir}; collect or name them first.")
@@ -131,7 +136,7 @@ def _submissions(course: Course, batch: Batch, options: Options) -> dict[str, Su
         raise nothing
     course.submitted_dir.mkdir(exist_ok=True)
     submissions = {}
-    for student, found in stored(course, batch.assignment, batch.record).items():
+    for student, found in stored(course, batch.assignment, batch.record, look).items():
         state = batch.record.get(student)
         submissions[student] = found if state is None else replace(found, notes=(*state.notes, *found.notes))
     if options.students:
@@ -150,13 +155,8 @@ def _grade_all(
     settings = course.config.sandbox
     name = batch.assignment.name
     jobs: list[Job] = []
+    stale: list[Job] = []  # graded, but what was made of it is not there or is of another content
     for student, submission in submissions.items():
-        old = final_report(course.report_path(name, student))
-        if old is not None and _stays(old, submission, batch, options):
-            if is_of(old, submission):
-                settle(book, course, batch.assignment, old, submission, fresh=False)
-            batch.record.settled(old)
-            continue
         job = Job(
             homework=course.files(name).resolved(),
             submission=submission,
@@ -165,18 +165,38 @@ def _grade_all(
             gpu=options.gpu or settings.gpu,
             image=_image(course, options),
         )
-        jobs.append(job)
+        old = final_report(course.report_path(name, student))
+        if old is None or not _stays(old, submission, batch, options):
+            jobs.append(job)
+            continue
+        batch.record.settled(old)
+        if not is_of(old, submission):
+            continue
+        stamp = up_to_date(course, batch.assignment, student)
+        if stamp is None:
+            stale.append(job)
+        else:
+            settle_unchanged(book, course, batch.assignment, old, stamp, submission)
     events.total(len(jobs))
     workers = options.jobs or settings.jobs or len(os.sched_getaffinity(0))
-    with closing(run_jobs(jobs, workers, grade, events.started)) as results:
-        for job, result in results:
+    _settle_all(course, batch, stale, workers, Events(), book, fresh=False)
+    _settle_all(course, batch, jobs, workers, events, book, fresh=True)
+
+
+def _settle_all(
+    course: Course, batch: Batch, jobs: list[Job], workers: int, events: Events, book: Book, *, fresh: bool
+) -> None:
+    """Do every job in a judge process, and write what comes of it."""
+    work = partial(grade_and_render if fresh else render_again, course)
+    with closing(run_jobs(jobs, workers, work, events.started)) as results:
+        for job, made in results:
             student = job.submission.student
-            if isinstance(result, Trouble):
-                batch.record.rejected(student, result.sentence)
+            if isinstance(made, Trouble):
+                batch.record.rejected(student, made.sentence)
             else:
-                settle(book, course, batch.assignment, result, job.submission)
-                batch.record.settled(result)
-            events.done(student, result)
+                settle(book, course, batch.assignment, made, job.submission, fresh=fresh)
+                batch.record.settled(made.report)
+            events.done(student, made if isinstance(made, Trouble) else made.report)
 
 
 def _stays(old: Report, submission: Submission, batch: Batch, options: Options) -> bool:

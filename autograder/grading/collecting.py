@@ -8,12 +8,16 @@ from autograder.course.course import Course
 from autograder.homework.assignment import Assignment
 from autograder.records.state import StateRecord
 from autograder.submission import Submission
-from autograder.submissions.collect import Rejected, collect, store
+from autograder.submissions.collect import Look, Rejected, collect, store
 
 
-def collect_into(course: Course, assignment: Assignment, source: Path, record: StateRecord) -> None:
-    """Store what was handed in under `submitted/`, whatever can be; the record says what came of each."""
-    for item in collect(source, assignment, course.roster, course.config.due.get(assignment.name)):
+def collect_into(course: Course, assignment: Assignment, source: Path, record: StateRecord, look: Look) -> None:
+    """Store what was handed in under `submitted/`, whatever can be; the record says what came of each.
+
+    Args:
+        look: says what is odd about a notebook.
+    """
+    for item in collect(source, assignment, course.roster, course.config.due.get(assignment.name), look):
         if isinstance(item, Rejected):
             record.rejected(item.student or item.path, item.sentence)
         else:
@@ -21,10 +25,11 @@ def collect_into(course: Course, assignment: Assignment, source: Path, record: S
             record.collected(item.student, item.notes)
 
 
-def stored(course: Course, assignment: Assignment, record: StateRecord) -> dict[str, Submission]:
+def stored(course: Course, assignment: Assignment, record: StateRecord, look: Look) -> dict[str, Submission]:
     """What lies under `submitted/`, by student; what cannot be graded is told to the record."""
     found: dict[str, Submission] = {}
-    for item in collect(course.submitted_dir, assignment, course.roster, course.config.due.get(assignment.name)):
+    due = course.config.due.get(assignment.name)
+    for item in collect(course.submitted_dir, assignment, course.roster, due, look):
         if isinstance(item, Rejected):
             record.rejected(item.student or item.path, item.sentence)
         else:

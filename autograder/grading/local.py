@@ -6,6 +6,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import tempfile
 import threading
 import warnings
 from collections import deque
@@ -22,6 +23,9 @@ import torch
 
 from autograder.errors import AutograderError, SandboxWarning, UserError
 from autograder.judge.grade import Job
+from autograder.judge.watchdog import overran, wall_in
+from autograder.records.rendering import Rendered
+from autograder.report import Report
 from autograder.sandbox import traces
 
 
@@ -34,6 +38,7 @@ class Trouble:
 
 
 R = TypeVar("R")
+DEATHS = 2  # of judges that ran nothing but one job
 
 
 def run_jobs(
@@ -45,8 +50,10 @@ def run_jobs(
     """Do every job, `workers` at a time, and yield each with its result as soon as it is there.
 
     A judge process that dies takes the jobs along that run at that moment; they are done again at the end, one at a
-    time, so that the one that kills its judge is known and costs nobody else anything. So is what the machine was too
-    busy for, and then it is taken as it is. Close the iterator to end the judge processes early.
+    time, so that the one that kills its judge is known and costs nobody else anything. What it had found before is
+    kept: after a second death it is done once more, without what it died of. What the machine was too busy for, and a
+    check in which the judge's own part was stopped, are tried once more at the end as well, and then taken as they are.
+    Close the iterator to end the judge processes early.
 
     Args:
         jobs: one per submission.
@@ -57,8 +64,20 @@ def run_jobs(
     Raises:
         UserError: the assignment itself is broken, so that no submission can be graded.
     """
-    queue = [replace(job, more=position + workers < len(jobs), last=False) for position, job in enumerate(jobs)]
+    more = [position + workers < len(jobs) for position in range(len(jobs))]
+    with tempfile.TemporaryDirectory(prefix="kept-", dir=get_temp_dir()) as spools:
+        queue = [replace(job, more=more[n], last=False, spool=f"{spools}/{n}") for n, job in enumerate(jobs)]
+        yield from _run_queue(queue, workers, work, started)
+
+
+def _run_queue(
+    queue: list[Job],
+    workers: int,
+    work: Callable[[Job], R],
+    started: Callable[[str], None],
+) -> Generator[tuple[Job, R | Trouble], None, None]:
     waiting, suspects = deque(range(len(queue))), deque[int]()
+    deaths = [0] * len(queue)
     while waiting or suspects:
         alone = not waiting
         todo, width = (suspects, 1) if alone else (waiting, min(workers, len(waiting)))
@@ -76,23 +95,27 @@ def run_jobs(
                         job = queue[position]
                         if isinstance(result, UserError):
                             raise result
-                        if _starved(result) and not job.last:
+                        if _unfinished(result) and not job.last:
                             queue[position] = replace(job, last=True, more=False)
                             suspects.append(position)
                         else:
                             yield job, result
             except BrokenProcessPool:
-                if not alone:
-                    suspects.extend(running.values())
-                    continue
                 for position in running.values():
-                    job = queue[position]
-                    yield job, Trouble(job.submission.student, "the judge's process died twice; grade again")
+                    deaths[position] += alone
+                    if deaths[position] < DEATHS:
+                        queue[position] = replace(queue[position], last=True, more=False)
+                        suspects.append(position)
+                    else:
+                        trouble = "the judge's process died three times; grade again"
+                        yield queue[position], Trouble(queue[position].submission.student, trouble)
 
 
-def _starved(result: object) -> bool:
-    """True if the machine was too busy for a part of a report, or of one of several."""
-    return any(getattr(part, "starved", False) for part in (result if isinstance(result, list) else [result]))
+def _unfinished(result: object) -> bool:
+    """True if the machine was too busy for a part of a report, or the judge's own part of a check was stopped."""
+    parts = result if isinstance(result, list) else [result]
+    reports = [part.report if isinstance(part, Rendered) else part for part in parts]
+    return any(getattr(part, "starved", False) or (isinstance(part, Report) and overran(part)) for part in reports)
 
 
 def _attempt(work: Callable[[Job], R], job: Job) -> R | Trouble | UserError:
@@ -118,7 +141,7 @@ def judges(count: int) -> Iterator[ProcessPoolExecutor]:
             try:
                 yield executor
             except BaseException:
-                _terminate(executor)
+                end_judges(executor)
                 raise
     finally:
         reaper.dismiss()
@@ -128,6 +151,7 @@ def _prepare() -> None:
     """Runs in each judge process: Ctrl-C is the parent's to handle, the end of the parent is ours."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore", SandboxWarning)  # whoever named the sandbox was told
+    wall_in()
     torch.set_num_threads(1)  # as many judges as cores, and sums in the same order on every machine
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -139,7 +163,7 @@ def _outlive_nothing(sentinel: int) -> None:
     os._exit(1)
 
 
-def _terminate(executor: ProcessPoolExecutor) -> None:
+def end_judges(executor: ProcessPoolExecutor) -> None:
     """End the judge processes at once; what they leave, `sandbox.sweep` and their reapers remove."""
     processes = list((executor._processes or {}).values())
     executor.shutdown(wait=False, cancel_futures=True)

@@ -1,6 +1,6 @@
 """Read the markers of a file of checks without running it.
 
-@pytest.mark.graded("cell-id", points=0.5, seconds=60, trains="task")
+@pytest.mark.graded("cell-id", points=0.5, seconds=60, trains="task", reply_mb=40)
 def test_name(student): ...
 """
 
@@ -15,7 +15,8 @@ from typing import Any
 
 from autograder.errors import UserError
 
-ARGUMENTS = ("cell", "points", "seconds", "trains")
+ARGUMENTS = ("cell", "points", "seconds", "trains", "reply_mb")
+REPLY_MB = 200  # at most; a frame has 256
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Check:
     points: float  # of the function as a whole, split equally over its parameters
     seconds: float | None  # deadline of one run; None: the assignment's default
     trains: str | None  # training task it asks for
+    reply_mb: float | None  # megabytes of one reply; None: the engine's default
     public: bool
     title: str  # first line of its docstring
     path: Path
@@ -124,7 +126,7 @@ def _check(path: Path, node: ast.FunctionDef | ast.AsyncFunctionDef, marker: ast
             raise UserError(f"{place}: `{name}` must be written out, not computed.") from None
     cell: Any = given.get("cell")
     points: Any = given.get("points")
-    seconds, trains = given.get("seconds"), given.get("trains")
+    seconds, trains, reply_mb = given.get("seconds"), given.get("trains"), given.get("reply_mb")
     if not isinstance(cell, str) or not cell:
         raise UserError(f"{place} names no cell.")
     if not _is_number(points) or not points >= 0:
@@ -133,6 +135,8 @@ def _check(path: Path, node: ast.FunctionDef | ast.AsyncFunctionDef, marker: ast
         raise UserError(f"{place}: `seconds` must be a positive number, got {seconds!r}.")
     if trains is not None and (not isinstance(trains, str) or not trains):
         raise UserError(f"{place}: `trains` must name a training task, got {trains!r}.")
+    if reply_mb is not None and (not _is_number(reply_mb) or not 1 <= reply_mb <= REPLY_MB):
+        raise UserError(f"{place}: `reply_mb` must be a number from 1 to {REPLY_MB}, got {reply_mb!r}.")
     title = (ast.get_docstring(node) or "").strip().split("\n")[0]
     if not title:
         raise UserError(f"{path}, line {node.lineno}: `{node.name}` has no docstring; students read its first line.")
@@ -142,6 +146,7 @@ def _check(path: Path, node: ast.FunctionDef | ast.AsyncFunctionDef, marker: ast
         points=float(points),
         seconds=None if seconds is None else float(seconds),
         trains=trains,
+        reply_mb=None if reply_mb is None else float(reply_mb),
         public=public,
         title=title,
         path=path,

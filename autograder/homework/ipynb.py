@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import islice
 from typing import Any
 
 import nbformat
@@ -18,6 +19,9 @@ from autograder.errors import UnreadableError
 
 NOTEBOOK_BYTES = 32 << 20  # a notebook with many pictures has a few MB
 MAX_CELLS = 2000  # the longest homework has about 100
+MAX_PICTURES = 500  # pasted into text, of all cells
+PICTURE_CHARS = 24 << 20  # of all of them, in base64
+MAX_MARKS = 100  # entries of one cell's nbgrader metadata
 KINDS = ("code", "markdown", "raw")
 PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 METADATA = {  # of every notebook the engine writes
@@ -52,7 +56,12 @@ def parse(data: bytes) -> tuple[NotebookNode, list[str]]:
         raise UnreadableError("is not a notebook (it has no list of cells).")
     if len(cells) > MAX_CELLS:
         notes.append(f"The notebook has {len(cells)} cells; only the first {MAX_CELLS} were looked at.")
-    kept = [_cell(cell) for cell in cells[:MAX_CELLS]]
+    album = _Album()
+    kept = [_cell(cell, album) for cell in cells[:MAX_CELLS]]
+    if album.left_out:
+        notes.append(
+            f"The notebook has more than {MAX_PICTURES} pictures in its text, or too large ones; some were left out."
+        )
     return as_notebook(kept), notes
 
 
@@ -95,7 +104,7 @@ def tags(cell: NotebookNode) -> list[str]:
     return [tag for tag in value if isinstance(tag, str)] if isinstance(value, list) else []
 
 
-def _cell(raw: object) -> dict[str, Any]:
+def _cell(raw: object, album: _Album) -> dict[str, Any]:
     cell = raw if isinstance(raw, dict) else {}
     kind = cell.get("cell_type")
     metadata = cell.get("metadata")
@@ -109,19 +118,37 @@ def _cell(raw: object) -> dict[str, Any]:
     }
     if kind == "code":
         clean |= {"outputs": [], "execution_count": None}
-    elif pictures := _pictures(cell.get("attachments")):
+    elif pictures := album.of(cell.get("attachments")):
         clean["attachments"] = pictures
     return clean
 
 
-def _pictures(attachments: object) -> dict[str, dict[str, str]]:
-    """Pictures pasted into a text cell: name -> {type: base64}; everything else attached is dropped."""
-    found: dict[str, dict[str, str]] = {}
-    for name, bundle in attachments.items() if isinstance(attachments, dict) else ():
-        for kind, data in bundle.items() if isinstance(bundle, dict) else ():
-            if kind in PICTURES and isinstance(data, str) and re.fullmatch(r"[A-Za-z0-9+/=\s]*", data):
-                found[text(name)] = {kind: data}
-    return found
+class _Album:
+    """The pictures pasted into the text of one notebook, as many as there is room for."""
+
+    def __init__(self) -> None:
+        self._number, self._chars = MAX_PICTURES, PICTURE_CHARS
+        self.left_out = False
+
+    def of(self, attachments: object) -> dict[str, dict[str, str]]:
+        """Pictures of a text cell: name -> {type: base64}; everything else attached is dropped."""
+        found: dict[str, dict[str, str]] = {}
+        for name, bundle in attachments.items() if isinstance(attachments, dict) else ():
+            if not self._number:
+                self.left_out = True
+                break
+            for kind in PICTURES if isinstance(bundle, dict) else ():
+                data = bundle.get(kind)
+                if isinstance(data, str) and self._takes(data) and re.fullmatch(r"[A-Za-z0-9+/=\s]*", data):
+                    found[text(name)] = {kind: data}
+        return found
+
+    def _takes(self, data: str) -> bool:
+        fits = self._number > 0 and len(data) <= self._chars
+        self.left_out |= not fits
+        self._number -= fits
+        self._chars -= len(data) if fits else 0
+        return fits
 
 
 def _metadata(raw: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +156,8 @@ def _metadata(raw: dict[str, Any]) -> dict[str, Any]:
     clean: dict[str, Any] = {}
     marks, tagged = raw.get("nbgrader"), raw.get("tags")
     if isinstance(marks, dict):
-        clean["nbgrader"] = {key: value for key, value in marks.items() if isinstance(value, str | int | float)}
+        first = islice(marks.items(), MAX_MARKS)
+        clean["nbgrader"] = {key: value for key, value in first if isinstance(value, str | int | float)}
     if isinstance(tagged, list):
         clean["tags"] = [text(tag) for tag in tagged[:20] if isinstance(tag, str)]
     return clean

@@ -16,6 +16,7 @@ from autograder.homework.files import HomeworkFiles
 from autograder.homework.restore import Restored, restore
 from autograder.judge.clock import sandbox_limits
 from autograder.judge.control import settled
+from autograder.judge.kept import Kept
 from autograder.judge.keys import Keys
 from autograder.judge.providers import provider_of
 from autograder.judge.runner import Bench, CheckFile, run_checks
@@ -43,6 +44,7 @@ class Job:
         control: try checks that break on the solution too, before a submission pays for them.
         more: another job follows on this process, so a sandbox may be warmed up for it.
         last: what the machine is too busy for is not tried again later, alone: what is found now is final.
+        spool: see `judge.kept`.
     """
 
     homework: HomeworkFiles
@@ -55,6 +57,7 @@ class Job:
     image: str | None = None
     more: bool = False
     last: bool = True
+    spool: str | None = None  # a file for what is found on the way, should this process die
 
 
 def grade(job: Job) -> Report:
@@ -63,11 +66,17 @@ def grade(job: Job) -> Report:
     Raises:
         UserError: the assignment is broken. Whatever the submission does, a report is returned.
     """
-    return grade_repeatedly(job, [job.submission.sha256])[0]
+    kept = Kept(job.spool)
+    report = grade_repeatedly(job, [job.submission.sha256], kept=kept)[0]
+    kept.done()
+    return report
 
 
 def grade_repeatedly(
-    job: Job, seeds: Sequence[int | str], narrow: Mapping[int | str, frozenset[str]] = MappingProxyType({})
+    job: Job,
+    seeds: Sequence[int | str],
+    narrow: Mapping[int | str, frozenset[str]] = MappingProxyType({}),
+    kept: Kept | None = None,
 ) -> list[Report]:
     """Run the notebook once and its checks once per seed: what an audit asks.
 
@@ -76,16 +85,20 @@ def grade_repeatedly(
     Args:
         seeds: numbers of an audit, or the submission's own hash.
         narrow: for some seeds, the cells that alone are checked; their reports hold no other cell.
+        kept: of a single seed, what an earlier judge found.
     """
     begin = _Moment.now()
     assignment = _load(job.homework)
     restored = restore(job.submission.notebook, assignment.template)
     ran: list[tuple[Bench, list[CheckResult], dict[str, float]]] = []
-    with _played(job, assignment, restored, keys_of(job, seeds[0]).notebook) as session:
+    run = kept is None or not kept.stopped
+    with _played(job, assignment, restored, keys_of(job, seeds[0]).notebook, run) as session:
         ready = time.monotonic()
         for seed in seeds:
             only = narrow.get(seed)
-            bench = Bench(session, keys_of(job, seed), sources_of(job, restored), training(assignment), only)
+            keys, sources, who = keys_of(job, seed), sources_of(job, restored), job.submission.student
+            watch = kept or Kept(None)
+            bench = Bench(session, keys, sources, training(assignment), only, who=who, kept=watch)
             mark = time.monotonic()
             results = complete(assignment, run_checks(check_files(assignment), bench), only)
             timings = begin.timings(session, ready, time.monotonic() - mark, results)
@@ -99,7 +112,7 @@ def grade_repeatedly(
 
 
 @contextmanager
-def _played(job: Job, assignment: Assignment, restored: Restored, seed: int) -> Iterator[Session]:
+def _played(job: Job, assignment: Assignment, restored: Restored, seed: int, run: bool) -> Iterator[Session]:
     """A session whose notebook has run; the next job's sandbox starts meanwhile."""
     budgets = assignment.config.budgets
     provider = provider_of(job.sandbox, sandbox_limits(budgets), job.gpu, job.image)
@@ -107,7 +120,8 @@ def _played(job: Job, assignment: Assignment, restored: Restored, seed: int) -> 
     session = Session(provider, restored.cells, job.submission.files, budgets, seed, device, job.last)
     try:
         with suppress(StudentFault, Infrastructure):  # every check meets the same trouble and reports it
-            session.play()
+            if run:
+                session.play()
         if job.more:
             provider.prestart()
         yield session
@@ -150,6 +164,7 @@ def _report(
     timings: dict[str, float],
 ) -> Report:
     """Everything needed to repeat the run, beside what came out of it."""
+    said = session.said.anew()
     environment = Environment(
         sandbox=job.sandbox,
         image=session.provider.image,
@@ -165,10 +180,10 @@ def _report(
         submission_sha256=job.submission.sha256,
         checks_sha256=assignment.checks_sha256,
         environment=environment,
-        checks=results,
+        checks=[said.check(result) for result in results],
         cells=[cell for cell in score(assignment, results) if bench.only is None or cell.cell in bench.only],
         runs=_runs(session),
-        notes=[*job.submission.notes, *restored.notes, *([WALL_TIME] if session.clock.wall_time else [])],
+        notes=said.notes([*job.submission.notes, *restored.notes, *([WALL_TIME] if session.clock.wall_time else [])]),
         started=started,
         timings=timings,
     )

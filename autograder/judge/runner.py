@@ -11,7 +11,7 @@ import os
 import time
 import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, redirect_stdout
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -22,11 +22,13 @@ import pytest
 import torch
 from _pytest.assertion import util
 
-from autograder.errors import AuthorError, AutograderError, PartialCredit, Starved, StudentFault, UserError
+from autograder.errors import AuthorError, AutograderError, Overrun, PartialCredit, Starved, StudentFault, UserError
 from autograder.homework.checkfile import ARGUMENTS
 from autograder.judge.figures import Figures
+from autograder.judge.kept import Kept
 from autograder.judge.keys import Keys
 from autograder.judge.messages import guarded
+from autograder.judge.watchdog import as_overrun, watched
 from autograder.report import CheckResult
 from autograder.seeds import seed_from
 from autograder.student import Channel, Student
@@ -42,8 +44,8 @@ class CheckedChannel(Channel, Protocol):
     def files(self) -> Collection[str]:
         """Names of the files submitted beside the notebook."""
 
-    def check(self, seconds: float | None = None) -> AbstractContextManager[None]:
-        """Bounds the time of one check, given its seconds or None for the default."""
+    def check(self, seconds: float | None = None, reply_mb: float | None = None) -> AbstractContextManager[None]:
+        """Bounds the time of one check and the size of what comes back in it; None means the default."""
 
 
 @dataclass
@@ -57,6 +59,8 @@ class Bench:
         training: the assignment's training section, a mapping for each task.
         only: run the checks of these cells alone.
         skip: names of checks that are left out.
+        who: whose submission it is, for the TA.
+        kept: what an earlier judge found before it died; given where the judge's own work is watched.
     """
 
     channel: CheckedChannel
@@ -65,6 +69,8 @@ class Bench:
     training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     only: frozenset[str] | None = None
     skip: frozenset[str] = frozenset()
+    who: str = ""
+    kept: Kept | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,9 @@ class _Plugin:
     drawn: Figures = field(default_factory=Figures)
 
     def pytest_configure(self, config: pytest.Config) -> None:
-        config.addinivalue_line("markers", "graded(cell, points, seconds, trains): carries points of a graded cell")
+        config.addinivalue_line(
+            "markers", "graded(cell, points, seconds, trains, reply_mb): carries points of a graded cell"
+        )
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -166,17 +174,35 @@ class _Plugin:
         begin = time.monotonic()
         faults: list[BaseException] = []
         item.stash[_FAULTS] = faults
-        with self.bench.channel.check(_marked(item).get("seconds")):
+        with self.bench.channel.check(_marked(item).get("seconds"), _marked(item).get("reply_mb")):
             done = yield
-        self.results.append(self._result(item, faults, time.monotonic() - begin))
+        kept = self.bench.kept
+        known = None if kept is None else kept.finished(item.name)
+        self.results.append(known or self._result(item, faults, time.monotonic() - begin))
+        if kept is not None and known is None:
+            kept.ends(self.results[-1])
         return done
 
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
+        """True in the place of a call that is not needed, or that judges died of."""
+        kept = self.bench.kept
+        if kept is None:
+            return None
+        if kept.finished(pyfuncitem.name) is not None:
+            return True
+        if kept.stopped:
+            raise Overrun(kept.trouble(pyfuncitem.name))
+        kept.begins(pyfuncitem.name)
+        return None
+
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_call(self) -> Iterator[None]:
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
         # For a failed `==` pytest may work out a difference line by line: hours, on a text that a student made for it.
         before, util._reprcompare = util._reprcompare, None
+        own = nullcontext() if self.bench.kept is None else watched(_marked(item).get("seconds"))
         try:
-            return (yield)
+            with own:
+                return (yield)
         finally:
             util._reprcompare = before
 
@@ -197,7 +223,9 @@ class _Plugin:
             siblings = sum(1 for other in item.session.items if getattr(other, "function", None) is function)
             points /= siblings
         public = self.public[item.path.resolve()]
-        said = verdict(faults[0]) if faults else PASSED
+        said = verdict(as_overrun(faults[0])) if faults else PASSED
+        if said["outcome"] == "infrastructure" and "detail" not in said:
+            said["detail"] = f"check {item.name} on {self.bench.who}: {said['message']}"
         if faults and not public:
             said = guarded(said, faults[0], self.bench.sources)
         known = {
@@ -264,8 +292,8 @@ def verdict(fault: BaseException) -> dict[str, Any]:
         detail = f"{type(fault).__name__}: {fault}\n{_trace(fault)}"
         return {"outcome": "infrastructure", "fraction": 0.0, "message": AUTHOR, "detail": detail, "stumbled": True}
     if isinstance(fault, (AutograderError, OSError)):  # of this machine: student code raises in another process
-        starved = isinstance(fault, Starved)
-        return {"outcome": "infrastructure", "fraction": 0.0, "message": str(fault)[:MESSAGE_CHARS], "starved": starved}
+        told = {"message": str(fault)[:MESSAGE_CHARS], "starved": isinstance(fault, Starved)}
+        return {"outcome": "infrastructure", "fraction": 0.0, "overran": isinstance(fault, Overrun), **told}
     known = {"outcome": "failed", "fraction": 0.0, "reason": "wrong"}
     if isinstance(fault, AssertionError):
         text = str(fault).split("\n", 1)[0]

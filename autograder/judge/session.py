@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,15 +18,18 @@ import torch
 
 from autograder.errors import Infrastructure, MissingName, Starved, StudentFault, UserError
 from autograder.homework.settings import Budgets
+from autograder.judge.budget import Said
 from autograder.judge.clock import Budget, Clock
+from autograder.judge.restarts import Restarts, not_run
 from autograder.report import CellRun
 from autograder.sandbox import Provider, Sandbox
 from autograder.student import value_of
-from autograder.worker.wire import Caps, Truncated, WireError, receive, send
+from autograder.student.replies import Replies
+from autograder.submission import FILES_BYTES
+from autograder.worker.wire import TooLarge, Truncated, WireError, megabytes, receive, send
 
-# Small enough that a flood is refused early, large enough for a few thousand images.
-REPLY_CAPS = Caps()
 ACQUIRE_ATTEMPTS = 2
+ACCOUNTS = Replies(reply_mb=1, bounded=False)  # of cells that have run
 TEXT, NOTES, STDOUT = 4000, 100, 70_000  # characters and notes kept of one cell; an honest worker sends less
 FORGERIES = 5  # sandboxes lost to forged answers after which the submission is not played again
 
@@ -51,17 +54,21 @@ class Session:
     device: str = "cpu"
     last: bool = True
     runs: dict[int, CellRun] = field(default_factory=dict)  # by position in `cells`
+    said: Said = field(default_factory=Said)
     versions: dict[str, str] = field(default_factory=dict)
     cpu_seconds: float = 0.0
     released: deque[int] = field(default_factory=deque)  # handles given up; of the present sandbox only
     _sandbox: Sandbox | None = None
     _broken: Infrastructure | None = None
     _unloadable: StudentFault | None = None
+    _restarts: Restarts = field(default_factory=Restarts)
     _serial: int = 0
+    _talking: bool = False  # a request is under way
     _forgeries: int = 0
     _fatal: dict[int, StudentFault | Starved] = field(default_factory=dict)
     _trained: dict[str, Any] = field(default_factory=dict)  # replies of `train`, valid for this sandbox
     _failed_training: dict[str, StudentFault | Starved] = field(default_factory=dict)
+    _replies: Replies = field(default_factory=lambda: Replies(bounded=False))
 
     def __post_init__(self) -> None:
         self.opened = time.monotonic()
@@ -74,19 +81,28 @@ class Session:
             Infrastructure: no sandbox could be had.
             StudentFault: the submission's time was used up.
         """
+        if self._talking:  # something ended the judge's part in the middle of a request: the channel is out of step
+            self._drop()
         while self._sandbox is None:
             spent = self.clock.fault((self.clock.again, self.clock.whole))
             for trouble in (self._broken, self._unloadable, self.clock.gave_up, spent):
                 if trouble is not None:
                     raise trouble.with_traceback(None)
+            self._restarts.check()
             self._open()
             for position, cell in enumerate(self.cells):
                 if position not in self._fatal and not self._run_cell(position, cell):
                     break
 
-    def check(self, seconds: float | None = None) -> AbstractContextManager[None]:
-        """Bound everything requested inside to `seconds`; training has a budget of its own."""
-        return self.clock.check(seconds)
+    @contextmanager
+    def check(self, seconds: float | None = None, reply_mb: float | None = None) -> Iterator[None]:
+        """Bound everything requested inside to `seconds`, training having a budget of its own, and what comes back."""
+        self._replies = Replies(reply_mb)
+        try:
+            with self.clock.check(seconds):
+                yield
+        finally:
+            self._replies = Replies(bounded=False)
 
     def request(self, op: str, **fields: object) -> Any:
         """Send one request and return the value of its reply.
@@ -125,6 +141,7 @@ class Session:
                     raise self._broken from None
 
     def _load(self, sandbox: Sandbox) -> None:
+        self._check_room()
         self.versions = {str(k): str(v) for k, v in sandbox.ready.get("versions", {}).items()}
         self._trained = {task: said for task, said in self._trained.items() if _has_failed(said)}
         self.released = deque()  # handles of a dead sandbox must not release those of this one
@@ -143,6 +160,15 @@ class Session:
                 raise Infrastructure(fault.message) from None
             raise
 
+    def _check_room(self) -> None:
+        """Refuse files that would not fit into the sandbox, before anything is sent."""
+        size = sum(map(len, self.files.values()))
+        if size > FILES_BYTES:
+            said = f"the files beside your notebook have {megabytes(size)}, at most {megabytes(FILES_BYTES)} are taken"
+            self._drop()
+            self._unloadable = StudentFault(said, reason="output")
+            raise self._unloadable
+
     def _run_cell(self, position: int, cell: Mapping[str, Any]) -> bool:
         """True if the sandbox lives on."""
         if cell["kind"] != "code" and cell["grade_id"] is None:  # nothing to run, and no task ends here
@@ -158,13 +184,23 @@ class Session:
             if budgets[1].spent or self.clock.gave_up:
                 raise
             self._fatal[position] = fault
-            self.runs[position] = CellRun.model_validate(
-                {"index": number, "status": _status(fault), "seconds": time.monotonic() - begin, "error": str(fault)}
-            )
+            self._restarts.cells += 1
+            run = {"index": number, "status": _status(fault), "seconds": time.monotonic() - begin, "error": str(fault)}
+            self.runs[position] = self.said.run(CellRun.model_validate(run))
+            if not self._restarts.cells_left:
+                self._leave_out(position + 1)
             return False
-        if cell["kind"] == "code":
-            self.runs.setdefault(position, outcome)
+        if cell["kind"] == "code" and position not in self.runs:
+            self.runs[position] = self.said.run(outcome)
         return True
+
+    def _leave_out(self, start: int) -> None:
+        """Run nothing from this cell on: too many above it have ended the process."""
+        for position, cell in enumerate(self.cells[start:], start):
+            if position not in self._fatal and cell["kind"] == "code" and cell["grade_id"] is None:
+                self._fatal[position] = fault = not_run()
+                run = CellRun(index=cell["number"] or 0, status="skipped", seconds=0.0, error=fault.message)
+                self.runs[position] = self.said.run(run)
 
     def _explained(self, fault: MissingName, scope: object) -> StudentFault | Starved:
         """Why a name is missing: the last cell of its task that failed, if one did."""
@@ -201,16 +237,26 @@ class Session:
         assert self._sandbox is not None
         sandbox, what = self._sandbox, budgets[0].what
         self._serial += 1
+        replies = ACCOUNTS if op in ("load", "run_cell") else self._replies  # a replay is not the check's
+        caps = replies.caps()
+        self._talking = True
         try:
             with self.clock.charging(budgets) as deadline:
                 try:
-                    send(sandbox.socket, {"id": self._serial, "op": op, **fields}, deadline)
+                    room = [caps.weight, caps.words]
+                    send(sandbox.socket, {"id": self._serial, "op": op, "room": room, **fields}, deadline)
                 except WireError as error:  # nothing was written: the sandbox is as it was
+                    self._talking = False
                     raise StudentFault(f"{what} could not be sent to your code: {error}", reason="output") from None
-                reply = receive(sandbox.socket, REPLY_CAPS, deadline)
+                reply = receive(sandbox.socket, caps, deadline)
         except TimeoutError:
             self._drop()
+            self._restarts.ended()
             raise self.clock.fault(budgets) or AssertionError("a deadline passed and no budget is spent") from None
+        except TooLarge as error:  # an honest worker would have said so
+            self._drop()
+            message = f"{what} returned too much: {caps.words}"
+            raise self._forged(StudentFault(message, reason="output", detail=str(error))) from None
         except (Truncated, OSError):
             reply = None  # the other end is gone: the same as an end of file
         except WireError as error:
@@ -219,6 +265,7 @@ class Session:
             raise self._forged(StudentFault(message, reason="tampered", detail=str(error))) from None
         if reply is None:
             ending = sandbox.ending()
+            self._restarts.ended()
             self._drop()
             if ending.reason == "lifetime":
                 raise Starved(f"{what} was stopped with its sandbox: {ending.text}")
@@ -227,15 +274,19 @@ class Session:
             self._drop()
             message = "an answer nobody asked for arrived on the grader's channel"
             raise self._forged(StudentFault(message, reason="tampered"))
+        self._talking = False
+        replies.took(reply)
         return reply
 
     def _forged(self, fault: StudentFault) -> StudentFault:
         self._forgeries += 1
+        self._restarts.ended()
         if self._forgeries == FORGERIES:
             self._unloadable = fault
         return fault
 
     def _drop(self) -> None:
+        self._talking = False
         if self._sandbox is not None:
             self.cpu_seconds += self._sandbox.usage().cpu_seconds or 0.0
             self._sandbox.kill()

@@ -22,7 +22,11 @@ from autograder.homework import ipynb
 from autograder.homework.align import align
 from autograder.homework.restore import is_filled
 from autograder.records.disarm import disarm
-from autograder.report import CheckResult, Report, write_atomically
+from autograder.report import CheckResult, Report
+
+MENTION = "attachment:"
+NAME_ENDS = frozenset(")\"'> \n")
+LONGEST_NAME = 300  # characters of an attachment's name as it is written
 
 
 def changed_answers(path: Path, answers: Mapping[str, str]) -> frozenset[str]:
@@ -34,17 +38,10 @@ def changed_answers(path: Path, answers: Mapping[str, str]) -> frozenset[str]:
     return frozenset(name for name, text in answers.items() if name in seen and seen[name] != _digest(text))
 
 
-def write_autograded(
-    path: Path, submitted: NotebookNode, template: NotebookNode, answers: Mapping[str, str], report: Report
-) -> None:
-    """Write the notebook, whole or not at all. The same submission and report give the same bytes."""
-    write_atomically(path, ipynb.to_text(for_humans(submitted, template, answers, report)))
-
-
 def for_humans(
     submitted: NotebookNode, template: NotebookNode, answers: Mapping[str, str], report: Report
 ) -> NotebookNode:
-    """The notebook as a human should see it."""
+    """The notebook as a human should see it: the same submission and report give the same one."""
     match = align(submitted.cells, template.cells)
     followers: dict[int, list[NotebookNode]] = {}
     anchor = -1
@@ -91,16 +88,27 @@ def _write(cell: dict[str, Any], texts: Sequence[NotebookNode]) -> None:
     parts: list[str] = []
     pictures: dict[str, dict[str, str]] = {}
     for given in texts:
-        source = given.source
+        plain: dict[str, str] = {}
         for name, bundle in given.get("attachments", {}).items():
-            plain = f"picture-{len(pictures)}"
-            for written in (name, quote(name)):
-                source = source.replace(f"attachment:{written}", f"attachment:{plain}")
-            pictures[plain] = bundle
-        parts.append(disarm(source).strip())
+            plain[name] = plain[quote(name)] = f"picture-{len(pictures)}"
+            pictures[plain[name]] = bundle
+        parts.append(disarm(_renamed(given.source, plain)).strip())
     cell["source"] = "\n\n".join(parts)
     if pictures:
         cell["attachments"] = pictures
+
+
+def _renamed(source: str, plain: Mapping[str, str]) -> str:
+    """A text whose attachments have plain names, gone through once."""
+    if not plain:
+        return source
+    first, *rest = source.split(MENTION)
+    parts = [first]
+    for piece in rest:
+        ends = [at for at, char in enumerate(piece[:LONGEST_NAME]) if char in NAME_ENDS]
+        name = next((piece[:at] for at in [*ends, len(piece)] if piece[:at] in plain), "")
+        parts.append(MENTION + plain.get(name, "") + piece[len(name) :])
+    return "".join(parts)
 
 
 def _own(cell: NotebookNode) -> dict[str, Any]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 from autograder.errors import AuthorError, StudentFault
 from autograder.student.answers import value_of
 from autograder.student.handles import Handle, handle_of
+from autograder.student.replies import Replies
 from autograder.worker.objects import Objects
 from autograder.worker.replies import error_of, reply_to
-from autograder.worker.wire import PREFIX, WireError, decode, encode
+from autograder.worker.wire import PREFIX, Caps, WireError, decode, encode
 
 
 class LocalChannel:
@@ -25,6 +26,7 @@ class LocalChannel:
 
     def __init__(self, namespace: Mapping[str, Any]) -> None:
         self.released: deque[int] = deque()
+        self._replies: Replies | None = None  # bounded in a check
         self._objects = Objects(_EveryScope(namespace), namespace)
 
     def request(self, op: str, **fields: object) -> Any:
@@ -46,16 +48,23 @@ class LocalChannel:
         if not reply["ok"] and reply["error"]["type"] == "KeyboardInterrupt":
             raise KeyboardInterrupt
         try:
-            reply = _round_trip(reply)
+            reply = _round_trip(reply, CAPS if self._replies is None else self._replies.caps())
         except WireError as error:
             reply = {"ok": False, "error": error_of(error)}
+        if self._replies is not None:
+            self._replies.took(reply)
         return value_of(reply)
 
     files: Collection[str] = ()  # here a checkpoint is loaded by whoever wants it
 
-    def check(self, seconds: float | None = None) -> AbstractContextManager[None]:
-        """No clock runs: the person in front of the notebook can interrupt it."""
-        return nullcontext()
+    @contextmanager
+    def check(self, seconds: float | None = None, reply_mb: float | None = None) -> Iterator[None]:
+        """No clock runs, as the person in front of the notebook can interrupt it; replies have their caps."""
+        self._replies = Replies(reply_mb)
+        try:
+            yield
+        finally:
+            self._replies = None
 
 
 class Workbench(LocalChannel):
@@ -74,6 +83,9 @@ def as_handle(h: Any) -> Handle:
     if isinstance(h, Handle):
         return h
     return Workbench().adopt(h)
+
+
+CAPS = Caps()  # of what is sent, and of functions of the judge's own
 
 
 class _EveryScope(Mapping[str, Mapping[str, Any]]):
@@ -95,6 +107,6 @@ class _EveryScope(Mapping[str, Mapping[str, Any]]):
         return 0
 
 
-def _round_trip(message: dict[str, Any]) -> dict[str, Any]:
-    prefix, *body = encode(message)
-    return decode(bytes(prefix)[PREFIX.size :], b"".join(body))
+def _round_trip(message: dict[str, Any], caps: Caps = CAPS) -> dict[str, Any]:
+    prefix, *body = encode(message, caps)
+    return decode(bytes(prefix)[PREFIX.size :], b"".join(body), caps)

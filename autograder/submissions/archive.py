@@ -26,6 +26,7 @@ MAX_ENTRIES = 20_000
 MAX_DEPTH = 12
 DIRECTORY_BYTES = 4 << 20  # of a zip's table of contents
 RATIO, RATIO_BYTES = 200, 10 << 20  # a larger file that shrank more than this is a bomb
+HIDDEN_NAME, LONG_NAME = "has a name that cannot be shown", "has a name that is too long"
 CHUNK = 1 << 20
 KINDS = {
     stat.S_IFLNK: "a symbolic link",
@@ -49,6 +50,11 @@ class Entry:
     def name(self) -> str:
         """The last part of its path."""
         return self.parts[-1]
+
+    @property
+    def oddly_named(self) -> bool:
+        """Refused for nothing but a name that cannot be shown or kept."""
+        return self.problem in (HIDDEN_NAME, LONG_NAME)
 
     def read(self, limit: int) -> bytes:
         """Its content. Raises RefusedError if it is no plain file or has more than `limit` bytes."""
@@ -215,9 +221,9 @@ def _kind_problem(mode: int) -> str | None:
 
 def _name_problem(parts: tuple[str, ...]) -> str | None:
     if any(len(part.encode("utf-8", "surrogateescape")) > 255 for part in parts) or len(parts) > MAX_DEPTH:
-        return "has a name that is too long"
+        return LONG_NAME
     if not all(part and part.isprintable() for part in parts):
-        return "has a name that cannot be shown"
+        return HIDDEN_NAME
     return None
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,10 +24,14 @@ from autograder.submissions.archive import Entry, file_entry, folder_entries, pr
 from autograder.submissions.beside import content, files_beside, show
 from autograder.submissions.roster import Roster
 
+LISTED = 20  # files named one by one
 ZIP_BYTES = 256 << 20  # of one student
 JUNK = re.compile(r"\.(?!\.?$).*|__MACOSX|__pycache__|Thumbs\.db|desktop\.ini|timestamp\.txt", re.IGNORECASE)
 MOODLE = re.compile(r"(?P<who>.+?_\d+)_assignsubmission_(?:file|onlinetext)(?:_(?P<name>.*))?")
 CANVAS = re.compile(r"(?P<who>[^_]+)(?:_LATE)?_(?P<user>\d+)_(?P<file>\d+)_(?P<name>.+)")
+
+
+Look = Callable[[bytes], list[str]]  # notes on a notebook; raises UnreadableError if it is none
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,11 @@ class _Unit:
 
 
 def collect(
-    source: Path, assignment: Assignment, roster: Mapping[str, str], due: datetime | None = None
+    source: Path,
+    assignment: Assignment,
+    roster: Mapping[str, str],
+    due: datetime | None = None,
+    look: Look = lambda data: ipynb.parse(data)[1],
 ) -> list[Submission | Rejected]:
     """Everything in `source`, sorted by student; what nobody can be named for comes last.
 
@@ -57,16 +65,17 @@ def collect(
         source: folder, zip or notebook.
         roster: id -> full name; if empty, every name is taken as it stands.
         due: submissions whose `timestamp.txt` is later are flagged.
+        look: says what is odd about a notebook.
 
     Raises:
         UserError: the source itself is missing or unreadable.
     """
-    found = list(collect_each(source, assignment, roster, due))
+    found = list(collect_each(source, assignment, roster, due, look))
     return sorted(found, key=lambda item: (item.student is None, item.student or "", item.path))
 
 
 def collect_each(
-    source: Path, assignment: Assignment, roster: Mapping[str, str], due: datetime | None = None
+    source: Path, assignment: Assignment, roster: Mapping[str, str], due: datetime | None, look: Look
 ) -> Iterator[Submission | Rejected]:
     """Like `collect`, one after the other, so that only one submission is in memory at a time."""
     people = Roster(roster, assignment.name)
@@ -79,7 +88,7 @@ def collect_each(
         else:
             by_student.setdefault(student, []).append(unit)
     for student in sorted(by_student):
-        yield from _newest(student, by_student[student], assignment, due)
+        yield from _newest(student, by_student[student], assignment, due, look)
 
 
 def store(submission: Submission, assignment: Assignment, folder: Path) -> Path:
@@ -187,7 +196,7 @@ def _wrapper(entries: list[Entry], assignment: Assignment, people: Roster) -> st
 
 
 def _newest(
-    student: str, units: list[_Unit], assignment: Assignment, due: datetime | None
+    student: str, units: list[_Unit], assignment: Assignment, due: datetime | None, look: Look
 ) -> Iterator[Submission | Rejected]:
     """The newest sound one of what a student handed in; what is broken and newer is named as well."""
     dated = [(_when(unit, assignment), position, unit) for position, unit in enumerate(units)]
@@ -195,7 +204,7 @@ def _newest(
         dated.sort(key=lambda item: (item[0] or datetime.min, item[1]))
     for when, _, unit in reversed(dated):
         try:
-            submission = _read(student, unit, assignment)
+            submission = _read(student, unit, assignment, look)
         except RefusedError as problem:
             yield Rejected(student, str(problem), printable(unit.path))
             continue
@@ -210,22 +219,30 @@ def _newest(
         return
 
 
-def _read(student: str, unit: _Unit, assignment: Assignment) -> Submission:
+def _read(student: str, unit: _Unit, assignment: Assignment, look: Look) -> Submission:
     """Read one submission. Raises RefusedError with a whole sentence."""
-    entries = _inside(unit, assignment)
+    notes: list[str] = []
+    entries = _without_odd_names(_inside(unit, assignment), notes)
     for entry in entries:
         if entry.problem is not None:
             raise RefusedError(f"`{show(entry)}` {entry.problem}.")
-    notes: list[str] = []
     chosen = _choose(unit, entries, assignment, notes)
     data = content(chosen, ipynb.NOTEBOOK_BYTES)
     try:
-        _, odd = ipynb.parse(data)
+        notes += look(data)
     except UnreadableError as error:
         raise RefusedError(f"`{show(chosen)}` {error}") from None
-    notes += odd
     files = files_beside([entry for entry in entries if entry is not chosen], assignment, notes)
     return replace(Submission.of(student, data, files), path=printable(unit.path), notes=tuple(notes))
+
+
+def _without_odd_names(entries: list[Entry], notes: list[str]) -> list[Entry]:
+    """The entries whose names can be shown; another name costs its own file, unless that is the notebook."""
+    odd = [entry for entry in entries if entry.oddly_named and not entry.name.lower().endswith(".ipynb")]
+    notes += [f"`{show(entry)}` {entry.problem} and was left out." for entry in odd[:LISTED]]
+    if len(odd) > LISTED:
+        notes.append(f"{len(odd) - LISTED} more files with such names were left out.")
+    return [entry for entry in entries if entry not in odd]
 
 
 def _inside(unit: _Unit, assignment: Assignment) -> list[Entry]:

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from autograder.errors import Wrong
 from autograder.vocabulary.orders import Order, allowed_pairs, by_position, grid_of, name_of
-from autograder.vocabulary.tensors import argmax_index, as_double, as_tensor, assert_finite, first_index
+from autograder.vocabulary.tensors import argmax_index, as_double, as_tensor, assert_count, assert_finite, first_index
 
 Values = Literal["binary", "real"]
 Dependence = float | Literal["neighbours"]
 ROWS = 4096  # images in one call
+LARGEST = 1 << 22  # numbers in the answer to one call
 
 
 def dependence_matrix(
@@ -58,13 +59,10 @@ def dependence_matrix(
     changed = flat.unsqueeze(0).repeat(n, 1, 1, 1)  # (n, B, C, n)
     changed[range(n), :, :, range(n)] = other.permute(2, 0, 1)
     rows = torch.cat([flat.unsqueeze(0), changed]).reshape(-1, *shape[1:]).to(dtype)  # ((n+1)·B, C, H, W)
-    out = torch.cat([_positions(fn, chunk, what) for chunk in torch.split(rows, ROWS)])
-    assert_finite(out, what)
-    out = out.reshape(n + 1, batch, n, -1)
-    scale = float(out.abs().max())
+    change, scale = _changes(fn, rows, batch, n, what)
     if scale == 0.0:
         return torch.zeros(n, n, dtype=torch.float64)
-    change = (out[1:] - out[:1]).abs().amax(dim=(1, 3)).t() / scale  # (n_out, n_in)
+    change = change / scale
     return torch.where(change > _noise(dtype), change, torch.zeros_like(change))
 
 
@@ -257,8 +255,26 @@ def _draw(shape: tuple[int, ...], values: Values, generator: torch.Generator | N
     return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
+def _changes(fn: Callable[[Tensor], Any], rows: Tensor, batch: int, n: int, what: str) -> tuple[Tensor, float]:
+    """The largest change of each output under each input, (n_out, n_in), and the largest output; chunk by chunk.
+
+    Args:
+        rows: the base images, then for each position the same with that position changed, ((n + 1) · batch, ...).
+    """
+    base, scale, changes = None, 0.0, []
+    for chunk in torch.split(rows, max(ROWS // batch, 1) * batch):
+        out = _positions(fn, chunk, what).reshape(len(chunk) // batch, batch, n, -1)
+        base = out[0] if base is None else base
+        if out.shape[1:] != base.shape:
+            raise Wrong(f"{what} has {base.shape[-1]} features for some images and {out.shape[-1]} for others")
+        scale = max(scale, float(out.abs().max()))
+        changes.append((out - base).abs().amax(dim=(1, 3)))  # (inputs, n_out)
+    return torch.cat(changes)[1:].t(), scale
+
+
 def _positions(fn: Callable[[Tensor], Any], rows: Tensor, what: str) -> Tensor:
-    return as_double(by_position(as_tensor(fn(rows), what), tuple(rows.shape), what))
+    laid_out = by_position(as_tensor(fn(rows), what), tuple(rows.shape), what)
+    return as_double(assert_finite(assert_count(laid_out, LARGEST, what), what))
 
 
 def _noise(dtype: torch.dtype) -> float:

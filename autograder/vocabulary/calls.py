@@ -15,6 +15,7 @@ from torch import Tensor
 from autograder.errors import AuthorError, Wrong
 from autograder.student import Handle, Mode, call, contents, is_module, type_name
 from autograder.vocabulary.tensors import (
+    NUMBERS,
     Tolerance,
     agree,
     argmax_index,
@@ -24,6 +25,8 @@ from autograder.vocabulary.tensors import (
     assert_finite,
     tolerance_of,
 )
+
+PARTS = 64  # tensors of one result
 
 
 def assert_tuple(value: Any, n: int, what: str = "the result", *, names: Sequence[str] = ()) -> tuple[Any, ...]:
@@ -160,12 +163,17 @@ def assert_mode_restored(
 
 
 def _parts(result: Any, what: str) -> list[Tensor]:
-    """The tensors of a result: itself, or the elements of a tuple, list or dictionary."""
+    """The tensors of a result: itself, or the elements of a tuple, list or dictionary, a bounded number of them."""
     result = contents(result)
     if isinstance(result, dict):
         result = list(result.values())
     parts: Sequence[Any] = result if isinstance(result, tuple | list) else [result]
-    return [as_tensor(part, f"the result of {what}") for part in parts]
+    if len(parts) > PARTS:
+        raise Wrong(f"{what} should return at most {PARTS} results, got {len(parts)}")
+    tensors = [as_tensor(part, f"the result of {what}") for part in parts]
+    if sum(part.numel() for part in tensors) > NUMBERS:
+        raise Wrong(f"{what} should return at most {NUMBERS} numbers")
+    return tensors
 
 
 def _kind(value: Any) -> str:

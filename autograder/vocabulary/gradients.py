@@ -14,7 +14,16 @@ from torch import Tensor
 
 from autograder.errors import AuthorError, Wrong
 from autograder.student import Mode, call, contents, gradient, parameter_gradients
-from autograder.vocabulary.tensors import as_tensor, assert_close, assert_dtype, assert_finite, assert_shape
+from autograder.vocabulary.tensors import (
+    as_tensor,
+    assert_close,
+    assert_count,
+    assert_dtype,
+    assert_finite,
+    assert_shape,
+)
+
+DIFFERENCED = 1 << 18  # numbers of a result whose change is measured
 
 
 def assert_trains(
@@ -160,7 +169,8 @@ def assert_gradient_matches_finite_differences(
             if not isinstance(result, tuple | list) or len(result) <= output:
                 raise Wrong(f"{what} should be part {output + 1} of a tuple")
             result = result[output]
-        return assert_dtype(assert_finite(result, what), torch.float64, f"{what} for float64 input")
+        counted = assert_count(result, DIFFERENCED, what)
+        return assert_dtype(assert_finite(counted, what), torch.float64, f"{what} for float64 input")
 
     start = value(x)
     cotangent = torch.randn(start.shape, generator=generator, dtype=torch.float64)

@@ -32,12 +32,16 @@ from autograder.vocabulary.orders import by_position
 from autograder.vocabulary.tensors import (
     argmax_index,
     as_double,
+    as_tensor,
     assert_binary,
+    assert_count,
     assert_real,
     assert_rows,
     assert_shape,
 )
 
+PIXELS = 1 << 21  # of samples that are followed pixel by pixel
+COUNTED = 1_000_000  # samples, at most
 POOLED = 50.0  # expected count below which states are pooled
 TAIL = 10.0  # the statistic's tail is at most 8.8 times χ²'s at 1e-7: two pools, exact binomial; more pools are milder
 
@@ -52,9 +56,9 @@ def draw_twice(
         n: at least 8, and large enough that equal batches do not happen by chance.
         shape: of one sample, checked where given.
     """
-    first, second = (assert_real(sampler(n), what) for _ in range(2))
-    for batch in (first, second):
-        assert_shape(batch, (n, *(shape if shape is not None else first.shape[1:])), what)
+    first = as_tensor(sampler(n), what)
+    asked = (n, *(shape if shape is not None else first.shape[1:]))
+    first, second = (assert_real(assert_shape(batch, asked, what), what) for batch in (first, sampler(n)))
     if first.dtype != second.dtype:
         raise Wrong(f"{what} have another dtype from call to call")
     if torch.equal(first, second):
@@ -112,14 +116,14 @@ def assert_samples_follow(
 
 def _count(samples: Any, states: int, what: str) -> Tensor:
     """How often each state occurs among binary images or state numbers, (states,), float64."""
-    tensor = assert_real(samples, what)
-    if tensor.dim() == 1 and not tensor.is_floating_point() and tensor.dtype != torch.bool:
-        codes = tensor.long()
+    tensor = assert_count(samples, COUNTED * max(round(math.log2(states)), 1), what)
+    if tensor.dim() == 1 and not (tensor.is_floating_point() or tensor.is_complex()) and tensor.dtype != torch.bool:
+        codes = assert_real(tensor, what).long()
         if bool(((codes < 0) | (codes >= states)).any()):
             raise Wrong(f"{what} lie outside the {states} possible states")
     else:
         pixels = math.prod(tensor.shape[1:])
-        if tensor.dim() < 2 or 2**pixels != states:
+        if tensor.dim() < 2 or pixels != math.log2(states):
             raise Wrong(
                 f"{what} should be binary images of {round(math.log2(states))} pixels, got {tuple(tensor.shape)}"
             )
@@ -178,7 +182,8 @@ def assert_frequencies(
         samples: independent, (N, *shape).
         probabilities: of a 1 at each pixel, shape `shape`; or one number for all.
     """
-    rows = assert_rows(assert_binary(samples, what), None if probabilities.dim() == 0 else probabilities.shape, what)
+    rows = assert_rows(samples, None if probabilities.dim() == 0 else probabilities.shape, what)
+    assert_binary(rows, what)
     n, shape = len(rows), rows.shape[1:]
     p = as_double(probabilities).expand(shape)
     ones = rows.sum(0)
@@ -259,10 +264,12 @@ def assert_samples_follow_conditionals(
         logits_fn: the model's logits of a 1, as `by_position` reads them.
         where: boolean, shape of the samples: the pixels that were sampled; the rest was given.
     """
-    x = assert_binary(samples, what)
+    x = as_tensor(samples, what)
     if x.dim() not in (2, 3, 4) or x.numel() == 0:
         raise Wrong(f"{what} should have shape (N, C, H, W) or (N, n), got {tuple(x.shape)}")
-    values = as_double(by_position(assert_real(logits_fn(x.clone()), "the logits"), tuple(x.shape), "the logits"))
+    x = assert_binary(assert_count(x, PIXELS, what), what)
+    laid_out = by_position(as_tensor(logits_fn(x.clone()), "the logits"), tuple(x.shape), "the logits")
+    values = as_double(assert_real(laid_out, "the logits"))
     logits = values[..., 0] if values.shape[-1] == 1 else values[..., 1] - values[..., 0]
     chosen = torch.ones_like(logits) if where is None else as_double(where).expand(x.shape).reshape(logits.shape)
     p = logits.sigmoid()

@@ -66,7 +66,7 @@ def conditional_log_probs(logits: Any, x: Tensor, what: str = "the logits") -> T
     Logits may be laid out as `by_position` accepts; one number a position is the logit of a 1 (Bernoulli), two or more
     are unnormalised log-probabilities of the values 0, 1, … (categorical).
     """
-    values = as_double(by_position(assert_real(logits, what), tuple(x.shape), what))  # (B, n, V)
+    values = as_double(assert_real(by_position(as_tensor(logits, what), tuple(x.shape), what), what))  # (B, n, V)
     target = as_double(x).flatten(1)
     if values.shape[-1] == 1:
         return -functional.binary_cross_entropy_with_logits(values.squeeze(-1), target, reduction="none")

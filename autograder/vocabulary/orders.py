@@ -15,6 +15,8 @@ from torch import Tensor
 
 from autograder.errors import AuthorError, Wrong
 
+FEATURES = 1024  # of one position
+
 Order = Literal["raster", "column-major", "reverse raster"] | Sequence[int] | Tensor
 
 
@@ -68,11 +70,13 @@ def by_position(output: Tensor, shape: Sequence[int], what: str = "the output") 
     from n.
 
     Raises:
-        Wrong: the output has another layout.
+        Wrong: the output has another layout, or more than `FEATURES` features a position.
     """
     grid, batch = grid_of(shape), shape[0]
     n = math.prod(grid)
     sizes = tuple(output.shape)
+    if sizes[:1] == (batch,) and output.numel() > FEATURES * batch * n:
+        raise Wrong(f"{what} should have at most {FEATURES} features for every position of the input, got {sizes}")
     if sizes[:1] == (batch,) and output.numel() > 0:
         if len(grid) == 2 and len(sizes) >= 3 and sizes[-2:] == grid:
             return output.reshape(batch, -1, n).transpose(1, 2)

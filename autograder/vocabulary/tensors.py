@@ -35,6 +35,10 @@ TOLERANCES = {
 }
 
 
+NUMBERS = 1 << 22  # of one answer that an assertion computes with: 32 MB in float64
+ROWS = 100_000  # samples
+
+
 def tolerance_of(dtype: torch.dtype) -> Tolerance:
     """The default tolerance of a dtype; integers and booleans must agree exactly."""
     return TOLERANCES.get(dtype, Tolerance(0.0, 0.0))
@@ -67,6 +71,14 @@ def assert_shape(value: Any, shape: Sequence[int], what: str = "the result") -> 
     )
 
 
+def assert_count(value: Any, most: int = NUMBERS, what: str = "the result") -> Tensor:
+    """The value is a tensor of at most so many numbers; asked before anything is computed with an answer."""
+    tensor = as_tensor(value, what)
+    if tensor.numel() > most:
+        raise Wrong(f"{what} should hold at most {most} numbers, got shape {_shape(tensor.shape)}")
+    return tensor
+
+
 def assert_dtype(value: Any, dtype: torch.dtype | Sequence[torch.dtype], what: str = "the result") -> Tensor:
     """The value is a tensor of this dtype, or of one of these."""
     tensor = as_tensor(value, what)
@@ -79,7 +91,7 @@ def assert_dtype(value: Any, dtype: torch.dtype | Sequence[torch.dtype], what: s
 
 def assert_finite(value: Any, what: str = "the result") -> Tensor:
     """Every element is a finite number: neither NaN nor infinite."""
-    tensor = as_tensor(value, what)
+    tensor = assert_count(value, what=what)
     bad = ~torch.isfinite(tensor)
     if bad.any():
         kind = "NaN" if torch.isnan(tensor).any() else "infinite"
@@ -98,9 +110,11 @@ def assert_real(value: Any, what: str = "the result") -> Tensor:
     return tensor
 
 
-def assert_rows(value: Any, shape: Sequence[int] | None = None, what: str = "the samples") -> Tensor:
-    """Finite real samples (N, *shape), N ≥ 2, none of them empty; without `shape` of any shape. Returned in float64."""
-    tensor = assert_real(value, what)
+def assert_rows(
+    value: Any, shape: Sequence[int] | None = None, what: str = "the samples", *, most: int = ROWS
+) -> Tensor:
+    """Finite real samples (N, *shape), 2 ≤ N ≤ `most`, none empty, any shape without `shape`. Given in float64."""
+    tensor = as_tensor(value, what)
     asked = "(N, …)" if shape is None else _shape(("N", *shape))
     if tensor.dim() < (1 if not shape else 2):
         raise Wrong(f"{what} should have shape {asked}, got {_shape(tensor.shape)}")
@@ -108,7 +122,9 @@ def assert_rows(value: Any, shape: Sequence[int] | None = None, what: str = "the
         raise Wrong(f"{what} should have shape {asked}, got {_shape(tensor.shape)}")
     if len(tensor) < 2 or tensor.numel() == 0:
         raise Wrong(f"{what} are too few or empty: shape {_shape(tensor.shape)}")
-    return as_double(tensor)
+    if len(tensor) > most:
+        raise Wrong(f"{what} are too many: {len(tensor)}, at most {most} are looked at")
+    return as_double(assert_real(tensor, what))
 
 
 def assert_binary(value: Any, what: str = "the samples") -> Tensor:

@@ -14,7 +14,22 @@ from typing import Any, NoReturn
 
 import torch
 
-from .layout import ALIGN, CAPS, DTYPES, INT64, TYPE_TEXT, Buffer, Caps, Ref, WireError, aligned, measure
+from .layout import (
+    ALIGN,
+    CAPS,
+    DTYPES,
+    INT64,
+    TYPE_TEXT,
+    VALUE_BYTES,
+    Buffer,
+    Caps,
+    Ref,
+    TooLarge,
+    WireError,
+    aligned,
+    measure,
+    weight_of,
+)
 
 _FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _DEVICE = re.compile(r"(?:cpu|cuda|mps|meta)(?::[0-9]{1,3})?")
@@ -77,6 +92,7 @@ def _flat(body: Buffer | torch.Tensor) -> torch.Tensor:
 
 def _tensors(table: list[Any], flat: torch.Tensor, caps: Caps) -> list[torch.Tensor | None]:
     """Cuts the body along the table; every byte belongs to a tensor or is zero padding between two."""
+    weight = 0
     if len(table) > caps.tensors:
         raise WireError(f"more than {caps.tensors} tensors")
     total, end = flat.shape[0], 0
@@ -89,6 +105,9 @@ def _tensors(table: list[Any], flat: torch.Tensor, caps: Caps) -> list[torch.Ten
             raise WireError("a tensor without a proper shape")
         start = aligned(end)
         nbytes = measure(name, shape, caps)
+        weight += weight_of(name, shape)
+        if caps.weight is not None and weight > caps.weight:
+            raise TooLarge(f"tensors that count as {weight} bytes")
         if start + nbytes > total:
             raise WireError(f"a tensor of shape {tuple(shape)} with fewer bytes than that")
         if start > end and flat[end:start].any():
@@ -126,6 +145,8 @@ class _Decoder:
         self.items += 1
         if self.items > self.caps.items:
             raise WireError(f"more than {self.caps.items} values")
+        if self.caps.weight is not None and self.items * VALUE_BYTES > self.caps.weight:
+            raise TooLarge(f"{self.items} values outside of tensors")
         if depth > self.caps.depth:
             raise WireError(f"nested deeper than {self.caps.depth}")
         kind = type(v)

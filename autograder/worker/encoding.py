@@ -13,7 +13,25 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
-from .layout import ALIGN, CAPS, DTYPES, INT64, MAGIC, PREFIX, TYPE_TEXT, Buffer, Caps, Ref, WireError, aligned, measure
+from .layout import (
+    ALIGN,
+    CAPS,
+    DTYPES,
+    INT64,
+    MAGIC,
+    PREFIX,
+    TYPE_TEXT,
+    VALUE_BYTES,
+    Buffer,
+    Caps,
+    Ref,
+    TooLarge,
+    WireError,
+    aligned,
+    measure,
+    megabytes,
+    weight_of,
+)
 
 _PAD = bytes(ALIGN)
 _DTYPE_NAMES = {dtype: name for name, (dtype, _) in DTYPES.items()}
@@ -48,13 +66,17 @@ def encode(message: dict[str, Any], caps: Caps = CAPS) -> list[Buffer]:
     """The buffers of one frame, prefix and header first; a contiguous CPU tensor is not copied.
 
     Raises:
-        WireError: the message holds something that is not data, or is larger than `caps`.
+        WireError: the message holds something that is not data, or is larger than `caps`; `TooLarge` where its weight
+            is, which is counted to the end while nothing more is copied.
     """
     if type(message) is not dict:
         raise WireError("a message is a dict")
     encoder = _Encoder(caps)
     try:
-        header = "".join(_to_json({"v": encoder.value(message, 0), "t": encoder.table}, 0)).encode("utf-8")
+        value = encoder.value(message, 0)
+        if encoder.overweight:
+            raise TooLarge(f"your code returned {megabytes(encoder.weight)}, {caps.words}")
+        header = "".join(_to_json({"v": value, "t": encoder.table}, 0)).encode("utf-8")
     except WireError:
         raise
     except UnicodeEncodeError:
@@ -71,11 +93,18 @@ class _Encoder:
         self.caps = caps
         self.items = 0
         self.size = 0  # of the body so far
+        self.weight = 0
         self.table: list[list[Any]] = []
         self.buffers: list[Buffer] = []
 
+    @property
+    def overweight(self) -> bool:
+        """More than was asked for, so that only the rest of the weight is of interest."""
+        return self.caps.weight is not None and self.weight > self.caps.weight
+
     def value(self, v: Any, depth: int) -> Any:
         self.items += 1
+        self.weight += VALUE_BYTES
         if self.items > self.caps.items:
             raise WireError(f"more than {self.caps.items} values")
         if depth > self.caps.depth:
@@ -117,6 +146,7 @@ class _Encoder:
             v = float.__float__(v)
             return v if v - v == 0.0 else {"f": "nan" if v != v else "inf" if v > 0 else "-inf"}
         v = str.__str__(v)
+        self.weight += len(v)
         return v if len(v) <= self.caps.text else refuse(f"text longer than {self.caps.text} characters")
 
     def key(self, k: Any) -> int | str:
@@ -142,6 +172,8 @@ class _Encoder:
             refuse("a tensor without dense values")
         shape = [int(size) for size in _shape(t)]
         nbytes = self.room(name, shape)
+        if nbytes is None:
+            return {}
         if not nbytes:
             return self.append(name, shape, b"")
         if not _data_ptr(t):
@@ -156,6 +188,8 @@ class _Encoder:
         name = _NUMPY.get(f"{dtype.kind}{dtype.itemsize}") or refuse(f"a numpy array of dtype {dtype}")
         shape = [int(size) for size in _np_shape(a)]
         nbytes = self.room(name, shape)
+        if nbytes is None:
+            return {}
         if not nbytes:
             return self.append(name, shape, b"")
         if dtype.kind == "u" and dtype.itemsize == 8 and int(_np_max(a)) >= INT64:
@@ -163,8 +197,11 @@ class _Encoder:
         a = _np_astype(a, "<i8" if name == "int64" else dtype.newbyteorder("<"), copy=False)
         return self.append(name, shape, _np_view(_np_reshape(_np_contiguous(a), -1), _np_uint8))
 
-    def room(self, name: str, shape: Sequence[int]) -> int:
-        """Bytes a tensor will take, within the caps; asked before anything is copied."""
+    def room(self, name: str, shape: Sequence[int]) -> int | None:
+        """Bytes a tensor will take, within the caps, None past their weight; asked before anything is copied."""
+        self.weight += weight_of(name, shape)
+        if self.overweight:
+            return None
         nbytes = measure(name, shape, self.caps)
         if len(self.table) >= self.caps.tensors:
             raise WireError(f"more than {self.caps.tensors} tensors")

@@ -16,6 +16,8 @@ PREFIX = struct.Struct("<4sIQ")
 ALIGN = 64  # torch's own allocation alignment on CPU
 INT64 = 1 << 63
 TYPE_TEXT = 200  # characters of a type's name
+VALUE_BYTES = 256  # what a value outside of tensors counts as: parsing and keeping it takes about this
+NUMBER_BYTES = 4  # what a number of a tensor counts as at least: bits grow when something is computed with them
 
 
 class WireError(Exception):
@@ -24,6 +26,10 @@ class WireError(Exception):
 
 class Truncated(WireError):  # noqa: N818 (says what happened)
     """The peer closed the channel in the middle of a frame."""
+
+
+class TooLarge(WireError):  # noqa: N818 (says what happened)
+    """More is in a frame than was asked for."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,13 @@ class Caps:
     items: int = 200_000
     ndim: int = 16
     text: int = 1 << 20
+    weight: int | None = None  # of all values together, as `VALUE_BYTES` and `NUMBER_BYTES` count; None: not counted
+    words: str = ""  # how much is asked for, for the sentence that says it was more
+
+    @classmethod
+    def of_reply(cls, weight: int, words: str) -> Caps:
+        """Caps of one reply, as its request has them."""
+        return cls(body_bytes=weight, weight=weight, words=words)
 
 
 CAPS = Caps()
@@ -63,6 +76,16 @@ DTYPES: dict[str, tuple[torch.dtype, int]] = {
 def aligned(offset: int) -> int:
     """Where a tensor that may not begin before `offset` begins."""
     return -(-offset // ALIGN) * ALIGN
+
+
+def weight_of(name: str, shape: Sequence[int]) -> int:
+    """What a tensor counts as."""
+    return math.prod(shape) * max(DTYPES[name][1], NUMBER_BYTES)
+
+
+def megabytes(size: int) -> str:
+    """A size in words: 16 MB, 0.3 MB."""
+    return f"{size / 2**20:.1f}".removesuffix(".0") + " MB"
 
 
 def measure(name: str, shape: Sequence[int], caps: Caps) -> int:

@@ -26,6 +26,6 @@ def error_of(error: BaseException) -> dict[str, Any]:
     """An exception as the error of a reply."""
     if type(error) is Fault:
         return {"kind": error.kind, "type": "Fault", "message": error.message, "where": None}
-    if type(error) is WireError:
+    if isinstance(error, WireError):
         return {"kind": "unsendable", "type": "WireError", "message": str(error), "where": None}
     return {"kind": "exception", **describe(error)}

@@ -41,12 +41,12 @@ def serve(sock: socket.socket, output: Output, walls: bool = False) -> NoReturn:
     try:
         send(sock, {"op": "ready", "versions": versions()})
         while (request := receive(sock, caps)) is not None:
-            number = request.pop("id", None)
+            number, room = request.pop("id", None), request.pop("room", None)
             reply = worker.answer(request)
             if _getpid() != owner:  # student code forked and came back twice
                 _exit(0)
             try:
-                send(sock, {"id": number, **reply}, None, caps)
+                send(sock, {"id": number, **reply}, None, caps if room is None else Caps.of_reply(*room))
             except WireError as error:
                 send(sock, {"id": number, "ok": False, "error": error_of(error), "stdout": reply["stdout"]}, None, caps)
     except BaseException:

@@ -22,18 +22,20 @@ import torch
 
 from .decoding import decode
 from .encoding import encode, type_name
-from .layout import CAPS, MAGIC, PREFIX, Buffer, Caps, Ref, Truncated, WireError
+from .layout import CAPS, MAGIC, PREFIX, Buffer, Caps, Ref, TooLarge, Truncated, WireError, megabytes
 
 __all__ = [
     "PREFIX",
     "Caps",
     "Deadline",
     "Ref",
+    "TooLarge",
     "Truncated",
     "WireError",
     "at",
     "decode",
     "encode",
+    "megabytes",
     "receive",
     "send",
     "type_name",
@@ -80,7 +82,8 @@ def receive(sock: socket.socket, caps: Caps = CAPS, deadline: Deadline | None = 
     """Receives one frame, or None if the peer closed the channel before one began.
 
     Raises:
-        WireError: what came is not a message within `caps`; `Truncated` if the channel closed in the middle.
+        WireError: what came is not a message within `caps`; `TooLarge` if its size is the reason, `Truncated` if the
+            channel closed in the middle.
         TimeoutError: the deadline passed before the whole message was there.
     """
     prefix = bytearray(PREFIX.size)
@@ -90,7 +93,7 @@ def receive(sock: socket.socket, caps: Caps = CAPS, deadline: Deadline | None = 
     if magic != MAGIC:
         raise WireError("not a frame")
     if header_bytes > caps.header_bytes or body_bytes > caps.body_bytes:
-        raise WireError(f"a frame of {header_bytes} + {body_bytes} bytes is larger than allowed")
+        raise TooLarge(f"a frame of {header_bytes} + {body_bytes} bytes is larger than allowed")
     header = bytearray(header_bytes)
     _fill(sock, memoryview(header), deadline)
     body: Buffer | torch.Tensor = b""

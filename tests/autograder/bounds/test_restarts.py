@@ -27,7 +27,6 @@ def provider() -> Iterator[ForkProvider]:
     source.close()
 
 
-@pytest.mark.xfail(strict=True)
 def test_thirty_cells_that_kill_the_sandbox_cost_few_and_what_is_left_is_said(provider):
     session = session_of(provider, "early = 1", *["import os; os._exit(1)"] * 30, "late = 2", submission_seconds=120)
     session.play()
@@ -40,7 +39,6 @@ def test_thirty_cells_that_kill_the_sandbox_cost_few_and_what_is_left_is_said(pr
     assert len(skipped) >= 20
 
 
-@pytest.mark.xfail(strict=True)
 def test_checks_that_kill_the_sandbox_cost_few_and_the_rest_are_told(provider):
     session = session_of(provider, "import os\ndef boom(): os._exit(3)", submission_seconds=120)
     faults = []
@@ -61,12 +59,10 @@ def test_a_few_deaths_cost_what_they_broke_only(provider):
 # --- files beside the notebook
 
 
-@pytest.mark.xfail(strict=True)
 def test_what_may_be_handed_in_fits_where_it_goes():
     assert 0.75 * (Limits().tmp_mb << 20) >= FILES_BYTES
 
 
-@pytest.mark.xfail(strict=True)
 def test_a_hundred_megabytes_beside_a_notebook_are_refused_with_a_sentence(tmp_path):
     assignment = make_repository(tmp_path / "repository").load()
     folder = tmp_path / "export" / "ada"
@@ -80,7 +76,6 @@ def test_a_hundred_megabytes_beside_a_notebook_are_refused_with_a_sentence(tmp_p
     assert sum("`one.bin` was left out" in note and "MB" in note for note in ada.notes) == 1
 
 
-@pytest.mark.xfail(strict=True)
 def test_a_session_is_not_opened_with_more_files_than_there_is_room_for(provider):
     session = Session(provider, cells("x = 1"), {f"{i}": bytes(50 << 20) for i in range(2)}, BUDGETS, seed=0)
     fault = fault_of(lambda: Student(session, "a").x)
@@ -90,7 +85,6 @@ def test_a_session_is_not_opened_with_more_files_than_there_is_room_for(provider
     assert len(provider.started) <= 1
 
 
-@pytest.mark.xfail(strict=True)
 @pytest.mark.parametrize("name", ["re\u202eport.txt", "bell\x07.csv", "n" * 260 + ".txt"])
 def test_one_odd_name_costs_that_file(tmp_path, name):
     import io
@@ -114,7 +108,6 @@ def test_one_odd_name_costs_that_file(tmp_path, name):
 # --- figures
 
 
-@pytest.mark.xfail(strict=True)
 @pytest.mark.parametrize("odd", [float("inf"), -float("inf"), float("nan"), 1.7e308])
 @pytest.mark.parametrize("kind", ["heatmap", "curve", "points"])
 def test_what_is_not_finite_is_drawn_or_said(kind, odd):
@@ -133,10 +126,10 @@ def test_what_is_not_finite_is_drawn_or_said(kind, odd):
     assert "1 of" in drawn.title
 
 
-@pytest.mark.xfail(strict=True)
 def test_brightness_that_is_not_finite_is_said():
     figures = Figures()
-    figures.images("Samples", {"yours": torch.tensor([0.5, float("inf"), float("nan"), 1e300]).reshape(1, 2, 2)})
+    values = torch.tensor([0.5, float("inf"), float("nan"), 1e300], dtype=torch.float64)
+    figures.images("Samples", {"yours": values.reshape(1, 2, 2)})
     (figure,) = figures.collected
     assert "2 of" in figure.title
     assert figure.panels == {"yours": [[[0.5, 0.0], [0.0, 1.0]]]}

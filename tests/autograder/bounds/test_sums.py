@@ -56,7 +56,6 @@ def code(source: str, count: int) -> list[NotebookNode]:
     return cells
 
 
-@pytest.mark.xfail(strict=True)
 @pytest.mark.parametrize("kind", ["output", "control characters", "all"])
 def test_a_report_and_its_page_stay_small_and_say_what_was_cut(tmp_path, kind):
     report = loud(tmp_path, LOUD[kind])
@@ -74,7 +73,6 @@ def test_notes_and_errors_of_forty_cells_fit(tmp_path, kind):
     assert report.runs[5].error or report.runs[5].notes
 
 
-@pytest.mark.xfail(strict=True)
 def test_messages_of_many_checks_count_as_they_are_written(tmp_path):
     body = 'raise Wrong("w" + chr(2) * 1999, detail=chr(3) * 8000)'
     checks = "from autograder.checks import Wrong\n\n\n" + "\n\n\n".join(
@@ -83,10 +81,11 @@ def test_messages_of_many_checks_count_as_they_are_written(tmp_path):
     )
     report = loud(tmp_path, "pass", 1, checks)
     assert len(report.model_dump_json(indent=1).encode()) < SHARE + FRAME
-    assert all(check.message.startswith("w") or "left out" in check.message for check in report.checks[3:60])
+    loud_ones = [check for check in report.checks if check.id[5:].isdigit()]
+    assert len(loud_ones) == 60
+    assert all(check.message.startswith("w") or "left out" in check.message for check in loud_ones)
 
 
-@pytest.mark.xfail(strict=True)
 @pytest.mark.parametrize("words", ["x", "\x00", "é", '"', "\U0001f600", "a\r", "\x1b[31m"])
 def test_text_is_measured_as_it_is_written(words):
     from autograder.judge.budget import written
@@ -129,7 +128,6 @@ def course(tmp_path) -> Course:
     return make_course(tmp_path)
 
 
-@pytest.mark.xfail(strict=True)
 def test_what_did_not_change_is_not_rendered_again(course, monkeypatch):
     grade_course(course, NAME, None, Options(sandbox="process", jobs=1))
     pages = sorted(p for p in course.feedback_dir(NAME).glob("*.html") if p.name != "class.html")
@@ -150,7 +148,6 @@ def test_what_is_gone_is_written_again(course):
     assert (page.read_bytes(), notebook.read_bytes()) == before
 
 
-@pytest.mark.xfail(strict=True)
 def test_the_process_that_serves_all_reads_and_renders_no_submission(course, monkeypatch):
     template = course.files(NAME).template().read_bytes()
     read: list[bytes] = []

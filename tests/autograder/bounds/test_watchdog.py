@@ -41,7 +41,6 @@ def graded(*jobs: Job) -> dict[str, Report | Trouble]:
     return {job.submission.student: result for job, result in run_jobs(jobs, 1, at_work.impatient)}
 
 
-@pytest.mark.xfail(strict=True)
 @pytest.mark.parametrize("kind", SLOW)
 def test_a_check_that_costs_the_judge_too_much_is_named_and_the_others_are_kept(job, kind):
     found = graded(job("ada", SLOW[kind]), job("bob", "pass"))
@@ -50,7 +49,7 @@ def test_a_check_that_costs_the_judge_too_much_is_named_and_the_others_are_kept(
     outcomes = {check.id: check.outcome for check in report.checks}
     assert outcomes.pop("test_endless") == "infrastructure"
     assert set(outcomes.values()) == {"passed"}
-    (said,) = [check.message for check in report.checks if check.id == "test_endless"]
+    (said,) = [check.detail or "" for check in report.checks if check.id == "test_endless"]
     assert "check test_endless on ada" in said
     assert [cell.earned for cell in report.cells] == [None, 1.0, None]
     assert isinstance(found["bob"], Report)
@@ -60,9 +59,7 @@ def test_a_check_that_costs_the_judge_too_much_is_named_and_the_others_are_kept(
     assert found["bob"].checks[0].outcome == "passed"
 
 
-@pytest.mark.xfail(strict=True)
 def test_a_judge_process_has_a_wall_around_its_memory(job):
-    found = dict(run_jobs([job("ada", "pass")], 1, at_work.wall))
-    (soft,) = found.values()
+    ((_, soft),) = run_jobs([job("ada", "pass")], 1, at_work.wall)
     assert soft != resource.RLIM_INFINITY
     assert soft < 4 << 30

@@ -31,7 +31,6 @@ from tests.autograder.course_factory import Repository, answered, to_bytes
 pytestmark = pytest.mark.container
 CHEATS = {cheat.name: cheat for cheat in cheats()}
 JUDGE_MB = 600  # of a judge process, torch included, whatever it is sent
-NOT_YET = {"legal_and_enormous", "legal_and_many"}
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +68,7 @@ def judge() -> Iterator[ProcessPoolExecutor]:
 
 
 @pytest.mark.usefixtures("engine")
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.xfail(strict=True)] if n in NOT_YET else []) for n in CHEATS]
-)
+@pytest.mark.parametrize("name", CHEATS)
 def test_a_cheat_earns_its_honest_part_and_nothing_else(
     name: str, courses: dict[float, Repository], judge: ProcessPoolExecutor
 ) -> None:

@@ -13,6 +13,7 @@ import sqlite3
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -25,9 +26,11 @@ from autograder.errors import Infrastructure, UserError
 from autograder.grading import batch as module
 from autograder.grading.batch import Batch, Events, Options, grade_course
 from autograder.grading.local import Trouble
+from autograder.homework import ipynb
 from autograder.judge import grade as grading
 from autograder.judge.grade import Job
 from autograder.records.gradebook import Book, dump
+from autograder.records.rendering import grade_and_render, rendered
 from autograder.report import Report
 from tests.autograder.course_factory import ANSWERS, NAME, answered, make_repository, to_bytes
 from tests.autograder.providers import FailingProvider, FakeProvider, ForkProvider, leftovers
@@ -40,16 +43,18 @@ Work = Callable[[Job], Report]
 
 @pytest.fixture(autouse=True)
 def here(monkeypatch) -> list[str]:
-    """Jobs run in this process, in forked workers; whose they were is returned."""
+    """Jobs run in this process, in forked workers; whose submissions were graded is returned."""
     ran: list[str] = []
 
     def run(jobs: list[Job], workers: int, work: Work, started: Callable[[str], None]) -> Iterator[tuple[Job, Report]]:
         for job in jobs:
-            ran.append(job.submission.student)
+            if work.func is grade_and_render:
+                ran.append(job.submission.student)
             started(job.submission.student)
             yield job, work(job)
 
     monkeypatch.setattr(module, "run_jobs", run)
+    monkeypatch.setattr(module, "Reader", lambda known: nullcontext(lambda data: ipynb.parse(data)[1]))
     monkeypatch.setattr(module, "sweep", lambda: [])
     return ran
 
@@ -198,7 +203,7 @@ def test_what_the_machine_was_too_busy_for_is_not_queued_for_ever_and_costs_noth
         checks = [check.model_copy(update=trouble) for check in report.checks[:1]]
         return report.model_copy(update={"checks": [*checks, *report.checks[1:]]})
 
-    monkeypatch.setattr(module, "grade", too_busy)
+    monkeypatch.setattr("autograder.records.rendering.grade", too_busy)
     batch = run(course, students=frozenset({"bob"}))
     assert [report.student for report in batch.infrastructure] == ["bob"]
     assert dump(course.gradebook_url)["assignments"][NAME]["submissions"] == {}
@@ -206,7 +211,7 @@ def test_what_the_machine_was_too_busy_for_is_not_queued_for_ever_and_costs_noth
     summary(course, batch)
     said = " ".join(capsys.readouterr().out.split())
     assert "too busy for bob, twice: no points are lost; run the same command with --force" in said
-    monkeypatch.setattr(module, "grade", grading.grade)
+    monkeypatch.setattr("autograder.records.rendering.grade", grading.grade)
     here.clear()
     again = run(course)
     assert "bob" not in here
@@ -319,7 +324,8 @@ def test_a_grader_killed_at_any_moment_and_started_again_ends_like_an_undisturbe
     def replay(jobs, workers, work, started):
         """What was graded before, so that nearly all the time goes where a kill could hurt."""
         for job in jobs:
-            yield job, reports[job.submission.student]
+            known = reports[job.submission.student]
+            yield job, rendered(work.args[0], module.load_assignment(job.homework), known, job.submission)
 
     monkeypatch.setattr(module, "run_jobs", replay)
     expected = dump(undisturbed.gradebook_url)
@@ -406,7 +412,7 @@ def test_a_gradebook_locked_in_the_middle_keeps_what_was_graded(course, here, mo
     monkeypatch.setattr(module, "run_jobs", lock_after_one)
     with pytest.raises(UserError, match="in use by another program"):
         run(course)
-    assert sorted(path.stem for path in course.report_path(NAME, "x").parent.iterdir()) == ["ada", "bob"]
+    assert sorted(path.stem for path in course.reports_dir(NAME).glob("*.json")) == ["ada", "bob"]
     connections[0].close()
     monkeypatch.setattr(module, "run_jobs", patched)
     run(course)

@@ -52,7 +52,7 @@ def test_a_job_that_kills_its_judge_is_done_again_and_then_reported_and_the_othe
     found = results(jobs("slow", "killer", "a", "once", "b"), at_work.die)
     trouble = found.pop("killer")
     assert isinstance(trouble, Trouble)
-    assert trouble.sentence == "the judge's process died twice; grade again"
+    assert trouble.sentence == "the judge's process died three times; grade again"
     assert found == {student: student for student in ("slow", "a", "once", "b")}
 
 

@@ -159,7 +159,7 @@ BROKEN: dict[str, tuple[Callable[[Repository], None], str]] = {
     "misspelt argument": (
         lambda r: edit(r.solutions / "hw0/checks.py", "seconds=20", "second=20"),
         "solutions/hw0/checks.py, line 14: the marker of `test_trained_slope_is_three` has an argument `second` "
-        "it should not have; known: cell, points, seconds, trains.",
+        "it should not have; known: cell, points, seconds, trains, reply_mb.",
     ),
     "no docstring": (
         lambda r: edit(r.solutions / "hw0/checks.py", '    """The trained line has slope 3."""\n', ""),

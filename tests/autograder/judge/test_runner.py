@@ -78,7 +78,7 @@ def test_points_and_seconds_may_be_given_by_position(tmp_path):
     asked: list[float | None] = []
 
     class Clocked(LocalChannel):
-        def check(self, seconds: float | None = None):
+        def check(self, seconds: float | None = None, reply_mb: float | None = None):
             asked.append(seconds)
             return nullcontext()
 

@@ -14,10 +14,12 @@ from nbformat import NotebookNode
 from autograder.course.course import Course, init_course
 from autograder.course.people import Person
 from autograder.homework import ipynb
+from autograder.homework.assignment import Assignment
 from autograder.homework.restore import restore
-from autograder.records.autograded import changed_answers, for_humans, write_autograded
+from autograder.records.autograded import changed_answers, for_humans
 from autograder.records.disarm import disarm
 from autograder.records.gradebook import Book, dump
+from autograder.records.rendering import rendered as made_of
 from autograder.records.settle import record, settle
 from autograder.report import CheckResult, Report
 from autograder.submission import Submission
@@ -77,6 +79,11 @@ def test_without_metadata_a_human_sees_the_same(template: NotebookNode) -> None:
     assert ipynb.to_text(seen(bare, template)) == ipynb.to_text(seen(answered(template), template))
 
 
+def enter(book: Book, course: Course, hw0: Assignment, graded: Report, submission: Submission) -> None:
+    """Make all that is made of a report, and enter it."""
+    record(book, course, hw0, made_of(course, hw0, graded, submission), submission)
+
+
 def test_nbgraders_tools_find_scores_and_cells_in_it(course: Course, repository: Repository) -> None:
     from nbgrader.nbgraderformat import read
     from nbgrader.preprocessors import GetGrades
@@ -86,7 +93,7 @@ def test_nbgraders_tools_find_scores_and_cells_in_it(course: Course, repository:
     del notebook.cells[4]
     with Book(course.gradebook_url) as book:
         book.ensure_assignment(hw0)
-        record(book, course, hw0, report(), Submission.of("alice", to_bytes(notebook)))
+        enter(book, course, hw0, report(), Submission.of("alice", to_bytes(notebook)))
     with course.autograded_path("hw0", "alice").open() as file:
         graded = read(file, as_version=4)
     where = {"notebook": "hw0", "assignment": "hw0", "student": "alice", "db_url": course.gradebook_url}
@@ -114,14 +121,14 @@ def test_recording_again_changes_no_byte_and_a_new_answer_asks_the_human_again(
     first = Submission.of("alice", to_bytes(answered(hw0.template)))
     with Book(course.gradebook_url) as book:
         book.ensure_assignment(hw0)
-        record(book, course, hw0, report(), first)
+        enter(book, course, hw0, report(), first)
         book.set_manual(hw0, "alice", "why", 0.5)
         before, grades = path.read_bytes(), dump(course.gradebook_url)
-        record(book, course, hw0, report(), first)
+        enter(book, course, hw0, report(), first)
         assert (path.read_bytes(), dump(course.gradebook_url)) == (before, grades)
         second = answered(hw0.template, ANSWERS | {"why": "Another reason."})
         for _ in range(2):
-            record(book, course, hw0, report(), Submission.of("alice", to_bytes(second)))
+            enter(book, course, hw0, report(), Submission.of("alice", to_bytes(second)))
             (score,) = book.read_scores(hw0)
             assert (score.cells["why"].points, score.cells["why"].needs_manual) == (0.5, True)
 
@@ -133,13 +140,13 @@ def test_a_kill_between_gradebook_and_notebook_is_repaired_by_grading_again(
     second = Submission.of("alice", to_bytes(answered(hw0.template, ANSWERS | {"why": "Another."})))
     with Book(course.gradebook_url) as book:
         book.ensure_assignment(hw0)
-        record(book, course, hw0, report(), Submission.of("alice", to_bytes(answered(hw0.template))))
+        enter(book, course, hw0, report(), Submission.of("alice", to_bytes(answered(hw0.template))))
         book.set_manual(hw0, "alice", "why", 0.5)
         with monkeypatch.context() as patch:
-            patch.setattr("autograder.records.settle.write_autograded", lambda *args: 1 / 0)
+            patch.setattr("autograder.records.settle.write_atomically", lambda *args: 1 / 0)
             with pytest.raises(ZeroDivisionError):
-                record(book, course, hw0, report(), second)
-        record(book, course, hw0, report(), second)
+                enter(book, course, hw0, report(), second)
+        enter(book, course, hw0, report(), second)
         assert book.read_scores(hw0)[0].cells["why"].needs_manual
     assert "Another." in course.autograded_path("hw0", "alice").read_text()
 
@@ -151,7 +158,7 @@ def test_an_infrastructure_failure_records_nothing(course: Course, repository: R
         book.ensure_assignment(hw0)
         before = dump(course.gradebook_url)
         broken = report().model_copy(update={"checks": [trouble]})
-        record(book, course, hw0, broken, Submission.of("alice", to_bytes(answered(hw0.template))))
+        enter(book, course, hw0, broken, Submission.of("alice", to_bytes(answered(hw0.template))))
         assert dump(course.gradebook_url) == before
     assert not course.autograded_path("hw0", "alice").exists()
 
@@ -293,7 +300,8 @@ def test_messages_of_checks_cannot_move_the_cursor(template: NotebookNode, tmp_p
 def test_a_mangled_notebook_still_gives_every_graded_cell_once(template: NotebookNode, tmp_path: Path) -> None:
     notebook = copy.deepcopy(answered(template))
     notebook.cells = [*reversed(notebook.cells), *copy.deepcopy(notebook.cells)]
-    write_autograded(tmp_path / "x.ipynb", notebook, template, restore(notebook, template).answers, report())
+    made = for_humans(notebook, template, restore(notebook, template).answers, report())
+    (tmp_path / "x.ipynb").write_text(ipynb.to_text(made))
     shown = nbformat.read(tmp_path / "x.ipynb", as_version=4)
     names = [cell.metadata.nbgrader.grade_id for cell in shown.cells if "nbgrader" in cell.metadata]
     assert sorted(names) == ["double", "double-answer", "line", "line-answer", "setup", "why"]
@@ -313,7 +321,7 @@ def test_nothing_only_a_ta_may_read_lies_where_nbgrader_makes_feedback_from(
     told = plain_report("alice", 0.0, 0.4).model_copy(update={"checks": [secret]})
     with Book(course.gradebook_url) as book:
         book.ensure_assignment(assignment)
-        settle(book, course, assignment, told, submission)
+        settle(book, course, assignment, made_of(course, assignment, told, submission), submission)
     for folder in (course.autograded_dir, course.feedback_dir("hw0"), course.root / "gradebook.db"):
         for path in [folder] if folder.is_file() else [p for p in folder.rglob("*") if p.is_file()]:
             said = path.read_bytes()
