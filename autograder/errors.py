@@ -5,7 +5,7 @@ AutograderError
 ├── UserError            the person at the keyboard can fix it: one sentence, exit code 2
 ├── Infrastructure       the machine failed (engine, image, disk): never costs a student points
 │   ├── Starved          it was too busy to run the student's code: tried once more alone, then final
-│   └── Overrun          the judge's own part of a check took too much time or memory
+│   └── Overrun          the judge's own part of a check took too much time or memory: tried once more alone
 ├── RefusedError         something handed in is not taken: the rest of a sentence that begins with its name
 ├── UnreadableError      a file is no notebook: the rest of a sentence that begins with its name
 └── StudentFault         the submission failed a check: a reason code and a message for the student
@@ -42,6 +42,10 @@ class Infrastructure(AutograderError):  # noqa: N818 (the name of the outcome)
 
 class Starved(Infrastructure):
     """The machine was too busy to run the student's code in time; what is tried once more, alone, and then final."""
+
+
+class Overrun(Infrastructure):
+    """The judge's own part of a check took too much time or memory; it is tried once more, alone."""
 
 
 class AuthorError(AutograderError, ValueError):

@@ -30,7 +30,11 @@ def remove_halves(course: Course, name: str) -> None:
         if not target.exists() and any(old.iterdir()):  # it was killed between two renames
             old.replace(target)
     begun = [*course.submitted_dir.glob(f"*/.{name}-*"), *course.autograded_dir.glob(f"*/{name}/.{name}.ipynb.*")]
-    begun += [*course.reports_dir(name).glob(".*.json.*"), *course.feedback_dir(name).glob(".*.html.*")]
+    begun += [
+        *course.reports_dir(name).glob(".*.json.*"),
+        *course.reports_dir(name).glob(".*.stamp.*"),
+        *course.feedback_dir(name).glob(".*.html.*"),
+    ]
     for whole in (course.scores_path.name, Path(course.gradebook_url).name):
         begun += course.root.glob(f".{whole}.*")
     for path in begun:

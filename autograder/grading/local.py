@@ -52,8 +52,8 @@ def run_jobs(
     A judge process that dies takes the jobs along that run at that moment; they are done again at the end, one at a
     time, so that the one that kills its judge is known and costs nobody else anything. What it had found before is
     kept: after a second death it is done once more, without what it died of. What the machine was too busy for, and a
-    report with a check in which the judge's own part was stopped, are made once more as well, and then taken as they
-    are. Close the iterator to end the judge processes early.
+    check in which the judge's own part was stopped, are tried once more at the end as well, and then taken as they are.
+    Close the iterator to end the judge processes early.
 
     Args:
         jobs: one per submission.
@@ -95,7 +95,7 @@ def _run_queue(
                         job = queue[position]
                         if isinstance(result, UserError):
                             raise result
-                        if not job.last and (_starved(result) or _overran(result)):
+                        if _unfinished(result) and not job.last:
                             queue[position] = replace(job, last=True, more=False)
                             suspects.append(position)
                         else:
@@ -104,21 +104,18 @@ def _run_queue(
                 for position in running.values():
                     deaths[position] += alone
                     if deaths[position] < DEATHS:
+                        queue[position] = replace(queue[position], last=True, more=False)
                         suspects.append(position)
                     else:
                         trouble = "the judge's process died three times; grade again"
                         yield queue[position], Trouble(queue[position].submission.student, trouble)
 
 
-def _overran(result: object) -> bool:
-    report = result.report if isinstance(result, Rendered) else result
-    return isinstance(report, Report) and overran(report)
-
-
-def _starved(result: object) -> bool:
-    """True if the machine was too busy for a part of a report, or of one of several."""
+def _unfinished(result: object) -> bool:
+    """True if the machine was too busy for a part of a report, or the judge's own part of a check was stopped."""
     parts = result if isinstance(result, list) else [result]
-    return any(getattr(part.report if isinstance(part, Rendered) else part, "starved", False) for part in parts)
+    reports = [part.report if isinstance(part, Rendered) else part for part in parts]
+    return any(getattr(part, "starved", False) or (isinstance(part, Report) and overran(part)) for part in reports)
 
 
 def _attempt(work: Callable[[Job], R], job: Job) -> R | Trouble | UserError:

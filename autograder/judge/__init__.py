@@ -6,7 +6,7 @@ runner, figures  its checks, and the pictures they collect
 messages         what a student may read of a hidden check
 keys             what a run is seeded with
 control          whose fault it is that a check broke; model_answers: the solution it is tried on
-watchdog, kept   what bounds the judge's own part of them, and what outlives a judge that dies
+watchdog, kept   what bounds the judge's own part of checks, and what outlives a judge that dies
 scoring          from outcomes to points
 selfcheck        `check("…")` in a student's notebook; notebook_check: the same for a notebook file
 """

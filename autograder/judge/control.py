@@ -16,6 +16,7 @@ from pathlib import Path
 from autograder.errors import Infrastructure, StudentFault, UserError
 from autograder.homework.assignment import Assignment
 from autograder.homework.restore import restore
+from autograder.judge.kept import Kept
 from autograder.judge.model_answers import read_solution
 from autograder.judge.runner import AUTHOR, Bench, CheckFile, run_checks
 from autograder.judge.session import Session
@@ -66,7 +67,7 @@ def _on_solution(
     try:
         with suppress(StudentFault, Infrastructure):  # the checks meet the same trouble and say so
             control.play()
-        return run_checks(files, replace(bench, channel=control, sources={}, skip=bench.skip | others))
+        return run_checks(files, replace(bench, channel=control, sources={}, skip=bench.skip | others, kept=Kept(None)))
     finally:
         control.close()
 

@@ -96,8 +96,9 @@ def grade_repeatedly(
         ready = time.monotonic()
         for seed in seeds:
             only = narrow.get(seed)
-            bench = Bench(session, keys_of(job, seed), sources_of(job, restored), training(assignment), only)
-            bench.who, bench.kept = job.submission.student, kept or Kept(None)
+            keys, sources, who = keys_of(job, seed), sources_of(job, restored), job.submission.student
+            watch = kept or Kept(None)
+            bench = Bench(session, keys, sources, training(assignment), only, who=who, kept=watch)
             mark = time.monotonic()
             results = complete(assignment, run_checks(check_files(assignment), bench), only)
             timings = begin.timings(session, ready, time.monotonic() - mark, results)

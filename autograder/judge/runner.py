@@ -224,6 +224,8 @@ class _Plugin:
             points /= siblings
         public = self.public[item.path.resolve()]
         said = verdict(as_overrun(faults[0])) if faults else PASSED
+        if said["outcome"] == "infrastructure" and "detail" not in said:
+            said["detail"] = f"check {item.name} on {self.bench.who}: {said['message']}"
         if faults and not public:
             said = guarded(said, faults[0], self.bench.sources)
         if said["outcome"] == "infrastructure":

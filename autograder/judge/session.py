@@ -18,9 +18,9 @@ import torch
 
 from autograder.errors import Infrastructure, MissingName, Starved, StudentFault, UserError
 from autograder.homework.settings import Budgets
+from autograder.judge.budget import Said
 from autograder.judge.clock import Budget, Clock
 from autograder.judge.restarts import Restarts, not_run
-from autograder.judge.words import Words
 from autograder.report import CellRun
 from autograder.sandbox import Provider, Sandbox
 from autograder.student import value_of
@@ -54,7 +54,7 @@ class Session:
     device: str = "cpu"
     last: bool = True
     runs: dict[int, CellRun] = field(default_factory=dict)  # by position in `cells`
-    said: Words = field(default_factory=Words)
+    said: Said = field(default_factory=Said)
     versions: dict[str, str] = field(default_factory=dict)
     cpu_seconds: float = 0.0
     released: deque[int] = field(default_factory=deque)  # handles given up; of the present sandbox only
@@ -184,7 +184,7 @@ class Session:
             if budgets[1].spent or self.clock.gave_up:
                 raise
             self._fatal[position] = fault
-            self._restarts.cells += isinstance(fault, StudentFault)
+            self._restarts.cells += 1
             run = {"index": number, "status": _status(fault), "seconds": time.monotonic() - begin, "error": str(fault)}
             self.runs[position] = self.said.run(CellRun.model_validate(run))
             if not self._restarts.cells_left:
@@ -251,10 +251,8 @@ class Session:
                 reply = receive(sandbox.socket, caps, deadline)
         except TimeoutError:
             self._drop()
-            fault = self.clock.fault(budgets)
-            if isinstance(fault, StudentFault):
-                self._restarts.ended()
-            raise fault or AssertionError("a deadline passed and no budget is spent") from None
+            self._restarts.ended()
+            raise self.clock.fault(budgets) or AssertionError("a deadline passed and no budget is spent") from None
         except TooLarge as error:  # an honest worker would have said so
             self._drop()
             message = f"{what} returned too much: {caps.words}"

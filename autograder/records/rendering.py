@@ -78,8 +78,8 @@ def rendered(course: Course, assignment: Assignment, report: Report, submission:
     )
     changed = changed_answers(course.autograded_path(assignment.name, report.student), answers)
     shown = ipynb.to_text(for_humans(notebook, assignment.template, answers, report))
-    page = student_page(report, assignment.title, hidden_open=assignment.config.feedback == "everything")
-    return Rendered(report, stamp, changed, shown, page)
+    hidden_open = assignment.config.feedback == "everything"
+    return Rendered(report, stamp, changed, shown, student_page(report, assignment.title, hidden_open=hidden_open))
 
 
 def up_to_date(course: Course, assignment: Assignment, student: str) -> Stamp | None:
@@ -127,8 +127,8 @@ def known_notebooks(course: Course, name: str) -> dict[str, list[str]]:
 
 def content_of(assignment: Assignment, report: bytes) -> str:
     """One hash over all that page and notebook are made of, the code that makes them included."""
-    settings = f"{assignment.title}\0{assignment.config.feedback}\0{digest_of(assignment.template_path.read_bytes())}"
-    parts = (report, settings.encode(), _makers())
+    settings = f"{assignment.title}\n{assignment.config.feedback}".encode()
+    parts = (report, settings, digest_of(assignment.template_path.read_bytes()).encode(), _makers())
     return digest_of(b"\0".join(parts))
 
 

@@ -31,7 +31,9 @@ def files_beside(entries: list[Entry], assignment: Assignment, notes: list[str])
         elif not taken.is_free(entry.parts):
             left_out.append(f"There are two files called `{show(entry)}`; one was left out.")
         elif entry.size > FILE_BYTES or total + entry.size > FILES_BYTES or len(files) >= FILES:
-            left_out.append(f"`{show(entry)}` was left out: there is room for {FILES} files of {FILE_BYTES >> 20} MB.")
+            room = f"{FILES} files of together {FILES_BYTES >> 20} MB"
+            size = f"{entry.size / 2**20:.0f} MB"
+            left_out.append(f"`{show(entry)}` was left out: it has {size}, and there is room for {room}.")
         else:
             taken.add(entry.parts)
             files[name] = content(entry, FILE_BYTES)

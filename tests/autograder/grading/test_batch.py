@@ -203,7 +203,7 @@ def test_what_the_machine_was_too_busy_for_is_not_queued_for_ever_and_costs_noth
         checks = [check.model_copy(update=trouble) for check in report.checks[:1]]
         return report.model_copy(update={"checks": [*checks, *report.checks[1:]]})
 
-    monkeypatch.setattr(module, "grade", too_busy)
+    monkeypatch.setattr("autograder.records.rendering.grade", too_busy)
     batch = run(course, students=frozenset({"bob"}))
     assert [report.student for report in batch.infrastructure] == ["bob"]
     assert dump(course.gradebook_url)["assignments"][NAME]["submissions"] == {}
@@ -211,7 +211,7 @@ def test_what_the_machine_was_too_busy_for_is_not_queued_for_ever_and_costs_noth
     summary(course, batch)
     said = " ".join(capsys.readouterr().out.split())
     assert "too busy for bob, twice: no points are lost; run the same command with --force" in said
-    monkeypatch.setattr(module, "grade", grading.grade)
+    monkeypatch.setattr("autograder.records.rendering.grade", grading.grade)
     here.clear()
     again = run(course)
     assert "bob" not in here
