@@ -52,10 +52,6 @@ class AuthorError(AutograderError, ValueError):
     """A check is at fault, not the submission: what it asks for makes no sense, said with the value in hand."""
 
 
-class Overrun(Infrastructure):
-    """The judge's own part of a check took too much time or memory; it is tried once more, alone."""
-
-
 class RefusedError(AutograderError):
     """The rest of a sentence that begins with the entry's name: "is a symbolic link"."""
 

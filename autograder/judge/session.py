@@ -18,7 +18,7 @@ import torch
 
 from autograder.errors import Infrastructure, MissingName, Starved, StudentFault, UserError
 from autograder.homework.settings import Budgets
-from autograder.judge.budget import Said
+from autograder.judge.said import Said
 from autograder.judge.clock import Budget, Clock
 from autograder.judge.restarts import Restarts, not_run
 from autograder.report import CellRun
@@ -184,7 +184,7 @@ class Session:
             if budgets[1].spent or self.clock.gave_up:
                 raise
             self._fatal[position] = fault
-            self._restarts.cells += 1
+            self._restarts.cells += isinstance(fault, StudentFault)
             run = {"index": number, "status": _status(fault), "seconds": time.monotonic() - begin, "error": str(fault)}
             self.runs[position] = self.said.run(CellRun.model_validate(run))
             if not self._restarts.cells_left:

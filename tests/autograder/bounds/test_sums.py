@@ -88,7 +88,7 @@ def test_messages_of_many_checks_count_as_they_are_written(tmp_path):
 
 @pytest.mark.parametrize("words", ["x", "\x00", "é", '"', "\U0001f600", "a\r", "\x1b[31m"])
 def test_text_is_measured_as_it_is_written(words):
-    from autograder.judge.budget import written
+    from autograder.judge.said import written
 
     run = CellRun(index=1, status="ok", seconds=0.0, stdout=words * 100)
     bare = CellRun(index=1, status="ok", seconds=0.0)

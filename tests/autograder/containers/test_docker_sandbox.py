@@ -307,6 +307,7 @@ def test_what_a_course_needs_can_be_imported_without_compiling_anything(shared: 
     assert tell(shared, source, seconds=60) == ["agg", []]
 
 
+@pytest.mark.busy
 def test_what_it_used_and_what_it_waited_for_is_read_from_outside(provider: DockerProvider) -> None:
     sandbox = provider.acquire()
     before = sandbox.reading()

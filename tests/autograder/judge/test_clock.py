@@ -258,6 +258,7 @@ def test_a_budget_without_end_never_ends():
 # --- a busy machine
 
 
+@pytest.mark.busy
 def test_the_table_of_reason_codes_is_that_of_a_quiet_machine():
     """The small one; `python -m tests.clock` has the whole."""
     with busy(4):

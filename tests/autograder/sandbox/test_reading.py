@@ -96,6 +96,7 @@ def test_every_thread_counts_and_one_that_has_ended_with_what_was_last_seen_of_i
     assert threads.look([child.pid]) >= (ran, waited)
 
 
+@pytest.mark.busy
 def test_waiting_is_told_of_a_process_that_the_machine_does_not_run(child):
     threads = Threads()
     with busy(4 * len(os.sched_getaffinity(0))):
@@ -114,6 +115,7 @@ def test_nobody_is_not_known_and_what_the_kernel_does_not_tell_neither(tmp_path,
     assert waited_here() == 0.0
 
 
+@pytest.mark.busy
 def test_the_thread_that_asks_is_told_its_own():
     with busy(4 * len(os.sched_getaffinity(0))):
         begin = time.thread_time()
