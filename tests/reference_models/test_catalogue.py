@@ -224,12 +224,14 @@ def imported_by(file: Path) -> set[str]:
     return {name for name in found if name.startswith("reference_models.")}
 
 
-@pytest.mark.parametrize("folder", ["parts", *FOLDERS])
+@pytest.mark.parametrize("folder", ["parts", "exact", *FOLDERS])
 def test_imports_form_a_ladder(folder):
-    """Parts know no family, and families no recipe."""
+    """Parts know no family, exact answers none of the code they judge, and families no recipe."""
     for file in (ROOT / "reference_models" / folder).glob("*.py"):
         used = imported_by(file)
         if folder == "parts":
             assert {name.split(".")[1] for name in used} <= {"parts", "protocols"}, file.name
+        elif folder == "exact":
+            assert {name.split(".")[1] for name in used} <= {"parts", "exact"}, file.name
         elif not file.name.startswith("recipes"):
             assert not any(re.search(r"\.recipes\b", name) for name in used), file.name
