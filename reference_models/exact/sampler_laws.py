@@ -62,8 +62,9 @@ def off_by(samples: Tensor, mean: float, std: float) -> float:
     Above 5 by chance for one seed in a million.
     """
     flat = samples.flatten()
-    n = len(flat)
-    return max(abs(float(flat.mean()) - mean) / (std / n**0.5), abs(float(flat.std()) - std) / (std / (2 * n) ** 0.5))
+    root = math.sqrt(len(flat))
+    off_mean, off_std = float(flat.mean()) - mean, float(flat.std()) - std
+    return max(abs(off_mean), math.sqrt(2) * abs(off_std)) * root / std
 
 
 def ancestral_steps(

@@ -102,11 +102,20 @@ def solve_states_adjoint(
     return end
 
 
-def odeint_adjoint(f: nn.Module, x: Tensor, t: Tensor, method: Method = "rk4", *, tolerance: float = 1e-6) -> Tensor:
+def odeint_adjoint(
+    f: Field,
+    x: Tensor,
+    t: Tensor,
+    method: Method = "rk4",
+    *,
+    parameters: Sequence[Tensor] | None = None,
+    tolerance: float = 1e-6,
+) -> Tensor:
     """x(t[-1]) from x(t[0]) = x, with memory that does not grow with the number of steps.
 
     Args:
-        f: a module called as f(x, t); its parameters receive gradients.
+        f: any callable f(x, t).
+        parameters: the tensors in f that receive gradients; those of f itself when it is a module.
         x: any shape.
         t: the grid, shape (N + 1,), strictly rising or falling.
         method, tolerance: a solver of parts/ode.py; "dopri5" chooses its steps anew on the way back.
@@ -116,13 +125,19 @@ def odeint_adjoint(f: nn.Module, x: Tensor, t: Tensor, method: Method = "rk4", *
         differ from the gradients of the discrete solution by the solver's error.
 
     Raises:
+        ValueError: f is not a module and no parameters are given, which would silently leave them without gradients.
         RuntimeError: by autograd, for second derivatives, which `odeint` has and the adjoint method has not.
     """
+
+    if parameters is None:
+        if not isinstance(f, nn.Module):
+            raise ValueError(f"parameters must be given where f is no module, () for none, got {type(f).__name__}")
+        parameters = tuple(f.parameters())
 
     def field(state: State, time: Tensor) -> State:
         return (f(state[0], time),)
 
-    return solve_states_adjoint(field, (x,), t, tuple(f.parameters()), method, tolerance=tolerance)[0]
+    return solve_states_adjoint(field, (x,), t, parameters, method, tolerance=tolerance)[0]
 
 
 def exact_divergence(f: Field, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:

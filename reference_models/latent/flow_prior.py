@@ -47,7 +47,7 @@ class FlowPrior(nn.Module):
     @classmethod
     def maf(cls, dim: int, layers: int = 4, hidden: Sequence[int] = (64,)) -> "FlowPrior":
         """A masked autoregressive flow: density for one pass, samples for d passes a layer."""
-        return cls(MAF(dim, layers, hidden))
+        return cls(MAF(dim, layers, hidden, bound=5.0))
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Returns log p(z) in nats; z: (..., d) -> (...)."""

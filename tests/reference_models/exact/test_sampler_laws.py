@@ -69,7 +69,7 @@ def test_an_ancestral_step_by_hand():
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_many_ddim_steps_give_the_data(eta):
-    """Noise forgets the start; without any (η = 0) how far the start is from the marginal's mean would be carried on."""
+    """Noise forgets the start; without any (η = 0) its distance from the marginal's mean would be carried on."""
     law = law_of_sampler(ddim_steps(bars(4000), range(4000), M, S, eta=eta), mean=bars(4000)[-1] ** 0.5 * M)
     assert law.mean == pytest.approx(M, abs=2e-3)
     assert law.std == pytest.approx(S, abs=2e-3)
