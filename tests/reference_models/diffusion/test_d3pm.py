@@ -371,3 +371,24 @@ def test_what_does_not_fit_is_refused():
         model("absorbing").loss(torch.tensor([[0, 2]]))
     with pytest.raises(ValueError, match=r"x must have shape \(2\)"):
         model("uniform").loss(torch.zeros(1, 3, dtype=torch.long))
+
+
+def test_matrices_that_do_not_commute_are_multiplied_in_the_order_of_time():
+    """q(x_t | x_0) by the sum over all paths; uniform and absorbing matrices commute and hide the order."""
+    matrices = torch.softmax(2 * torch.randn(3, 3, 3), -1)
+    transitions = Transitions(matrices, torch.ones(3) / 3)
+    apart = 0.5 * (matrices[0] @ matrices[1] @ matrices[2] - matrices[2] @ matrices[1] @ matrices[0]).abs().sum(-1)
+    assert float(apart.max()) > 0.1
+    for start, end in product(range(3), range(3)):
+        paths = sum(
+            float(matrices[0, start, a] * matrices[1, a, b] * matrices[2, b, end])
+            for a, b in product(range(3), range(3))
+        )
+        law = transitions.marginal(torch.tensor([[start]]), torch.tensor([2]))
+        assert close(law[0, 0, end], paths, 1e-12)
+    # Bayes' rule for the step between, with the same matrices
+    for start, end in product(range(3), range(3)):
+        joint = torch.stack([(matrices[0] @ matrices[1])[start, b] * matrices[2, b, end] for b in range(3)])
+        one_hot = torch.eye(3)[start].log().reshape(1, 1, 3)
+        found = transitions.posterior(one_hot, torch.tensor([[end]]), torch.tensor([2])).exp()
+        assert close(found[0, 0], joint / joint.sum(), 1e-9)

@@ -154,3 +154,9 @@ def test_bad_arguments_are_refused() -> None:
         AffineAutoregressive(3, (4,), order=[0, 0, 1])
     with pytest.raises(ValueError, match="dim must be at least 1, got 0"):
         MAF(0)
+
+
+def test_every_layer_is_followed_by_its_normalisation() -> None:
+    kinds = [type(step).__name__ for step in MAF(3, 3, (4,), batch_norm=True).transform.transforms]
+    assert kinds == ["AffineAutoregressive", "InvertibleBatchNorm"] * 3
+    assert {type(step).__name__ for step in MAF(3, 3, (4,)).transform.transforms} == {"AffineAutoregressive"}
