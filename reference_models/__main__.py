@@ -52,6 +52,25 @@ def show(name: str = typer.Argument(help="A name of the catalogue: realnvp, ddpm
     typer.echo(pages.page(family, recipe_of(family)), nl=False)
 
 
+@app.command()
+def baselines(
+    data: str | None = typer.Option(None, help="Only those of one data set."),
+    record: bool = typer.Option(False, "--record", help="Keep the numbers in baselines.json."),
+) -> None:
+    """Measure what a trivial model reaches on each data set: mixtures, n-grams, class Gaussians, recited examples."""
+    from reference_models.baselines import SWEEPS, baselines_of, keep
+
+    if data not in (None, *SWEEPS):
+        raise _refuse(f"there are trivial models of {', '.join(SWEEPS)}, not of {data}")
+    for name in SWEEPS if data is None else (data,):
+        found = baselines_of(name)
+        for one in found:
+            numbers = ", ".join(f"{metric} {value:.4g}" for metric, value in one.metrics.items())
+            typer.echo(f"{name}: {one.model}: {numbers}")
+        if record:
+            keep(found)
+
+
 # --- training
 
 

@@ -23,6 +23,7 @@ from torch.autograd.function import once_differentiable
 from reference_models.flows.bases import Base
 from reference_models.flows.change_of_variables import FlowDensity, Mapped, Transform
 from reference_models.parts import validate
+from reference_models.parts.autodiff import divergence
 from reference_models.parts.ode import Field, Method, State, StateField, odeint, odeint_states
 
 Divergence = Callable[[Field, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -98,8 +99,7 @@ def solve_states_adjoint(
     """
     wanted = tuple(parameter for parameter in parameters if parameter.requires_grad)
     solve = partial(odeint_states, method=method, tolerance=tolerance)
-    end: State = _Adjoint.apply(field, solve, len(state), t, *state, *wanted)  # type: ignore[no-untyped-call]
-    return end
+    return _Adjoint.apply(field, solve, len(state), t, *state, *wanted)  # type: ignore[no-untyped-call]
 
 
 def odeint_adjoint(
@@ -146,13 +146,7 @@ def exact_divergence(f: Field, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         x = x if x.requires_grad else x.detach().requires_grad_()
         slope = f(x, t)
-        columns = slope.flatten(1)  # (N, D)
-        trace = torch.zeros_like(columns[:, 0])
-        for i in range(columns.shape[1]):
-            (row,) = torch.autograd.grad(
-                columns[:, i].sum(), x, create_graph=differentiable, retain_graph=True, materialize_grads=True
-            )
-            trace = trace + row.flatten(1)[:, i]
+        trace = divergence(slope, x, create_graph=differentiable)
     return (slope, trace) if differentiable else (slope.detach(), trace.detach())
 
 
@@ -186,11 +180,11 @@ class ContinuousTransform(Transform):
         """The times from start to end, shape (steps + 1,)."""
         return torch.linspace(start, end, self.steps + 1, device=like.device, dtype=like.dtype)
 
-    def solve(self, x: Tensor, start: float, end: float, divergence: Divergence = exact_divergence) -> Mapped:
+    def solve(self, x: Tensor, start: float, end: float, trace: Divergence = exact_divergence) -> Mapped:
         """x: (N, *event) at time `start` to time `end`, with ∫ tr(∂f/∂x) dt, (N,)."""
 
         def field(state: State, time: Tensor) -> State:
-            return divergence(self.field, state[0], time)
+            return trace(self.field, state[0], time)
 
         state = (x, x.new_zeros(len(x)))
         t = self.grid(start, end, x)

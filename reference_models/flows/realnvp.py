@@ -75,8 +75,7 @@ class ConvResNet(nn.Module):
         for block, skip in zip(self.blocks, list(self.skips)[1:], strict=True):
             h = h + block(h)
             out = out + skip(h)
-        result: Tensor = self.leave(relu(out))
-        return result
+        return self.leave(relu(out))
 
 
 class AffineCoupling(Transform):

@@ -81,8 +81,7 @@ class PulledDecoder(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         z, _ = self.transform.inverse(u)
-        h: Tensor = self.decoder(z)
-        return h
+        return self.decoder(z)
 
 
 def as_flow_posterior(vae: VAE) -> VAE:

@@ -106,8 +106,7 @@ class MaskedMLP(nn.Module):
             raise ValueError(f"condition must have {self.condition_dim} features, got shape {got}")
         if condition is not None:
             x = torch.cat([x, condition.expand(*x.shape[:-1], self.condition_dim)], dim=-1)
-        out: Tensor = self.net(x).unflatten(-1, (self.dim, self.outputs_per_dim))  # (*B, dim, outputs_per_dim)
-        return out
+        return self.net(x).unflatten(-1, (self.dim, self.outputs_per_dim))  # (*B, dim, outputs_per_dim)
 
 
 class CausalConv1d(nn.Conv1d):

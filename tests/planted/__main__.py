@@ -161,6 +161,10 @@ def outcome(run: Run, seconds: float, answer: Path) -> Outcome:
     if not answer.exists():
         return Outcome(run, seconds, None, "the tests did not end")
     said = json.loads(answer.read_text())
+    if said["broken"] and isinstance(
+        run.planted, Mutant
+    ):  # it shows before any test: an entry written by hand must not
+        return Outcome(run, seconds, "the tests cannot even be collected", "")
     trouble = said["broken"] or ("" if said["passed"] or said["failed"] else "no test ran")
     if said["code"] not in (0, 1):
         trouble = trouble or f"pytest ended with code {said['code']}"

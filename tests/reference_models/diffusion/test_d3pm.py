@@ -151,8 +151,10 @@ def test_the_bound_misses_the_likelihood_by_the_divergence_of_the_paths(kind, ge
     d3pm = model(kind)
     q, states = d3pm.transitions, every(d3pm.transitions.states)
     n = len(states)
-    steps = [torch.stack([q.matrices[t][s[0]][states[:, 0]] * q.matrices[t][s[1]][states[:, 1]] for s in states])
-             for t in range(T)]  # fmt: skip
+    steps = [
+        torch.stack([q.matrices[t][s[0]][states[:, 0]] * q.matrices[t][s[1]][states[:, 1]] for s in states])
+        for t in range(T)
+    ]
     prior = q.prior[states[:, 0]] * q.prior[states[:, 1]]
     reverse = [reverse_matrix(d3pm, t) for t in range(T)]
     likelihood = prior @ reverse[2] @ reverse[1] @ reverse[0]
@@ -223,8 +225,10 @@ def test_times_are_uniform_over_all_steps(generator):
 def test_the_prior_term_is_the_divergence_from_the_prior(kind):
     d3pm = model(kind)
     last = d3pm.transitions.cumulative[-1][:K]
-    expected = [sum(p * math.log(p / r) for p, r in zip(row, d3pm.transitions.prior.tolist(), strict=True) if p > 1e-15)
-                for row in last.tolist()]  # fmt: skip
+    expected = [
+        sum(p * math.log(p / r) for p, r in zip(row, d3pm.transitions.prior.tolist(), strict=True) if p > 1e-15)
+        for row in last.tolist()
+    ]
     x = torch.tensor([[0, 1], [1, 1]])
     assert close(d3pm.prior_kl(x), torch.tensor([expected[0] + expected[1], 2 * expected[1]]), 1e-12)
 

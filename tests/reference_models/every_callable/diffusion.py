@@ -323,6 +323,7 @@ ROWS = [
         "diffusion.probability_flow.ProbabilityFlow.log_prob",
         lambda **k: flow(divergence="hutchinson").log_prob(X, **k),
     ),
+    Row("diffusion.probability_flow.ProbabilityFlow.sample", lambda **k: flow(base=ONE).sample(6, **k)),
     Row("diffusion.probability_flow.ProbabilityFlow.sample", lambda **k: flow().sample(6, **k), noise=NOISE),
     Row("diffusion.schedule.Schedule.linear", lambda **k: Schedule.linear(**k).betas, steps=10, start=0.001, end=0.1),
     Row(

@@ -209,11 +209,6 @@ ROWS = [
     Row("evaluation.train_digit_classifier.classification_loss", lambda **k: loss_of(IMAGES, **k)),
     Row("evaluation.train_digit_classifier.train", small, epochs=2, batch_size=32, seed=1),
     Row(
-        "evaluation.truncation.truncated_normal",
-        lambda **k: truncation.truncated_normal((5,), 1.0, **k),
-        dtype=torch.float32,
-    ),
-    Row(
         "evaluation.truncation.truncation_curve",
         lambda **k: truncation.truncation_curve(lambda t: t * A, B, [0.5, 1.0], **k),
         metrics={"mean": lambda a, b: b.mean()},
@@ -239,9 +234,5 @@ APART = {
     "evaluation.train_digit_classifier.main.arguments": (
         "evaluation/test_features.py",
         "test_the_weights_are_small_and_reach_the_accuracy_they_state",
-    ),
-    "evaluation.truncation.truncated_normal.device": (
-        "evaluation/test_truncation.py",
-        "test_the_law_is_scipys_truncated_normal",
     ),
 }

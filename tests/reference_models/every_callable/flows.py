@@ -242,7 +242,7 @@ ROWS = [
     Row(
         "flows.neural_ode.ContinuousTransform.solve",
         lambda **k: cnf().transform.solve(X, 1.0, 0.0, **k),
-        divergence=lambda f, x, t: (f(x, t), x[:, 0]),
+        trace=lambda f, x, t: (f(x, t), x[:, 0]),
     ),
     Row(
         "flows.neural_ode.CNF",

@@ -418,6 +418,11 @@ ROWS = [
     Row("latent.posterior_collapse.GuardedVAE", guarded, event_shape=(1, 3, 3), window=3, latent_dim=3, hidden=(5,)),
     Row(
         "latent.posterior_collapse.GuardedVAE.objective",
+        lambda **k: guarded().objective(X, **{"dropout": 0.5, "noise": NOISE} | k),
+        weight=0.5,
+    ),
+    Row(
+        "latent.posterior_collapse.GuardedVAE.objective",
         lambda **k: guarded().objective(X, **k),
         weight=0.5,
         floor=3.0,

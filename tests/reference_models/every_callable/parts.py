@@ -24,8 +24,10 @@ from reference_models.parts import (
     residual_gan,
     roots,
     sampling,
+    truncation,
     unet,
 )
+from reference_models.parts.autodiff import divergence
 from tests.reference_models.every_callable.foundations import MIXTURE
 from tests.reference_models.every_callable.rows import Row, With, bits, built, fixed, gen
 
@@ -53,6 +55,7 @@ class Raster(raster.RasterModel):
         return self.net(x)[:, :, None]
 
 
+LEAF, SQUARE = fixed(4, 2).requires_grad_(), fixed(2, 2)
 KNOWN = torch.zeros(4, 1, 2, 2, dtype=torch.bool)
 KNOWN[:, :, 0] = True
 NET = {"base": 8, "multipliers": (1,), "attention_at": ()}
@@ -282,6 +285,16 @@ ROWS = [
     ),
     Row("parts.sampling.draw_bernoulli", lambda **k: sampling.draw_bernoulli(X, **k)),
     Row("parts.sampling.draw_categorical", lambda **k: sampling.draw_categorical(X, **k)),
+    Row(
+        "parts.truncation.truncated_normal",
+        lambda **k: truncation.truncated_normal((5,), 1.0, **k),
+        dtype=torch.float32,
+    ),
+    Row(
+        "parts.autodiff.divergence",
+        lambda **k: divergence((LEAF**3) @ SQUARE, LEAF, **k).requires_grad,
+        create_graph=True,
+    ),
     Row("parts.unet.ResidualBlock", lambda **k: built(unet.ResidualBlock, 4, 4, **k), embedding_features=3),
     Row("parts.unet.ResidualBlock", lambda **k: built(unet.ResidualBlock, 4, 4, **k)(MAPS), dropout=0.5),
     Row(
@@ -307,6 +320,10 @@ ROWS = [
     ),
 ]
 APART = {
+    "parts.truncation.truncated_normal.device": (
+        "evaluation/test_truncation.py",
+        "test_the_law_is_scipys_truncated_normal",
+    ),
     "parts.distributions.GaussianMixture.to.device": (
         "parts/test_distributions.py",
         "test_the_mixture_agrees_with_scipy",

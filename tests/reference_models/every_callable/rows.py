@@ -102,6 +102,17 @@ def keywords(function: Callable[..., Any]) -> list[str]:
     return [p.name for p in parameters if p.default is not inspect.Parameter.empty and p.name != "generator"]
 
 
+def defaults(function: Callable[..., Any]) -> str:
+    """The parameters that have a default, with what it is; numbers, words and names alone."""
+
+    def said(value: Any) -> str:
+        if isinstance(value, bool | int | float | str | tuple | type(None)):
+            return repr(value)
+        return getattr(value, "__name__", type(value).__name__)
+
+    return ", ".join(f"{key}={said(inspect.signature(function).parameters[key].default)}" for key in keywords(function))
+
+
 def draws(function: Callable[..., Any]) -> bool:
     """Whether it takes a source of randomness. A module called `generator`, as in a GAN, is none."""
     parameter = inspect.signature(function).parameters.get("generator")

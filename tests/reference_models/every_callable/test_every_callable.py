@@ -14,7 +14,17 @@ import numpy as np
 import pytest
 import torch
 
-from tests.reference_models.every_callable.rows import Row, callables, draws, flat, gen, keywords, same, undefined
+from tests.reference_models.every_callable.rows import (
+    Row,
+    callables,
+    defaults,
+    draws,
+    flat,
+    gen,
+    keywords,
+    same,
+    undefined,
+)
 
 pytestmark = pytest.mark.skipif("config.getoption('--device', 'cpu') != 'cpu'", reason="the tables lie on the CPU")
 HERE = Path(__file__).resolve().parent
@@ -76,6 +86,21 @@ def test_another_value_of_a_keyword_gives_another_answer(row, keyword):
     assert not any(undefined(part) for part in flat(first))  # NaN, which hides everything
     assert same(first, answer(**tried.given))
     assert not same(first, answer(**{**tried.given, keyword: tried.value}))
+
+
+WRITTEN = HERE / "defaults.txt"
+WITH_DEFAULTS = [name for name, function in FOUND.items() if keywords(function)]
+
+
+@pytest.mark.parametrize("name", WITH_DEFAULTS)
+def test_the_defaults_are_those_written_down(name):
+    """Sizes and rates of papers: a change of one is a change of what everybody gets, and shows in two files."""
+    written = dict(line.split(": ", 1) for line in WRITTEN.read_text().splitlines())
+    assert written[name] == defaults(FOUND[name]), "run: python -m tests.reference_models.every_callable"
+
+
+def test_no_default_is_written_down_of_what_is_not_there():
+    assert [line.split(": ")[0] for line in WRITTEN.read_text().splitlines()] == sorted(WITH_DEFAULTS)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

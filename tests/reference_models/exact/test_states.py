@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from scipy.stats import chisquare
+from scipy.stats import chi2, chisquare
 
 from reference_models.exact import departs_from_law, every_state, state_number
 
@@ -54,3 +54,12 @@ def test_a_law_that_says_nothing_counts_as_a_departure():
     assert departs_from_law(samples, torch.full((4,), float("nan")))
     assert departs_from_law(samples, torch.tensor([0.25, 0.25, 0.25, float("nan")]).log())
     assert not departs_from_law(samples, torch.full((4,), 0.25).log())
+
+
+def test_a_few_expected_ones_left_over_join_the_last_cell():
+    """Five states are expected three times each: cells of 6 and 9, the second with the state that was left over."""
+    states, p = every_state((3,)), torch.tensor([0.2, 0.2, 0.2, 0.2, 0.2, 0.0, 0.0, 0.0])
+    p_value = float(chi2.sf(chisquare([0, 15], [6, 9]).statistic, 1))
+    drawn = states[torch.full((15,), 4)]
+    assert departs_from_law(drawn, p.log(), level=1.01 * p_value)
+    assert not departs_from_law(drawn, p.log(), level=0.99 * p_value)
