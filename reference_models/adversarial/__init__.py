@@ -23,7 +23,7 @@ from reference_models.adversarial.cut import CUT, CutLoss
 from reference_models.adversarial.cyclegan import CycleGAN, CycleLoss, History, ResidualBlock, TranslationNetwork
 from reference_models.adversarial.dcgan import DCGAN, DCGANDiscriminator, DCGANGenerator
 from reference_models.adversarial.f_gan import FGAN, Variational
-from reference_models.adversarial.gan import GAN, Maxout, Minimax, NonSaturating, Objective
+from reference_models.adversarial.gan import GAN, Game, Maxout, Minimax, NonSaturating, Objective
 from reference_models.adversarial.growing_gan import GrowingGAN
 from reference_models.adversarial.lsgan import LSGAN, LeastSquares
 from reference_models.adversarial.pix2pix import (
@@ -66,6 +66,7 @@ __all__ = [
     "DCGANGenerator",
     "DrawnDropout",
     "Epilogue",
+    "Game",
     "GrowingGAN",
     "Hinge",
     "History",
