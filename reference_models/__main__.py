@@ -1,4 +1,4 @@
-"""The catalogue on the terminal, and training: python -m reference_models [train NAME]."""
+"""The catalogue on the terminal, and training: python -m reference_models [show NAME | train NAME]."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
+from reference_models import pages
 from reference_models.catalogue import Family, families, find
-from reference_models.results import keep, reached
+from reference_models.results import keep
 
 if TYPE_CHECKING:  # torch takes a second to import, and the catalogue needs none of it
     from reference_models.runs import Order
@@ -28,65 +28,47 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 talk = Console(stderr=True)
-MARKERS = ("<!-- models -->", "<!-- /models -->")
-HEADINGS = ("name", "family", "paper", "module", "named by", "homework", "verified against", "reached here")
 
 
 @app.callback(invoke_without_command=True)
-def root(
-    context: typer.Context, markdown: bool = typer.Option(False, "--markdown", help="As the README's table.")
-) -> None:
+def root(context: typer.Context) -> None:
     """Without a command, prints the catalogue."""
     if context.invoked_subcommand is None:
-        catalogue(markdown, None)
+        catalogue(False)
 
 
 @app.command("list")
-def catalogue(
-    markdown: bool = typer.Option(False, "--markdown", help="As the README's table."),
-    into: Annotated[Path | None, typer.Option(help="Write that table into this file, between its markers.")] = None,
+def catalogue(markdown: bool = typer.Option(False, "--markdown", help="All that is known, as docs/models.md.")) -> None:
+    """Print the catalogue: one line a family."""
+    typer.echo(pages.document() if markdown else pages.lines(), nl=False)
+
+
+@app.command()
+def show(name: str = typer.Argument(help="A name of the catalogue: realnvp, ddpm, …")) -> None:
+    """Print what is known of one family: paper, classes, who names it, what verifies it, what its recipe reached."""
+    family = _find(name)
+    from reference_models.recipes import recipe_of
+
+    typer.echo(pages.page(family, recipe_of(family)), nl=False)
+
+
+@app.command()
+def baselines(
+    data: str | None = typer.Option(None, help="Only those of one data set."),
+    record: bool = typer.Option(False, "--record", help="Keep the numbers in baselines.json."),
 ) -> None:
-    """Print the catalogue: one row a family."""
-    if into is not None:
-        _put_table(into)
-    elif markdown:
-        typer.echo(markdown_table())
-    else:
-        out = Console()
-        out = out if out.is_terminal else Console(width=240)
-        table = Table()
-        for heading in HEADINGS:
-            table.add_column(heading, overflow="fold", no_wrap=heading == "name")
-        for family in families():
-            paper = f"{family.paper.authors} {family.paper.year} {family.paper.url}"
-            table.add_row(*(cell.replace("[", r"\[") for cell in _cells(family, paper)))
-        out.print(table)
+    """Measure what a trivial model reaches on each data set: mixtures, n-grams, class Gaussians, recited examples."""
+    from reference_models.baselines import SWEEPS, baselines_of, keep
 
-
-def _put_table(file: Path) -> None:
-    """Replaces what stands between the two markers of a Markdown file."""
-    text = file.read_text() if file.is_file() else ""
-    before, found, rest = text.partition(MARKERS[0] + "\n")
-    _, closed, after = rest.partition(MARKERS[1])
-    if not (found and closed):
-        raise _refuse(f"{file} does not hold the markers {MARKERS[0]} and {MARKERS[1]}")
-    file.write_text(f"{before}{found}{markdown_table()}\n{closed}{after}")
-
-
-def markdown_table() -> str:
-    """The catalogue as the README shows it."""
-    lines = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
-    for family in families():
-        paper = f"[{family.paper.authors}, {family.paper.year}]({family.paper.url})"
-        lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in _cells(family, paper)) + " |")
-    return "\n".join(lines)
-
-
-def _cells(family: Family, paper: str) -> tuple[str, ...]:
-    module = family.module.removeprefix("reference_models.")
-    homework = "" if family.homework is None else str(family.homework)
-    verified = family.verified_against
-    return family.name, family.title, paper, module, family.programmes, homework, verified, reached(family)
+    if data not in (None, *SWEEPS):
+        raise _refuse(f"there are trivial models of {', '.join(SWEEPS)}, not of {data}")
+    for name in SWEEPS if data is None else (data,):
+        found = baselines_of(name)
+        for one in found:
+            numbers = ", ".join(f"{metric} {value:.4g}" for metric, value in one.metrics.items())
+            typer.echo(f"{name}: {one.model}: {numbers}")
+        if record:
+            keep(found)
 
 
 # --- training
@@ -115,29 +97,50 @@ def train(
     from reference_models.recipes import DivergedError
     from reference_models.runs import run
 
+    stop = Stop()
     try:
-        with _signals(signal.default_int_handler):
-            done = run(order)
+        with _signals(stop):
+            done = run(order, stopped=stop.asked)
     except DivergedError as error:
         _say(f"{order.family.title} diverged: {error}; nothing was written")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        _say("stopped; nothing was written")
+        _say("stopped before the first step; nothing was written")
         raise typer.Exit(130) from None
     try:
-        with _signals(signal.SIG_IGN):  # four files or none
+        with _signals(signal.SIG_IGN):  # all files or none
             done.write()
     except OSError as error:
         raise _refuse(f"{order.out} could not be written: {error}") from None
     said = done.said
     _show(said)
-    _say(f'{order.out} is filled; reference_models.runs.restore("{order.out}") gives the model back')
+    _say(f'{order.out} is filled; reference_models.runs.restore("{order.out}").model gives the model back')
+    if said["interrupted"]:
+        _say(f"interrupted after {said['steps']} steps: {order.out} says so" + "; nothing was recorded" * record)
+        raise typer.Exit(130)
     missed = [goal["metric"] for goal in said["goals"] if not goal["reached"]]
     if record and missed:
         _say(f"nothing was recorded: {', '.join(missed)} missed the goal")
     elif record:
         keep(order.family, said)
     raise typer.Exit(1 if missed else 0)
+
+
+class Stop:
+    """What a signal does during a run: the first asks training to end at its next step, the second ends what runs."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def asked(self) -> bool:
+        """Whether a signal has come."""
+        return self.calls > 0
+
+    def __call__(self, number: int, frame: object) -> None:
+        self.calls += 1
+        if self.calls > 1:
+            raise KeyboardInterrupt
+        _say("stopping at the next step, to measure what there is; once more, and it is not measured")
 
 
 @contextmanager
@@ -161,6 +164,15 @@ def _refuse(sentence: str) -> typer.Exit:
     return typer.Exit(2)
 
 
+def _find(name: str) -> Family:
+    try:
+        return find(name)
+    except KeyError:
+        near = difflib.get_close_matches(name, [family.name for family in families()], n=3, cutoff=0.4)
+        hint = f"; near it: {', '.join(near)}" if near else ", see python -m reference_models"
+        raise _refuse(f"no family is called {name}{hint}") from None
+
+
 def _order(
     name: str,
     data: str | None,
@@ -171,12 +183,7 @@ def _order(
     device: str,
     out: Path | None,
 ) -> Order:
-    try:
-        family = find(name)
-    except KeyError:
-        near = difflib.get_close_matches(name, [family.name for family in families()], n=3, cutoff=0.4)
-        hint = f"; near it: {', '.join(near)}" if near else ", see python -m reference_models"
-        raise _refuse(f"no family is called {name}{hint}") from None
+    family = _find(name)
     from reference_models.data import load
     from reference_models.recipes import recipe_of
     from reference_models.runs import Order

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from torch import Tensor
 
 from reference_models.recipes import Curve, Figure, Images, Points
 
@@ -35,25 +36,21 @@ def save_learning_curve(losses: Mapping[str, Sequence[float]], path: Path, title
 
 def save_figure(figure: Figure, path: Path, title: str) -> None:
     """What a learner wants to show."""
-    canvas, axes = _canvas(title)
+    canvas = Canvas(figsize=(6, 4.5), dpi=120, layout="constrained")
+    canvas.suptitle(textwrap.fill(title, 60))
     if isinstance(figure, Images):
-        _draw_images(figure, axes)
+        for i, (name, pixels) in enumerate(figure.sheets.items()):
+            axes = canvas.add_subplot(1, len(figure.sheets), i + 1, title=name)
+            _draw_sheet(pixels, axes)
     elif isinstance(figure, Points):
-        _draw_points(figure, axes)
+        _draw_points(figure, canvas.add_subplot())
     else:
-        _draw_curve(figure, axes)
+        _draw_curve(figure, canvas.add_subplot())
     canvas.savefig(path)
 
 
-def _canvas(title: str) -> tuple[Canvas, Axes]:
-    canvas = Canvas(figsize=(6, 4.5), dpi=120, layout="constrained")
-    axes = canvas.add_subplot()
-    axes.set_title(textwrap.fill(title, 60))
-    return canvas, axes
-
-
-def _draw_images(figure: Images, axes: Axes) -> None:
-    pixels = figure.pixels.detach().cpu().double().clamp(0, 1).numpy()  # (N, C, H, W)
+def _draw_sheet(sheet_of: Tensor, axes: Axes) -> None:
+    pixels = sheet_of.detach().cpu().double().clamp(0, 1).numpy()  # (N, C, H, W)
     n, channels, height, width = pixels.shape
     columns = math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)

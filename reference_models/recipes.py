@@ -30,9 +30,9 @@ from reference_models.parts.validate import at_least, positive
 
 @dataclass(frozen=True)
 class Images:
-    """Samples to look at: pixels of shape (N, C, H, W) in [0, 1]."""
+    """Sheets of pictures side by side, by what they show; each holds pixels of shape (N, C, H, W) in [0, 1]."""
 
-    pixels: Tensor
+    sheets: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,11 @@ class Curve:
 Figure = Images | Points | Curve
 
 
+def beside_data(samples: Tensor, data: DataSet) -> Images:
+    """Sampled pictures of shape (N, C, H, W) beside N held-out ones."""
+    return Images({"samples": samples, "data": data.held_out[: len(samples)]})
+
+
 class Learner(nn.Module, ABC):
     """Models and optimisers of one training run.
 
@@ -61,6 +66,11 @@ class Learner(nn.Module, ABC):
     """
 
     progress: float = 0.0
+    model: Any
+
+    def trained(self) -> Any:
+        """What the run is for: the model that the numbers and the samples are of."""
+        return self.model
 
     @abstractmethod
     def step(self, x: Tensor, y: Tensor | None, *, generator: Generator) -> dict[str, float]:
@@ -216,8 +226,11 @@ def train(
     generator: Generator,
     steps: int | None = None,
     on_step: Callable[[History], None] = lambda history: None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> History:
     """Steps until the time is over, or `steps` of them if that is fewer, at least one; calls `on_step` after each.
+
+    Ends between two steps once `stopped()` is true, with what has been learnt by then.
 
     On one thread of the CPU time is that of the processor, so that a busy machine learns as much as a quiet one; it is
     the wall's otherwise. Raises DivergedError when a loss is not finite, ValueError for minutes that are not positive
@@ -232,7 +245,7 @@ def train(
     for x, y in batches(data, batch_size, generator):
         history.seconds = clock() - start
         learner.progress = max(history.seconds / (60 * minutes), 0.0 if steps is None else history.steps / steps)
-        if learner.progress >= 1 and history.steps:
+        if history.steps and (learner.progress >= 1 or stopped()):
             break
         losses = learner.step(x, y, generator=generator)
         for name, value in losses.items():

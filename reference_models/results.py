@@ -1,4 +1,7 @@
-"""What the recipes reached: one `results.json` a folder, written by `train NAME --record`, read by the catalogue."""
+"""What the recipes reached, one `results.json` a folder by `train NAME --record`; trivial models, in `baselines.json`.
+
+The catalogue reads them without loading torch.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,13 @@ from typing import Any
 from reference_models.catalogue import Family
 
 HERE = Path(__file__).parent
+BASELINES = Path(__file__).with_name("baselines.json")
 
 
 def results(folder: str) -> dict[str, Any]:
     """The recorded runs of a folder by the family's name; none where nothing was recorded."""
     file = HERE / folder / "results.json"
-    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    return found
+    return json.loads(file.read_text()) if file.exists() else {}
 
 
 def keep(family: Family, said: dict[str, Any]) -> None:
@@ -36,6 +39,26 @@ def reached(family: Family) -> str:
     numbers = ", ".join(_number(goal["metric"], run["metrics"]) for goal in run["goals"])
     took = f"{run['device']}, {run['minutes']:g} min, {run['steps']} steps, seed {run['seed']}"
     return f"{numbers} on {run['data']} ({took})"
+
+
+def trivial(family: Family) -> str:
+    """What the trivial models of `baselines` reach on the family's data, in the numbers its goals name."""
+    run = results(family.folder).get(family.name)
+    if run is None:
+        return ""
+    named = [goal["metric"] for goal in run["goals"]]
+    said = []
+    for row in baselines():
+        numbers = [_number(name, row["metrics"]) for name in named if name in row["metrics"]]
+        if row["data"] == run["data"] and numbers:
+            said.append(f"{row['model']}: {', '.join(numbers)}")
+    return "; ".join(said)
+
+
+def baselines() -> list[dict[str, Any]]:
+    """The recorded trivial models: their data, what they are, and their numbers by name."""
+    found: list[dict[str, Any]] = json.loads(BASELINES.read_text())
+    return found
 
 
 def _number(name: str, metrics: dict[str, float]) -> str:

@@ -1,10 +1,14 @@
-"""One training run: the progress bar while it lasts, then learning curve, samples, checkpoint and numbers on disk."""
+"""One training run: the progress bar while it lasts, then learning curve, samples, checkpoint and numbers on disk.
+
+A run that is over, and one restored from its folder, gives its model back as `run.model`, whatever the family.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +17,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from reference_models.catalogue import Family, find
 from reference_models.data import DataSet, load
@@ -37,16 +41,24 @@ class Order:
 
 @dataclass(frozen=True)
 class Trained:
-    """A run that is over: what it has learnt, `said`, which is what metrics.json says, and where to write it."""
+    """A run that is over: what it has learnt, `said`, which is what metrics.json says, and where to write it.
+
+    figure: None when the run was stopped a second time, before there were samples.
+    """
 
     order: Order
     learner: Learner
     history: History
-    figure: Figure
+    figure: Figure | None
     said: dict[str, Any]
 
+    @property
+    def model(self) -> Any:
+        """The trained model, in evaluation mode."""
+        return self.learner.trained().eval()
+
     def write(self) -> None:
-        """Writes the four files of a run, or raises OSError and leaves none."""
+        """Writes the files of a run, or raises OSError and leaves none."""
         out = self.order.out
         home = out if out.is_dir() else out.parent
         home.mkdir(parents=True, exist_ok=True)
@@ -60,16 +72,37 @@ class Trained:
     def _draw_up(self, folder: Path) -> None:
         title = f"{self.order.family.title} on {self.order.data.name}"
         save_learning_curve(self.history.losses, folder / "learning_curve.png", title)
-        save_figure(self.figure, folder / "samples.png", title)
+        if self.figure is not None:
+            save_figure(self.figure, folder / "samples.png", title)
         state = self.learner.state_dict()
         weights = {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
         metadata = {key: str(self.said[key]) for key in ("family", "data", "seed", "steps")}
-        save_file(weights, folder / "model.safetensors", metadata=metadata)
+        (folder / "model.safetensors").write_bytes(save(weights, metadata))  # save_file would close it to others
         (folder / "metrics.json").write_text(json.dumps(self.said, indent=2, ensure_ascii=False) + "\n")
 
 
-def run(order: Order) -> Trained:
-    """Trains, measures and draws samples; writes nothing. Raises DivergedError when a loss is not finite."""
+@dataclass(frozen=True)
+class Restored:
+    """A run read back from its folder: its learner, and the data it has learnt from."""
+
+    learner: Learner
+    data: DataSet
+
+    @property
+    def model(self) -> Any:
+        """The trained model, in evaluation mode."""
+        return self.learner.trained().eval()
+
+
+def run(order: Order, *, stopped: Callable[[], bool] = lambda: False) -> Trained:
+    """Trains, measures and draws samples; writes nothing.
+
+    Once `stopped()` is true, training ends at the next step, and what there is by then is measured; the numbers say
+    that the run was interrupted. A KeyboardInterrupt during the measurement leaves out the numbers and the samples.
+
+    Raises:
+        DivergedError: a loss is not finite.
+    """
     torch.manual_seed(order.seed)
     with torch.device(order.device):  # where its optimisers find its weights
         learner = order.recipe.build(order.data)
@@ -89,18 +122,23 @@ def run(order: Order) -> Trained:
             generator=generator.manual_seed(order.seed),
             steps=order.steps,
             on_step=on_step,
+            stopped=stopped,
         )
         bar.update(task, completed=60 * order.minutes)
+    interrupted = stopped()
     learner.eval()
-    with Console(stderr=True).status("measuring"):
-        said = _said(order, history, learner.metrics(order.data, generator=generator.manual_seed(order.seed)))
-    with Console(stderr=True).status("drawing samples"):
-        figure = learner.figure(order.data, generator=generator.manual_seed(order.seed))
-    return Trained(order, learner, history, figure, said)
+    try:
+        with Console(stderr=True).status("measuring"):
+            metrics = learner.metrics(order.data, generator=generator.manual_seed(order.seed))
+        with Console(stderr=True).status("drawing samples"):
+            figure = learner.figure(order.data, generator=generator.manual_seed(order.seed))
+    except KeyboardInterrupt:
+        return Trained(order, learner, history, None, _said(order, history, {}, interrupted=True))
+    return Trained(order, learner, history, figure, _said(order, history, metrics, interrupted))
 
 
-def restore(folder: Path | str, *, path: Path | str | None = None, device: str = "cpu") -> Learner:
-    """The learner of a run, in evaluation mode, from the `model.safetensors` in its folder.
+def restore(folder: Path | str, *, path: Path | str | None = None, device: str = "cpu") -> Restored:
+    """The run whose `model.safetensors` lies in the folder; `restore(folder).model` is in evaluation mode.
 
     path: the folder with the files of MNIST or CIFAR-10, for a run on them.
     Raises FileNotFoundError without that file, ValueError for one that no run of these recipes has written.
@@ -121,7 +159,7 @@ def restore(folder: Path | str, *, path: Path | str | None = None, device: str =
         learner.load_state_dict(load_file(file, device=device))
     except RuntimeError as error:
         raise ValueError(f"{file} does not fit the recipe of {said['family']}: {error}") from None
-    return learner.eval()
+    return Restored(learner.eval(), data)
 
 
 def _put(part: Path, out: Path) -> None:
@@ -130,6 +168,8 @@ def _put(part: Path, out: Path) -> None:
     if not out.exists():
         part.rename(out)
         return
+    if not (part / "samples.png").exists():  # those of an earlier run would be taken for this one's
+        (out / "samples.png").unlink(missing_ok=True)
     for file in sorted(part.iterdir(), key=lambda file: file.name == "metrics.json"):
         file.replace(out / file.name)
 
@@ -139,7 +179,7 @@ def _bar(order: Order) -> Progress:
     return Progress(*columns, console=Console(stderr=True))
 
 
-def _said(order: Order, history: History, metrics: dict[str, float]) -> dict[str, Any]:
+def _said(order: Order, history: History, metrics: dict[str, float], interrupted: bool) -> dict[str, Any]:
     device = torch.device(order.device)
     threads = torch.get_num_threads()
     cpu = f"CPU, {threads} thread{'s' * (threads != 1)}"
@@ -152,6 +192,7 @@ def _said(order: Order, history: History, metrics: dict[str, float]) -> dict[str
         "minutes": round(history.seconds / 60, 2),
         "steps": history.steps,
         "seed": order.seed,
+        "interrupted": interrupted,
         "metrics": {name: float(value) for name, value in metrics.items()},
         "goals": [{"metric": g.metric, "goal": str(g), "reached": g.reached(metrics)} for g in goals],
     }

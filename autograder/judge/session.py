@@ -18,9 +18,9 @@ import torch
 
 from autograder.errors import Infrastructure, MissingName, Starved, StudentFault, UserError
 from autograder.homework.settings import Budgets
-from autograder.judge.said import Said
 from autograder.judge.clock import Budget, Clock
 from autograder.judge.restarts import Restarts, not_run
+from autograder.judge.said import Said
 from autograder.report import CellRun
 from autograder.sandbox import Provider, Sandbox
 from autograder.student import value_of

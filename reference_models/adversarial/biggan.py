@@ -29,7 +29,6 @@ from torch import Generator, Tensor, nn
 from reference_models.adversarial.gan import GAN
 from reference_models.adversarial.sagan import SelfAttention, check_labels
 from reference_models.adversarial.spectral_norm import Hinge, spectral_norm
-from reference_models.evaluation.truncation import truncated_normal
 from reference_models.parts.residual_gan import (
     ConditionalBatchNorm,
     Norm,
@@ -38,6 +37,7 @@ from reference_models.parts.residual_gan import (
     class_batch_norm,
 )
 from reference_models.parts.training import evaluating
+from reference_models.parts.truncation import truncated_normal
 from reference_models.parts.validate import at_least
 
 BETA = 1e-4  # section 3.1
@@ -64,8 +64,7 @@ def orthogonal_regularisation(generator: nn.Module, beta: float = BETA) -> Tenso
 
 def _as_trained(layer: nn.Module) -> Tensor:
     normalised = getattr(layer, "parametrizations", None)
-    weight: Tensor = layer.weight if normalised is None else normalised.weight.original  # type: ignore[assignment]
-    return weight
+    return layer.weight if normalised is None else normalised.weight.original  # type: ignore[return-value]
 
 
 def orthogonal(layer: nn.Module) -> nn.Module:
@@ -113,9 +112,14 @@ class BigGANGenerator(ResNetGenerator):
         chunk = latent_dim // (blocks + 1) if skip_z else latent_dim
         norm = linear_batch_norm(shared + (chunk if skip_z else 0)) if shared else class_batch_norm(num_classes)
         super().__init__(
-            chunk, widths, image_shape, start=image_shape[1] >> blocks,
-            norm=norm, wrap=orthogonal, attention={attention_at: Attention},
-        )  # fmt: skip
+            chunk,
+            widths,
+            image_shape,
+            start=image_shape[1] >> blocks,
+            norm=norm,
+            wrap=orthogonal,
+            attention={attention_at: Attention},
+        )
         self.skip_z, self.chunk = skip_z, chunk
         self.embed = nn.Embedding(num_classes, shared) if shared else None
 
@@ -162,16 +166,25 @@ class BigGAN(GAN):
         critic_widths = [*reversed(widths[1:]), widths[0]]
         super().__init__(
             BigGANGenerator(
-                latent_dim, widths, image_shape, num_classes,
-                shared=shared, skip_z=skip_z, attention_at=attention_at,
+                latent_dim,
+                widths,
+                image_shape,
+                num_classes,
+                shared=shared,
+                skip_z=skip_z,
+                attention_at=attention_at,
             ),
             ResNetCritic(
-                image_shape, critic_widths, downsample=[True] * (len(widths) - 1) + [False],
-                num_classes=num_classes, wrap=orthogonal, attention={attention_at: Attention},
+                image_shape,
+                critic_widths,
+                downsample=[True] * (len(widths) - 1) + [False],
+                num_classes=num_classes,
+                wrap=orthogonal,
+                attention={attention_at: Attention},
             ),
             latent_dim=latent_dim,
             event_shape=image_shape,
-        )  # fmt: skip
+        )
         self.num_classes, self.beta = num_classes, beta
 
     @classmethod
@@ -179,9 +192,15 @@ class BigGAN(GAN):
         """The ImageNet model at 128×128 (table 4); the arguments are the rows of table 1."""
         latent_dim = 120 if skip_z else 128
         return cls(
-            (3, 128, 128), 1000, latent_dim, channels, (16, 16, 8, 4, 2, 1),
-            shared=SHARED if shared else 0, skip_z=skip_z, attention_at=64,
-        )  # fmt: skip
+            (3, 128, 128),
+            1000,
+            latent_dim,
+            channels,
+            (16, 16, 8, 4, 2, 1),
+            shared=SHARED if shared else 0,
+            skip_z=skip_z,
+            attention_at=64,
+        )
 
     def forward(self, z: Tensor, *, condition: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         """G(z, y), shape (N, C, H, W) in [-1, 1]."""
@@ -193,9 +212,7 @@ class BigGAN(GAN):
     ) -> Tensor:
         """n draws with every |z_i| ≤ threshold, shape (n, C, H, W)."""
         like = next(self.parameters())
-        z = truncated_normal(
-            (n, self.latent_dim), threshold, generator=generator, dtype=like.dtype, device=like.device
-        )  # fmt: skip
+        z = truncated_normal((n, self.latent_dim), threshold, generator=generator, dtype=like.dtype, device=like.device)
         with evaluating(self):
             x: Tensor = self(z, condition=condition)
         return x

@@ -21,13 +21,13 @@ keeps d above zero, about sqrt(((tr Σ)² + tr(Σ²)) / n) for n Gaussian sample
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol, Self
+from collections.abc import Callable
+from typing import Protocol, Self, Unpack
 
 import torch
 from torch import Generator, Tensor, nn
 
-from reference_models.adversarial.gan import GAN, Objective, Prior
+from reference_models.adversarial.gan import GAN, Game
 from reference_models.parts.training import freeze
 from reference_models.parts.validate import at_least
 
@@ -82,8 +82,7 @@ class CovarianceConstraint(nn.Module):
         at_least("the number of samples", len(samples), 2)
         if samples[0].numel() != len(self.target):
             raise ValueError(f"samples must have {len(self.target)} numbers each, got {samples[0].numel()}")
-        distance: Tensor = torch.linalg.matrix_norm(covariance(samples) - self.target, ord="fro")
-        return distance
+        return torch.linalg.matrix_norm(covariance(samples) - self.target, ord="fro")
 
 
 class ResidualConstraint(nn.Module):
@@ -117,17 +116,11 @@ class ConstrainedGAN(GAN):
         generator: nn.Module,
         discriminator: nn.Module,
         *,
-        latent_dim: int,
-        event_shape: Sequence[int],
         constraint: Constraint | None = None,
         weight: float = 1.0,
-        objective: Objective | None = None,
-        prior: Prior = "normal",
+        **game: Unpack[Game],
     ) -> None:
-        super().__init__(
-            generator, discriminator,
-            latent_dim=latent_dim, event_shape=event_shape, objective=objective, prior=prior,
-        )  # fmt: skip
+        super().__init__(generator, discriminator, **game)
         at_least("weight", weight, 0)
         self.constraint, self.weight = constraint, weight
 

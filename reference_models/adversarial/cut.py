@@ -128,8 +128,7 @@ class CUT(nn.Module):
 
     def forward(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
         """G(x), shaped as x; nothing is drawn."""
-        y: Tensor = self.translator(x)
-        return y
+        return self.translator(x)
 
     def contrast(self, x: Tensor, translated: Tensor, *, generator: Generator | None = None) -> Tensor:
         """L_PatchNCE of images x and their translations, the mean over layers of `patch_nce`; a scalar, nats."""
@@ -146,8 +145,7 @@ class CUT(nn.Module):
         """1/2 (E (D(y) - 1)² + E D(G(x))²), over images and patches; no gradient to G, and nothing is drawn."""
         with torch.no_grad():
             fake = self(x)
-        loss: Tensor = 0.5 * ((self.judge(y) - 1).square().mean() + self.judge(fake).square().mean())
-        return loss
+        return 0.5 * ((self.judge(y) - 1).square().mean() + self.judge(fake).square().mean())
 
     def generator_loss(self, x: Tensor, y: Tensor, *, generator: Generator | None = None) -> CutLoss:
         """Eq. 5 for G and the heads, with least squares; D's parameters get no gradient."""

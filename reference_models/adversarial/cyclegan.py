@@ -43,9 +43,12 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.net = nn.Sequential(
-            *_conv(channels, channels, 3), nn.InstanceNorm2d(channels), nn.ReLU(),
-            *_conv(channels, channels, 3), nn.InstanceNorm2d(channels),
-        )  # fmt: skip
+            *_conv(channels, channels, 3),
+            nn.InstanceNorm2d(channels),
+            nn.ReLU(),
+            *_conv(channels, channels, 3),
+            nn.InstanceNorm2d(channels),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         residual: Tensor = self.net(x)
@@ -178,8 +181,7 @@ class CycleGAN(nn.Module):
 
     def forward(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
         """G(x), shape (N, *shape_y); nothing is drawn."""
-        y: Tensor = self.to_y(x)
-        return y
+        return self.to_y(x)
 
     def discriminator_loss(self, x: Tensor, y: Tensor, *, generator: Generator | None = None) -> Tensor:
         """1/2 (E (D(real) - 1)² + E D(shown)²) of both; samples come from the history, without gradient."""
@@ -189,8 +191,7 @@ class CycleGAN(nn.Module):
             fake_x = self.history_x.show(self.to_x(y), generator=generator)
         judged = [(self.judge_y(y), self.judge_y(fake_y)), (self.judge_x(x), self.judge_x(fake_x))]
         terms = [0.5 * ((real - 1).square().mean() + fake.square().mean()) for real, fake in judged]
-        total: Tensor = terms[0] + terms[1]
-        return total
+        return terms[0] + terms[1]
 
     def generator_loss(self, x: Tensor, y: Tensor, *, generator: Generator | None = None) -> CycleLoss:
         """Eq. 3 for G and F; the discriminators' parameters get no gradient. Nothing is drawn."""

@@ -67,8 +67,7 @@ class DCGANGenerator(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """(N, latent_dim) to (N, C, H, W) in [-1, 1]."""
-        x: Tensor = self.net(z)
-        return x
+        return self.net(z)
 
 
 class DCGANDiscriminator(nn.Module):
@@ -97,8 +96,7 @@ class DCGANDiscriminator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to logits (N,)."""
-        logits: Tensor = self.net(x)
-        return logits
+        return self.net(x)
 
 
 class DCGAN(GAN):

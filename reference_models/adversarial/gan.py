@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, Required, TypedDict, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -89,6 +89,15 @@ def draw_noise(n: int, dim: int, prior: Prior, like: nn.Module, generator: Gener
     return u if prior == "unit" else 2 * u - 1
 
 
+class Game(TypedDict, total=False):
+    """What every family's constructor passes on to `GAN`."""
+
+    latent_dim: Required[int]
+    event_shape: Required[Sequence[int]]
+    objective: Objective | None
+    prior: Prior
+
+
 class GAN(nn.Module):
     """A generator, a discriminator and the game they play.
 
@@ -130,8 +139,7 @@ class GAN(nn.Module):
     def forward(self, z: Tensor, *, condition: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         """G(z): (N, latent_dim) to (N, *event_shape); `generator` serves networks that draw noise inside."""
         has_event_shape("z", z, (self.latent_dim,))
-        x: Tensor = self.generator(z) if condition is None else self.generator(z, condition)
-        return x
+        return self.generator(z) if condition is None else self.generator(z, condition)
 
     def score(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """The discriminator's output, a logit or whatever the objective reads: (*B, *event_shape) to (*B,)."""

@@ -11,13 +11,12 @@ A.1, https://arxiv.org/abs/1710.10196
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Generator, Tensor, nn
 
-from reference_models.adversarial.gan import GAN, Objective, Prior
+from reference_models.adversarial.gan import GAN, Game
 from reference_models.parts.growing import Stage, levels_of, real_at, stage_after
 from reference_models.parts.validate import at_least, has_event_shape
 
@@ -41,17 +40,11 @@ class GrowingGAN(GAN, ABC):
         generator: nn.Module,
         discriminator: nn.Module,
         *,
-        latent_dim: int,
-        event_shape: Sequence[int],
         images_per_phase: int,
-        objective: Objective | None = None,
-        prior: Prior = "normal",
+        **game: Unpack[Game],
     ) -> None:
-        super().__init__(
-            generator, discriminator,
-            latent_dim=latent_dim, event_shape=event_shape, objective=objective, prior=prior,
-        )  # fmt: skip
-        _, height, width = event_shape
+        super().__init__(generator, discriminator, **game)
+        _, height, width = self.event_shape
         if height != width:
             raise ValueError(f"images must be square, got {height} x {width}")
         at_least("images_per_phase", images_per_phase, 1)
@@ -68,8 +61,7 @@ class GrowingGAN(GAN, ABC):
         """G(z) at the present stage: (N, latent_dim) to (N, C, side, side)."""
         has_event_shape("z", z, (self.latent_dim,))
         no_labels(condition)
-        x: Tensor = self.generator(z, self.stage)
-        return x
+        return self.generator(z, self.stage)
 
     def score(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """D(x) of images of the present size, shape (N,).
@@ -81,8 +73,7 @@ class GrowingGAN(GAN, ABC):
         side = 4 << self.stage.level
         if x.ndim != 4 or x.shape[1:] != (self.event_shape[0], side, side):
             raise ValueError(f"the stage takes (N, {self.event_shape[0]}, {side}, {side}), got {tuple(x.shape)}")
-        scores: Tensor = self.discriminator(x, self.stage)
-        return scores
+        return self.discriminator(x, self.stage)
 
     def discriminator_loss(
         self, x: Tensor, *, condition: Tensor | None = None, generator: Generator | None = None

@@ -165,15 +165,13 @@ class Pix2Pix(nn.Module):
     def forward(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
         """G(x, z): (*B, *source_shape) to (*B, *target_shape); `generator` draws the dropout."""
         has_event_shape("x", x, self.source_shape)
-        y: Tensor = self.generator(x, generator=generator)
-        return y
+        return self.generator(x, generator=generator)
 
     def score(self, x: Tensor, y: Tensor) -> Tensor:
         """One logit for each patch of the pair, (*B, h, w)."""
         has_event_shape("x", x, self.source_shape)
         has_event_shape("y", y, self.target_shape)
-        logits: Tensor = self.discriminator(torch.cat([x, y], dim=-3))
-        return logits
+        return self.discriminator(torch.cat([x, y], dim=-3))
 
     def discriminator_loss(self, x: Tensor, y: Tensor, *, generator: Generator | None = None) -> Tensor:
         """Half the cross-entropy of true pairs against (x, G(x)), over images and patches; no gradient to G."""

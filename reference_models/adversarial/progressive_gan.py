@@ -28,13 +28,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import ClassVar, Self
+from typing import ClassVar, Self, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from reference_models.adversarial.gan import Objective, Prior
+from reference_models.adversarial.gan import Game, Objective
 from reference_models.adversarial.growing_gan import GrowingGAN
 from reference_models.adversarial.wgan import Wasserstein
 from reference_models.adversarial.wgan_gp import PENALTY, gradient_penalty
@@ -133,18 +133,12 @@ class ProgressiveGAN(GrowingGAN):
         generator: nn.Module,
         discriminator: nn.Module,
         *,
-        latent_dim: int,
-        event_shape: Sequence[int],
         images_per_phase: int = IMAGES_PER_PHASE,
         penalty: float = PENALTY,
         drift: float = DRIFT,
-        objective: Objective | None = None,
-        prior: Prior = "normal",
+        **game: Unpack[Game],
     ) -> None:
-        super().__init__(
-            generator, discriminator, latent_dim=latent_dim, event_shape=event_shape,
-            images_per_phase=images_per_phase, objective=objective, prior=prior,
-        )  # fmt: skip
+        super().__init__(generator, discriminator, images_per_phase=images_per_phase, **game)
         at_least("penalty", penalty, 0)
         at_least("drift", drift, 0)
         self.penalty, self.drift = penalty, drift
@@ -162,8 +156,10 @@ class ProgressiveGAN(GrowingGAN):
         return cls(
             ProgressiveGenerator(side, latent_dim, widths, channels),
             ProgressiveDiscriminator(side, widths, channels),
-            latent_dim=latent_dim, event_shape=image_shape, images_per_phase=images_per_phase,
-        )  # fmt: skip
+            latent_dim=latent_dim,
+            event_shape=image_shape,
+            images_per_phase=images_per_phase,
+        )
 
     @classmethod
     def paper(cls) -> Self:

@@ -15,7 +15,7 @@ Learning rates fall to zero along a cosine over the time of a run. Metrics besid
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +32,7 @@ from reference_models.parts.descent import descend
 from reference_models.parts.residual_gan import double
 from reference_models.parts.training import EMA, evaluating
 from reference_models.parts.validate import at_least, one_of
-from reference_models.recipes import Figure, Images, Learner, Points, cosine
+from reference_models.recipes import Figure, Images, Learner, Points, beside_data, cosine
 
 Optimiser = Callable[[list[nn.Parameter], float], torch.optim.Optimizer]
 
@@ -85,6 +85,9 @@ class Adversarial(Learner):
         self.of_critic = optimiser(list(gan.discriminator.parameters()), lr[1])
         self.moves = 0
 
+    def trained(self) -> Any:
+        return self.average.average
+
     def step(self, x: Tensor, y: Tensor | None, *, generator: Generator) -> dict[str, float]:
         condition = y if self.labels else None
         real = self._from_pixels(x)
@@ -124,7 +127,7 @@ class Adversarial(Learner):
         if self.images is None:
             samples = self.average.average.sample(2000, generator=generator)
             return Points(samples, data.held_out[:2000])
-        return Images(self._draw(100, data, generator)[0])
+        return beside_data(self._draw(100, data, generator)[0], data)
 
     def _draw(self, n: int, data: DataSet, generator: Generator) -> tuple[Tensor, Tensor | None]:
         """n images in [0, 1], and the labels asked for, each class equally often."""
@@ -205,8 +208,7 @@ class Translation(Learner):
 
     def figure(self, data: DataSet, *, generator: Generator) -> Figure:
         source, target = self.task(data.held_out[:24])
-        rows = torch.stack([source, self._translate(source, generator), target], dim=1)  # (24, 3, C, H, W)
-        return Images(rows.flatten(0, 1))
+        return Images({"source": source, "translated": self._translate(source, generator), "target": target})
 
 
 def sharpen(digits: Tensor) -> tuple[Tensor, Tensor]:

@@ -103,16 +103,25 @@ class SAGAN(GAN):
         halvings = [True] * (len(critic_widths) - 1) + [False]
         super().__init__(
             ResNetGenerator(
-                latent_dim, widths, image_shape, start=image_shape[1] >> (len(widths) - 1),
-                norm=class_batch_norm(num_classes), wrap=spectral_norm, attention=attention,
+                latent_dim,
+                widths,
+                image_shape,
+                start=image_shape[1] >> (len(widths) - 1),
+                norm=class_batch_norm(num_classes),
+                wrap=spectral_norm,
+                attention=attention,
             ),
             ResNetCritic(
-                image_shape, critic_widths, downsample=halvings,
-                num_classes=num_classes, wrap=spectral_norm, attention=attention,
+                image_shape,
+                critic_widths,
+                downsample=halvings,
+                num_classes=num_classes,
+                wrap=spectral_norm,
+                attention=attention,
             ),
             latent_dim=latent_dim,
             event_shape=image_shape,
-        )  # fmt: skip
+        )
         self.num_classes = num_classes
 
     @classmethod

@@ -18,19 +18,19 @@ https://arxiv.org/abs/1812.04948; R1: Which Training Methods for GANs do actuall
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import Self, Unpack
 
 import torch
 from torch import Generator, Tensor, nn
 
-from reference_models.adversarial.gan import NonSaturating, Objective, Prior
+from reference_models.adversarial.gan import Game, NonSaturating
 from reference_models.adversarial.growing_gan import GrowingGAN, no_labels
 from reference_models.adversarial.progressive_gan import ProgressiveDiscriminator
 from reference_models.adversarial.style_generator import MAPPING_LAYERS, StyleGenerator
-from reference_models.evaluation.truncation import truncate_towards
 from reference_models.parts.distributions import standard_normal
 from reference_models.parts.growing import PAPER_WIDTHS, Widths, blur
 from reference_models.parts.training import evaluating
+from reference_models.parts.truncation import truncate_towards
 from reference_models.parts.validate import at_least, has_event_shape
 
 MIXING = 0.9  # table 2, the row of the final model
@@ -70,18 +70,12 @@ class StyleGAN(GrowingGAN):
         generator: StyleGenerator,
         discriminator: nn.Module,
         *,
-        latent_dim: int,
-        event_shape: Sequence[int],
         images_per_phase: int = IMAGES_PER_PHASE,
         mixing: float = MIXING,
         gamma: float = R1_GAMMA,
-        objective: Objective | None = None,
-        prior: Prior = "normal",
+        **game: Unpack[Game],
     ) -> None:
-        super().__init__(
-            generator, discriminator, latent_dim=latent_dim, event_shape=event_shape,
-            images_per_phase=images_per_phase, objective=objective, prior=prior,
-        )  # fmt: skip
+        super().__init__(generator, discriminator, images_per_phase=images_per_phase, **game)
         if not 0 <= mixing <= 1:
             raise ValueError(f"mixing is a share of images, got {mixing}")
         at_least("gamma", gamma, 0)
@@ -105,9 +99,12 @@ class StyleGAN(GrowingGAN):
         return cls(
             StyleGenerator(side, latent_dim, style_dim, widths, channels, mapping_layers),
             ProgressiveDiscriminator(side, widths, channels, smooth=blur),
-            latent_dim=latent_dim, event_shape=image_shape, images_per_phase=images_per_phase, mixing=mixing,
+            latent_dim=latent_dim,
+            event_shape=image_shape,
+            images_per_phase=images_per_phase,
+            mixing=mixing,
             gamma=gamma,
-        )  # fmt: skip
+        )
 
     @classmethod
     def paper(cls) -> Self:
@@ -133,8 +130,7 @@ class StyleGAN(GrowingGAN):
 
     def synthesise(self, w: Tensor, noises: list[Tensor]) -> Tensor:
         """g(w): (N, layers, style_dim) to (N, C, side, side)."""
-        x: Tensor = self.generator.synthesis(w, self.stage, noises)
-        return x
+        return self.generator.synthesis(w, self.stage, noises)
 
     def forward(self, z: Tensor, *, condition: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         """An image for each z; in training with mixed styles, and w_bar follows."""

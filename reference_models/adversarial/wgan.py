@@ -16,15 +16,14 @@ Wasserstein GAN (Arjovsky, Chintala, Bottou, 2017), https://arxiv.org/abs/1701.0
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from reference_models.adversarial.dcgan import DCGANDiscriminator, DCGANGenerator
-from reference_models.adversarial.gan import GAN, Objective, Prior
+from reference_models.adversarial.gan import GAN, Game
 from reference_models.parts.validate import positive
 
 CLIP = 0.01  # algorithm 1
@@ -73,16 +72,10 @@ class WGAN(GAN):
         generator: nn.Module,
         discriminator: nn.Module,
         *,
-        latent_dim: int,
-        event_shape: Sequence[int],
         clip: float = CLIP,
-        objective: Objective | None = None,
-        prior: Prior = "normal",
+        **game: Unpack[Game],
     ) -> None:
-        super().__init__(
-            generator, discriminator,
-            latent_dim=latent_dim, event_shape=event_shape, objective=objective, prior=prior,
-        )  # fmt: skip
+        super().__init__(generator, discriminator, **game)
         positive("clip", clip)
         self.clip = clip
         clip_parameters(self.discriminator, clip)

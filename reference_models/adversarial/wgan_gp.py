@@ -16,12 +16,12 @@ Improved Training of Wasserstein GANs (Gulrajani et al., 2017), https://arxiv.or
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import Self, Unpack
 
 import torch
 from torch import Generator, Tensor, nn
 
-from reference_models.adversarial.gan import GAN, Objective, Prior
+from reference_models.adversarial.gan import GAN, Game
 from reference_models.adversarial.wgan import Wasserstein
 from reference_models.parts.residual_gan import ResNetCritic, ResNetGenerator
 from reference_models.parts.shapes import expand_right
@@ -77,16 +77,10 @@ class WGANGP(GAN):
         generator: nn.Module,
         discriminator: nn.Module,
         *,
-        latent_dim: int,
-        event_shape: Sequence[int],
         penalty: float = PENALTY,
-        objective: Objective | None = None,
-        prior: Prior = "normal",
+        **game: Unpack[Game],
     ) -> None:
-        super().__init__(
-            generator, discriminator,
-            latent_dim=latent_dim, event_shape=event_shape, objective=objective, prior=prior,
-        )  # fmt: skip
+        super().__init__(generator, discriminator, **game)
         at_least("penalty", penalty, 0)
         for name, part in discriminator.named_modules():
             if isinstance(part, BATCH_NORMS):

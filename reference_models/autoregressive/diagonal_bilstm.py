@@ -77,8 +77,7 @@ class DiagonalBiLSTMLayer(nn.Module):
         right: Tensor = self.rightward(x)
         left: Tensor = self.leftward(x.flip(-1)).flip(-1)
         states = right + F.pad(left, (0, 0, 1, 0))[:, :, :-1]  # one row down: what is right of a pixel is ahead of it
-        out: Tensor = x + self.out(states)
-        return out
+        return x + self.out(states)
 
 
 class DiagonalBiLSTM(RasterModel):

@@ -69,8 +69,7 @@ class HorizontalConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         padded = F.pad(x, (self.kernel_size[1] - 1, 0))
-        out: Tensor = self._conv_forward(padded, self.weight * self.mask, self.bias)
-        return out
+        return self._conv_forward(padded, self.weight * self.mask, self.bias)
 
 
 class GatedLayer(nn.Module):

@@ -149,5 +149,4 @@ class ImageGPT(nn.Module):
         h = inputs + self.position[first : first + inputs.shape[1]]
         for i, block in enumerate(self.blocks):
             h = block(h, None if caches is None else caches[i])
-        logits: Tensor = self.head(self.norm(h))
-        return logits
+        return self.head(self.norm(h))

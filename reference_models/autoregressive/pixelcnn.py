@@ -37,8 +37,7 @@ class ResidualBlock(nn.Module):
         """(N, 2h, H, W) to the same shape."""
         h: Tensor = self.reduce(F.relu(x))
         h = self.look(F.relu(h))
-        out: Tensor = x + self.expand(F.relu(h))
-        return out
+        return x + self.expand(F.relu(h))
 
 
 class PixelCNN(RasterModel):

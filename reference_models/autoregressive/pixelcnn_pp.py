@@ -50,8 +50,7 @@ class Above(nn.Module):
         self.conv = weight_norm(nn.Conv2d(in_features, out_features, kernel, stride))
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.conv(F.pad(x, self.pad))
-        return out
+        return self.conv(F.pad(x, self.pad))
 
 
 class AboveLeft(Above):
@@ -68,8 +67,7 @@ def upsampler(features: int, stream: type[Above]) -> nn.Module:
         up = nn.ConvTranspose2d(features, features, (2, 3), stride=2, padding=(0, 1), output_padding=(0, 1))
     else:
         up = nn.ConvTranspose2d(features, features, (2, 2), stride=2)
-    normalised: nn.Module = weight_norm(up, dim=1)
-    return normalised
+    return weight_norm(up, dim=1)
 
 
 class GatedResidual(nn.Module):
@@ -87,8 +85,7 @@ class GatedResidual(nn.Module):
         if self.shortcut is not None and shortcut is not None:
             h = h + self.shortcut(concat_elu(shortcut))
         a, b = self.second(self.dropout(concat_elu(h))).chunk(2, dim=1)
-        out: Tensor = x + a * torch.sigmoid(b)
-        return out
+        return x + a * torch.sigmoid(b)
 
 
 class PixelCNNPlusPlus(nn.Module):
@@ -181,8 +178,7 @@ class PixelCNNPlusPlus(nn.Module):
                 u_block, ul_block = next(up)
                 u = u_block(u, us.pop())
                 ul = ul_block(ul, torch.cat([u, uls.pop()], dim=1))
-        parameters: Tensor = self.out(F.elu(ul)).movedim(1, -1)  # (N, h, W, M·(1 + 2C + C(C−1)/2))
-        return parameters
+        return self.out(F.elu(ul)).movedim(1, -1)  # (N, h, W, M·(1 + 2C + C(C−1)/2))
 
     def log_prob(self, x: Tensor) -> Tensor:
         """log P(x) in nats, summed over pixels: (*B, C, H, W), floats k/(K−1) or integers k, to (*B,).

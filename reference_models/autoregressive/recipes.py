@@ -29,7 +29,7 @@ from reference_models.autoregressive.row_lstm import RowLSTM
 from reference_models.autoregressive.wavenet import WaveNet
 from reference_models.data import DataSet
 from reference_models.parts.training import evaluating
-from reference_models.recipes import Curve, Figure, Goal, Images, Learner, Minimise, Recipe
+from reference_models.recipes import Curve, Figure, Goal, Learner, Minimise, Recipe, beside_data
 
 LEVELS = {"bars": 2, "digits-binary": 2, "digits": 17, "mnist": 256, "cifar10": 256, "waves": 16}
 BINARY = ("bars", "digits-binary")
@@ -72,8 +72,8 @@ def likelihood_metrics(model: Any, data: DataSet, generator: Generator) -> dict[
 
 
 def samples(model: Any, data: DataSet, generator: Generator) -> Figure:
-    """Images."""
-    return Images(model.sample(drawn(data), generator=generator))
+    """Images beside data."""
+    return beside_data(model.sample(drawn(data), generator=generator), data)
 
 
 def by_likelihood(model: nn.Module, lr: float = 3e-3, figure: Draw = samples) -> Minimise:
@@ -100,8 +100,8 @@ def flat(model: nn.Module, lr: float = 3e-3) -> Minimise:
         model,
         loss=lambda model, x, y, generator: -model.log_prob(x.flatten(1)).mean(),
         metrics=metrics,
-        figure=lambda model, data, generator: Images(
-            model.sample(drawn(data), generator=generator).reshape(-1, *data.event_shape)
+        figure=lambda model, data, generator: beside_data(
+            model.sample(drawn(data), generator=generator).reshape(-1, *data.event_shape), data
         ),
         lr=lr,
         decay=True,
@@ -121,7 +121,7 @@ def by_class(model: ConditionalPixelCNN, lr: float = 3e-3) -> Minimise:
 
     def figure(model: Any, data: DataSet, generator: Generator) -> Figure:
         classes = torch.arange(drawn(data), device=data.held_out.device) % model.condition_features
-        return Images(model.sample(len(classes), condition=classes, generator=generator))
+        return beside_data(model.sample(len(classes), condition=classes, generator=generator), data)
 
     return Minimise(
         model,

@@ -55,8 +55,7 @@ class RowLSTMLayer(nn.Module):
             h, c = lstm_update(self.state_to_state(h) + inputs[:, :, i], c)
             rows.append(h)
         states = torch.stack(rows, dim=2)  # (N, h, H, W)
-        out: Tensor = x + self.out(states)
-        return out
+        return x + self.out(states)
 
 
 class RowLSTM(RasterModel):

@@ -130,8 +130,7 @@ class WaveNet(nn.Module):
         for layer in self._stack:
             x, skip = layer.ways_out(x, layer.dilated(x), h)
             skips.append(skip)
-        out: Tensor = self.head(torch.stack(skips).sum(0))
-        return out
+        return self.head(torch.stack(skips).sum(0))
 
     def log_prob(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
         """log p(x) in nats, summed over time: (*B, T) to (*B,).

@@ -11,305 +11,56 @@ Conventions: indices t = 0..T−1 mean x_1..x_T and −1 the data; continuous ti
 Guidance: ε = (1 − w) ε_uncond + w ε_cond, so w = 1 is the conditional model; the form with (1 + w') has w' = w − 1.
 """
 
-from reference_models.catalogue import Family, Paper
+from reference_models.diffusion.classifier_free import ClassifierFree
+from reference_models.diffusion.classifier_guidance import ClassifierGuided, GuidedAncestral
+from reference_models.diffusion.d3pm import D3PM, Transitions
+from reference_models.diffusion.ddim import DDIM
+from reference_models.diffusion.ddpm import DDPM, Ancestral, Sampler
+from reference_models.diffusion.dit import DiT, DiTBlock
+from reference_models.diffusion.gaussian_diffusion import Bound, Gaussian, GaussianDiffusion
+from reference_models.diffusion.latent_diffusion import Code, KLAutoencoder, LatentDiffusion
+from reference_models.diffusion.ncsn import NCSN
+from reference_models.diffusion.parametrisation import Prediction
+from reference_models.diffusion.predictor_corrector import LangevinCorrector, ReverseDiffusion
+from reference_models.diffusion.probability_flow import ProbabilityFlow
+from reference_models.diffusion.schedule import Schedule
+from reference_models.diffusion.score_sde import Corrector, EulerMaruyama, Predictor, ScoreSDE
+from reference_models.diffusion.sde import SDE, VE, VP, SubVP
+from reference_models.diffusion.sr3 import SR3
+from reference_models.diffusion.tokens import TokenTransformer
 
-DDPM = Paper(
-    authors="Ho, Jain, Abbeel",
-    year=2020,
-    title="Denoising Diffusion Probabilistic Models",
-    url="https://arxiv.org/abs/2006.11239",
-)
-SCORE_SDE = Paper(
-    authors="Song et al.",
-    year=2021,
-    title="Score-Based Generative Modeling through Stochastic Differential Equations",
-    url="https://arxiv.org/abs/2011.13456",
-)
-D3PM = Paper(
-    authors="Austin et al.",
-    year=2021,
-    title="Structured Denoising Diffusion Models in Discrete State-Spaces",
-    url="https://arxiv.org/abs/2107.03006",
-)
-
-FAMILIES: tuple[Family, ...] = (
-    Family(
-        name="implicit-score-matching",
-        title="Implicit score matching",
-        paper=Paper(
-            authors="Hyvärinen",
-            year=2005,
-            title="Estimation of Non-Normalized Statistical Models by Score Matching",
-            url="https://jmlr.org/papers/v6/hyvarinen05a.html",
-        ),
-        module="reference_models.diffusion.score_matching",
-        programmes="MSAP",
-        homework=None,
-        verified_against="closed form for Gaussians; autograd Jacobian; Fisher divergence by Monte Carlo",
-    ),
-    Family(
-        name="sliced-score-matching",
-        title="Sliced score matching",
-        paper=Paper(
-            authors="Song, Garg, Shi, Ermon",
-            year=2019,
-            title="Sliced Score Matching: A Scalable Approach to Density and Score Estimation",
-            url="https://arxiv.org/abs/1905.07088",
-        ),
-        module="reference_models.diffusion.score_matching",
-        programmes="MSAP",
-        homework=5,
-        verified_against="autograd Jacobian; exact trace over an orthogonal set of directions",
-    ),
-    Family(
-        name="denoising-score-matching",
-        title="Denoising score matching",
-        paper=Paper(
-            authors="Vincent",
-            year=2011,
-            title="A Connection Between Score Matching and Denoising Autoencoders",
-            url="https://doi.org/10.1162/NECO_a_00142",
-        ),
-        module="reference_models.diffusion.score_matching",
-        programmes="MSAP",
-        homework=5,
-        verified_against="closed-form minimiser and minimum for Gaussians; exact posterior mean (Tweedie)",
-    ),
-    Family(
-        name="ncsn",
-        title="NCSN with annealed Langevin dynamics",
-        paper=Paper(
-            authors="Song, Ermon",
-            year=2019,
-            title="Generative Modeling by Estimating Gradients of the Data Distribution",
-            url="https://arxiv.org/abs/1907.05600",
-        ),
-        module="reference_models.diffusion.ncsn",
-        programmes="MSA",
-        homework=5,
-        verified_against="exact score of noised mixtures; exact recursion of the chain's law",
-    ),
-    Family(
-        name="noise-schedule",
-        title="Noise schedules: linear, cosine, any",
-        paper=Paper(
-            authors="Nichol, Dhariwal",
-            year=2021,
-            title="Improved Denoising Diffusion Probabilistic Models",
-            url="https://arxiv.org/abs/2102.09672",
-        ),
-        module="reference_models.diffusion.schedule",
-        programmes="MSAP",
-        homework=5,
-        verified_against="products of β by hand in 50-digit arithmetic; the papers' formulas",
-    ),
-    Family(
-        name="gaussian-diffusion",
-        title="Gaussian diffusion: forward process, posterior, ELBO, bits per dimension",
-        paper=Paper(
-            authors="Sohl-Dickstein, Weiss, Maheswaranathan, Ganguli",
-            year=2015,
-            title="Deep Unsupervised Learning using Nonequilibrium Thermodynamics",
-            url="https://arxiv.org/abs/1503.03585",
-        ),
-        module="reference_models.diffusion.gaussian_diffusion",
-        programmes="MSAP",
-        homework=5,
-        verified_against="composition of kernels; Bayes' rule on dense joint Gaussians; torch.distributions; exact "
-        "likelihood of a linear chain; SciPy's normal law",
-    ),
-    Family(
-        name="diffusion-parametrisation",
-        title="Parametrisations: noise, data, velocity, score",
-        paper=Paper(
-            authors="Salimans, Ho",
-            year=2022,
-            title="Progressive Distillation for Fast Sampling of Diffusion Models",
-            url="https://arxiv.org/abs/2202.00512",
-        ),
-        module="reference_models.diffusion.parametrisation",
-        programmes="MSAP",
-        homework=None,
-        verified_against="linear algebra by hand; autograd score of q(x_t|x_0); loss ratios by the SNR",
-    ),
-    Family(
-        name="ddpm",
-        title="DDPM",
-        paper=DDPM,
-        module="reference_models.diffusion.ddpm",
-        programmes="MSAP",
-        homework=5,
-        verified_against="exact law of the sampling recursion; Bayes-optimal loss in closed form; exact likelihood of "
-        "a linear chain",
-    ),
-    Family(
-        name="ddim",
-        title="DDIM and strided sampling",
-        paper=Paper(
-            authors="Song, Meng, Ermon",
-            year=2021,
-            title="Denoising Diffusion Implicit Models",
-            url="https://arxiv.org/abs/2010.02502",
-        ),
-        module="reference_models.diffusion.ddim",
-        programmes="S",
-        homework=5,
-        verified_against="exact law of the sampling recursion; DDPM at η = 1; marginals kept for every η",
-    ),
-    Family(
-        name="classifier-guidance",
-        title="Classifier guidance",
-        paper=Paper(
-            authors="Dhariwal, Nichol",
-            year=2021,
-            title="Diffusion Models Beat GANs on Image Synthesis",
-            url="https://arxiv.org/abs/2105.05233",
-        ),
-        module="reference_models.diffusion.classifier_guidance",
-        programmes="A",
-        homework=None,
-        verified_against="Bayes' rule for Gaussian classes; exact law of guided sampling; autograd",
-    ),
-    Family(
-        name="classifier-free-guidance",
-        title="Classifier-free guidance",
-        paper=Paper(
-            authors="Ho, Salimans",
-            year=2022,
-            title="Classifier-Free Diffusion Guidance",
-            url="https://arxiv.org/abs/2207.12598",
-        ),
-        module="reference_models.diffusion.classifier_free",
-        programmes="A",
-        homework=5,
-        verified_against="scores of tilted Gaussians in closed form; binomial law of dropped labels",
-    ),
-    Family(
-        name="sr3",
-        title="SR3: conditional DDPM for super-resolution",
-        paper=Paper(
-            authors="Saharia et al.",
-            year=2021,
-            title="Image Super-Resolution via Iterative Refinement",
-            url="https://arxiv.org/abs/2104.07636",
-        ),
-        module="reference_models.diffusion.sr3",
-        programmes="S",
-        homework=None,
-        verified_against="eq. 11 of the paper by hand; recorded network inputs; exact posterior of Gaussian images",
-    ),
-    Family(
-        name="vp-sde",
-        title="VP SDE: score model and reverse SDE",
-        paper=SCORE_SDE,
-        module="reference_models.diffusion.score_sde",
-        programmes="MA",
-        homework=6,
-        verified_against="moment equations by SciPy's ODE solver; exact law of Euler–Maruyama's recursion",
-    ),
-    Family(
-        name="ve-sde",
-        title="VE SDE",
-        paper=SCORE_SDE,
-        module="reference_models.diffusion.sde",
-        programmes="MA",
-        homework=6,
-        verified_against="moment equations by SciPy's ODE solver; Fokker–Planck residual",
-    ),
-    Family(
-        name="subvp-sde",
-        title="sub-VP SDE",
-        paper=SCORE_SDE,
-        module="reference_models.diffusion.sde",
-        programmes="MA",
-        homework=None,
-        verified_against="moment equations by SciPy's ODE solver; Fokker–Planck residual",
-    ),
-    Family(
-        name="predictor-corrector",
-        title="Predictor–corrector sampling",
-        paper=SCORE_SDE,
-        module="reference_models.diffusion.predictor_corrector",
-        programmes="MA",
-        homework=None,
-        verified_against="exact law of the predictor's recursion; algorithm 4 by hand; stationary law of the corrector",
-    ),
-    Family(
-        name="probability-flow",
-        title="Probability-flow ODE with exact likelihood",
-        paper=SCORE_SDE,
-        module="reference_models.diffusion.probability_flow",
-        programmes="A",
-        homework=6,
-        verified_against="exact densities of Gaussians and mixtures; torchdiffeq; autograd Jacobian; quadrature",
-    ),
-    Family(
-        name="fokker-planck",
-        title="Kolmogorov–Fokker–Planck residual",
-        paper=Paper(
-            authors="Kolmogorov",
-            year=1931,
-            title="Über die analytischen Methoden in der Wahrscheinlichkeitsrechnung",
-            url="https://doi.org/10.1007/BF01457949",
-        ),
-        module="reference_models.diffusion.fokker_planck",
-        programmes="MA",
-        homework=None,
-        verified_against="Ornstein–Uhlenbeck and heat kernels in closed form; finite differences",
-    ),
-    Family(
-        name="d3pm-uniform",
-        title="D3PM, uniform transitions",
-        paper=D3PM,
-        module="reference_models.diffusion.d3pm",
-        programmes="",
-        homework=None,
-        verified_against="Bayes' rule by enumeration; exact likelihood and bound by enumeration of all paths",
-    ),
-    Family(
-        name="d3pm-absorbing",
-        title="D3PM, absorbing state",
-        paper=D3PM,
-        module="reference_models.diffusion.d3pm",
-        programmes="",
-        homework=None,
-        verified_against="Bayes' rule by enumeration; exact likelihood and bound by enumeration of all paths",
-    ),
-    Family(
-        name="latent-diffusion",
-        title="Latent diffusion",
-        paper=Paper(
-            authors="Rombach et al.",
-            year=2022,
-            title="High-Resolution Image Synthesis with Latent Diffusion Models",
-            url="https://arxiv.org/abs/2112.10752",
-        ),
-        module="reference_models.diffusion.latent_diffusion",
-        programmes="A",
-        homework=None,
-        verified_against="torch.distributions; a linear autoencoder by hand; parameter count of the f = 8 model",
-    ),
-    Family(
-        name="ddpm-unet",
-        title="U-Net with time embedding and attention (parts/unet.py)",
-        paper=DDPM,
-        module="reference_models.diffusion.ddpm",
-        programmes="",
-        homework=None,
-        verified_against="the paper's 35.7 million parameters; a residual block by hand; recorded skips",
-    ),
-    Family(
-        name="dit",
-        title="DiT",
-        paper=Paper(
-            authors="Peebles, Xie",
-            year=2023,
-            title="Scalable Diffusion Models with Transformers",
-            url="https://arxiv.org/abs/2212.09748",
-        ),
-        module="reference_models.diffusion.dit",
-        programmes="",
-        homework=None,
-        verified_against="the paper's 675 million parameters; a block by hand; torch's attention; permuted patches",
-    ),
-)
+__all__ = [
+    "D3PM",
+    "DDIM",
+    "DDPM",
+    "NCSN",
+    "SDE",
+    "SR3",
+    "VE",
+    "VP",
+    "Ancestral",
+    "Bound",
+    "ClassifierFree",
+    "ClassifierGuided",
+    "Code",
+    "Corrector",
+    "DiT",
+    "DiTBlock",
+    "EulerMaruyama",
+    "Gaussian",
+    "GaussianDiffusion",
+    "GuidedAncestral",
+    "KLAutoencoder",
+    "LangevinCorrector",
+    "LatentDiffusion",
+    "Prediction",
+    "Predictor",
+    "ProbabilityFlow",
+    "ReverseDiffusion",
+    "Sampler",
+    "Schedule",
+    "ScoreSDE",
+    "SubVP",
+    "TokenTransformer",
+    "Transitions",
+]

@@ -91,8 +91,7 @@ class DDPM(nn.Module):
 
     def output(self, x_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
         """The raw output of the network, x_t's shape."""
-        out: Tensor = self.network(x_t, t) if condition is None else self.network(x_t, t, condition)
-        return out
+        return self.network(x_t, t) if condition is None else self.network(x_t, t, condition)
 
     def predict(self, x_t: Tensor, t: Tensor, *, condition: Tensor | None = None) -> Prediction:
         """The network's guess at x_t (*B, *event), t (*B,) or a scalar, in every parametrisation, not clipped."""

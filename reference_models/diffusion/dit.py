@@ -44,8 +44,7 @@ class DiTBlock(nn.Module):
         """The block with the six vectors that c gives."""
         gamma_1, beta_1, alpha_1, gamma_2, beta_2, alpha_2 = self.modulation(c).unsqueeze(1).chunk(6, dim=-1)
         h = h + alpha_1 * self.attention((1.0 + gamma_1) * self.norm_attention(h) + beta_1)
-        out: Tensor = h + alpha_2 * self.mlp((1.0 + gamma_2) * self.norm_mlp(h) + beta_2)
-        return out
+        return h + alpha_2 * self.mlp((1.0 + gamma_2) * self.norm_mlp(h) + beta_2)
 
 
 class DiT(nn.Module):

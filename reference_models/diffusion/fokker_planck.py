@@ -25,6 +25,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from reference_models.parts.autodiff import divergence
+
 LogDensity = Callable[[Tensor, Tensor], Tensor]
 Field = Callable[[Tensor, Tensor], Tensor]
 
@@ -39,8 +41,8 @@ def fokker_planck_residual(
     x, t = _leaves(x, t)
     score, speed = _derivatives(log_prob, x, t)
     f = drift(x, t)
-    spreading = 0.5 * diffusion(t).square() * (_divergence(score, x) + score.square().sum(-1))
-    return (speed + _divergence(f, x) + (f * score).sum(-1) - spreading).detach()
+    spreading = 0.5 * diffusion(t).square() * (divergence(score, x) + score.square().sum(-1))
+    return (speed + divergence(f, x) + (f * score).sum(-1) - spreading).detach()
 
 
 def continuity_residual(log_prob: LogDensity, velocity: Field, x: Tensor, t: Tensor) -> Tensor:
@@ -48,7 +50,7 @@ def continuity_residual(log_prob: LogDensity, velocity: Field, x: Tensor, t: Ten
     x, t = _leaves(x, t)
     score, speed = _derivatives(log_prob, x, t)
     v = velocity(x, t)
-    return (speed + _divergence(v, x) + (v * score).sum(-1)).detach()
+    return (speed + divergence(v, x) + (v * score).sum(-1)).detach()
 
 
 def _leaves(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,14 +66,3 @@ def _derivatives(log_prob: LogDensity, x: Tensor, t: Tensor) -> tuple[Tensor, Te
         raise ValueError(f"log_prob must return shape {tuple(t.shape)}, got {tuple(log_p.shape)}")
     score, speed = torch.autograd.grad(log_p.sum(), (x, t), create_graph=True, materialize_grads=True)
     return score, speed
-
-
-def _divergence(field: Tensor, x: Tensor) -> Tensor:
-    """Σ_i ∂ field_i/∂ x_i of each example, (N,)."""
-    if not field.requires_grad:
-        return torch.zeros_like(x[:, 0])
-    rows = [
-        torch.autograd.grad(field[:, i].sum(), x, retain_graph=True, materialize_grads=True)[0][:, i]
-        for i in range(x.shape[1])
-    ]
-    return torch.stack(rows).sum(0)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from reference_models.diffusion.score_sde import Score
 from reference_models.diffusion.sde import SDE
+from reference_models.parts.autodiff import divergence
 from reference_models.parts.distributions import normal_log_prob, standard_normal
 from reference_models.parts.ode import Method, odeint_states
 from reference_models.parts.shapes import flatten_batch, restore_batch, sum_event
@@ -71,15 +72,10 @@ class ProbabilityFlow:
         with torch.enable_grad():
             leaf = x.detach().requires_grad_(True)
             v = self.velocity(leaf, t)
-            outputs = v.flatten(1)  # (N, D)
             if probe is not None:
                 (gradient,) = torch.autograd.grad((v * probe).sum(), leaf)
                 return v.detach(), sum_event(gradient * probe, len(self.event_shape))
-            rows = [
-                torch.autograd.grad(outputs[:, i].sum(), leaf, retain_graph=True)[0].flatten(1)[:, i]
-                for i in range(outputs.shape[1])
-            ]
-        return v.detach(), torch.stack(rows).sum(0)
+            return v.detach(), divergence(v, leaf)
 
     def _solve(self, x: Tensor, start: float, end: float, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         has_event_shape("x", x, self.event_shape)

@@ -5,6 +5,7 @@ Pixels are moved from [0, 1] to [−1, 1]. Samples come from averaged weights.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,7 @@ from reference_models.evaluation.held_out import digits_found
 from reference_models.parts.descent import descend
 from reference_models.parts.training import EMA, evaluating
 from reference_models.parts.unet import UNet
-from reference_models.recipes import OF_DIGITS, Figure, Goal, Images, Learner, Recipe, cosine
+from reference_models.recipes import OF_DIGITS, Figure, Goal, Images, Learner, Recipe, beside_data, cosine
 
 PIXELS = ("digits",)
 Draw = Callable[[Any, int, Generator], Tensor]
@@ -48,6 +49,9 @@ class Averaged(Learner):
         self.average: EMA[Any] = EMA(model, decay)
         self.optimiser = torch.optim.Adam(model.parameters(), lr=lr)
 
+    def trained(self) -> Any:
+        return self.average.average
+
     def step(self, x: Tensor, y: Tensor | None, *, generator: Generator) -> dict[str, float]:
         loss = self.model.loss(signed(x), generator=generator)
         descend(self.optimiser, loss, cosine(self.progress))
@@ -62,7 +66,7 @@ class Averaged(Learner):
         return digits_found(self.images(1000, generator), data, generator) if data.name == "digits" else {}
 
     def figure(self, data: DataSet, *, generator: Generator) -> Figure:
-        return Images(self.images(64, generator))
+        return beside_data(self.images(64, generator), data)
 
 
 class InLatentSpace(Averaged):
@@ -89,6 +93,11 @@ class InLatentSpace(Averaged):
         self.stages = (autoencoder, prior)  # in a tuple, so that a checkpoint holds them once, as parts of the model
         self.first = torch.optim.Adam(autoencoder.parameters(), lr=lr)
         self.prepare, self.weight, self.prepared = prepare, weight, False
+
+    def trained(self) -> Any:
+        """The whole model, with the averaged prior in the place of the prior."""
+        _, prior = self.stages
+        return copy.deepcopy(self.model, {id(prior): self.average.average})
 
     def step(self, x: Tensor, y: Tensor | None, *, generator: Generator) -> dict[str, float]:
         autoencoder, prior = self.stages
@@ -168,8 +177,8 @@ class SuperResolution(Averaged):
 
     def figure(self, data: DataSet, *, generator: Generator) -> Figure:
         low, x = self._enlarged(data.held_out[:24], generator)
-        rows = torch.stack([self.model.enlarge(low), x, signed(data.held_out[:24])], dim=1)  # (24, 3, C, H, W)
-        return Images(pixels(rows.flatten(0, 1)))
+        sheets = {"given": self.model.enlarge(low), "samples": x, "data": signed(data.held_out[:24])}
+        return Images({name: pixels(sheet) for name, sheet in sheets.items()})
 
 
 def _latent(data: DataSet) -> Learner:

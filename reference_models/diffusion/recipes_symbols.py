@@ -17,7 +17,7 @@ from reference_models.diffusion.gaussian_diffusion import bits_per_dim
 from reference_models.diffusion.schedule import Schedule
 from reference_models.diffusion.tokens import TokenTransformer
 from reference_models.parts.training import evaluating
-from reference_models.recipes import Goal, Images, Learner, Minimise, Recipe
+from reference_models.recipes import Goal, Learner, Minimise, Recipe, beside_data
 
 PICTURES = ("bars", "digits-binary", "digits")
 STEPS = 32
@@ -57,8 +57,8 @@ def _d3pm(data: DataSet, absorbing: bool) -> Learner:
         D3PM(network, transitions, data.event_shape, classes),
         loss=loss,
         metrics=metrics,
-        figure=lambda model, data, generator: Images(
-            model.sample(64, generator=generator).to(data.held_out.dtype) / (classes - 1)
+        figure=lambda model, data, generator: beside_data(
+            model.sample(64, generator=generator).to(data.held_out.dtype) / (classes - 1), data
         ),
         lr=2e-3,
         decay=True,

@@ -24,6 +24,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from reference_models.parts.autodiff import divergence
 from reference_models.parts.distributions import standard_normal
 from reference_models.parts.validate import positive
 
@@ -34,8 +35,7 @@ def implicit_loss(score: Score, x: Tensor) -> Tensor:
     """Hyvärinen's loss with the exact trace of the Jacobian, a scalar; x (N, *event)."""
     x = _leaf(x)
     s = _checked(score, x)
-    trace = torch.stack([_gradient(s[:, i], x)[:, i] for i in range(s.shape[1])]).sum(0)  # (N,)
-    return (trace + 0.5 * s.square().sum(1)).mean()
+    return (divergence(s, x, create_graph=True) + 0.5 * s.square().sum(1)).mean()
 
 
 def sliced_loss(

@@ -90,8 +90,7 @@ class ScoreSDE(nn.Module):
         """The network's guess of the noise in x (*B, *event) at t (*B,) or ()."""
         has_event_shape("x", x, self.event_shape)
         batch = x.shape[: x.ndim - len(self.event_shape)]
-        out: Tensor = self.network(x, t.expand(batch))
-        return out
+        return self.network(x, t.expand(batch))
 
     def score(self, x: Tensor, t: Tensor) -> Tensor:
         """The guess of ∇ log p_t(x), −ε/σ(t), of x's shape."""

@@ -87,8 +87,7 @@ class SR3(DDPM):
 
     def noise_output(self, x_t: Tensor, gamma: Tensor, low: Tensor) -> Tensor:
         """f(low, x_t, γ): the guess of ε, x_t's shape; γ (*B,) or a scalar."""
-        out: Tensor = self.network(torch.cat([self.enlarge(low), x_t], dim=-3), gamma)
-        return out
+        return self.network(torch.cat([self.enlarge(low), x_t], dim=-3), gamma)
 
     def output(self, x_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
         """f at the noise level γ = ᾱ_t of the step. Raises ValueError where no low image is given."""

@@ -14,7 +14,7 @@ from reference_models.energy import boltzmann, ebm, rbm
 from reference_models.energy.gsn import GSN
 from reference_models.energy.markov_chain import BernoulliReconstruction, BitFlip, DenoisingChain
 from reference_models.energy.persistent import PersistentChains
-from reference_models.recipes import Figure, Goal, Images, Learner, Minimise, Points, Recipe, cosine
+from reference_models.recipes import Figure, Goal, Learner, Minimise, Points, Recipe, beside_data, cosine
 
 BOX = 4.0  # the planar data lie within [-4, 4]²
 
@@ -64,7 +64,7 @@ class ContrastiveEBM(Learner):
     def figure(self, data: DataSet, *, generator: Generator) -> Figure:
         if self.planar:
             return Points(self._walk(self.chains.states, generator), data.held_out)
-        return Images(self.chains.states[:64])
+        return beside_data(self.chains.states[:64], data)
 
 
 class PCD(Learner):
@@ -102,7 +102,7 @@ class PCD(Learner):
         return {"nll_nats": nll} | _excess(nll, data)
 
     def figure(self, data: DataSet, *, generator: Generator) -> Figure:
-        return Images(self.model.sample(64, generator=generator).reshape(64, *self.shape))
+        return beside_data(self.model.sample(64, generator=generator).reshape(64, *self.shape), data)
 
 
 class Clamping(Learner):
@@ -138,7 +138,7 @@ class Clamping(Learner):
 
     def figure(self, data: DataSet, *, generator: Generator) -> Figure:
         free = self.model.run(self.chains.states[:64], 20, generator=generator)
-        return Images(free[:, : self.model.visible].reshape(64, *self.shape))
+        return beside_data(free[:, : self.model.visible].reshape(64, *self.shape), data)
 
 
 def _excess(nll: float, data: DataSet) -> dict[str, float]:
@@ -156,7 +156,7 @@ def _csl(model: DenoisingChain | GSN, data: DataSet, generator: Generator) -> di
 
 
 def _images(model: DenoisingChain | GSN, data: DataSet, generator: Generator) -> Figure:
-    return Images(model.sample(64, generator=generator).reshape(64, *data.event_shape))
+    return beside_data(model.sample(64, generator=generator).reshape(64, *data.event_shape), data)
 
 
 def _denoising(data: DataSet) -> Learner:

@@ -106,5 +106,9 @@ def bootstrap_mean(
     """The mean of one number an example, values of shape (N,), with its percentile interval."""
     return bootstrap(
         lambda counts: (counts * values).sum() / counts.sum(),
-        (len(values),), like=values, resamples=resamples, level=level, generator=generator,
-    )  # fmt: skip
+        (len(values),),
+        like=values,
+        resamples=resamples,
+        level=level,
+        generator=generator,
+    )

@@ -59,13 +59,11 @@ class DigitClassifier(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Images (N, 1, 8, 8) in [0, 1] to features (N, F)."""
-        features: Tensor = self.body(2 * x - 1)
-        return features
+        return self.body(2 * x - 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 1, 8, 8) in [0, 1] to logits (N, 10)."""
-        logits: Tensor = self.head(self.features(x))
-        return logits
+        return self.head(self.features(x))
 
 
 @cache

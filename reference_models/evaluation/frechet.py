@@ -78,8 +78,13 @@ def frechet_interval(
     a, b = features_a.double(), features_b.double()
     interval = bootstrap(
         lambda counts_a, counts_b: _between(a, b, counts_a, counts_b),
-        (len(a), len(b)), like=a, resamples=resamples, level=level, kind="basic", generator=generator,
-    )  # fmt: skip
+        (len(a), len(b)),
+        like=a,
+        resamples=resamples,
+        level=level,
+        kind="basic",
+        generator=generator,
+    )
     return Interval(interval.value, max(0.0, interval.low), max(0.0, interval.high), level, interval.bias)
 
 

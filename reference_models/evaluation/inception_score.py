@@ -54,7 +54,12 @@ def inception_score_interval(
     log_p = logits.log_softmax(dim=1)
     interval = bootstrap(
         lambda counts: _mutual_information(log_p, counts).exp(),
-        (len(log_p),), like=log_p, resamples=resamples, level=level, kind="basic", generator=generator,
-    )  # fmt: skip
+        (len(log_p),),
+        like=log_p,
+        resamples=resamples,
+        level=level,
+        kind="basic",
+        generator=generator,
+    )
     low, high = (min(max(end, 1.0), float(log_p.shape[1])) for end in (interval.low, interval.high))
     return Interval(interval.value, low, high, level, interval.bias)

@@ -125,5 +125,9 @@ def copying_interval(
     nearer = _nearer(nearest_distance(samples, train), nearest_distance(held_out, train))
     return bootstrap(
         lambda a, b: a @ nearer @ b / (a.sum() * b.sum()),
-        (len(samples), len(held_out)), like=nearer, resamples=resamples, level=level, generator=generator,
-    )  # fmt: skip
+        (len(samples), len(held_out)),
+        like=nearer,
+        resamples=resamples,
+        level=level,
+        generator=generator,
+    )

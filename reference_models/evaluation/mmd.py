@@ -107,5 +107,9 @@ def mmd_interval(
     k_aa, k_bb, k_ab = _matrices(polynomial_kernel() if kernel is None else kernel, features_a, features_b)
     return bootstrap(
         lambda a, b: _estimate(k_aa, k_bb, k_ab, a, b, unbiased=True),
-        (len(features_a), len(features_b)), like=k_ab, resamples=resamples, level=level, generator=generator,
-    )  # fmt: skip
+        (len(features_a), len(features_b)),
+        like=k_ab,
+        resamples=resamples,
+        level=level,
+        generator=generator,
+    )

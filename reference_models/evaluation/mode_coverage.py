@@ -113,8 +113,12 @@ def mode_coverage_intervals(
     def interval(of_shares: Callable[[Tensor], Tensor]) -> Interval:
         return bootstrap(
             lambda counts: of_shares(counts @ on / counts.sum()),
-            (len(on),), like=on, resamples=resamples, level=level, generator=generator,
-        )  # fmt: skip
+            (len(on),),
+            like=on,
+            resamples=resamples,
+            level=level,
+            generator=generator,
+        )
 
     return ModeCoverageIntervals(
         within_4_sigma=interval(lambda shares: shares.sum()),

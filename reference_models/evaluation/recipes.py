@@ -36,10 +36,11 @@ def classifier(data: DataSet) -> Learner:
         }
 
     def figure(model: DigitClassifier, data: DataSet, generator: Generator) -> Figure:
-        """Held-out digits, those the classifier is least sure of first."""
+        """The held-out digits the classifier is least and most sure of."""
         with torch.no_grad():
             confidence: Tensor = model(data.held_out).softmax(1).max(dim=1).values
-        return Images(data.held_out[confidence.argsort()[:64]])
+        order = confidence.argsort()
+        return Images({"least sure": data.held_out[order[:64]], "most sure": data.held_out[order[-64:]]})
 
     return Minimise(DigitClassifier(), loss=loss, metrics=metrics, figure=figure, lr=3e-3, decay=True)
 

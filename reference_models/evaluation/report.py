@@ -107,11 +107,9 @@ def main() -> int:
     data = load("digits", dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
     rows = {
-        name: report(
-            fake, data.train[180:], train=data.train, held_out=data.held_out[180:], generator=generator
-        )
+        name: report(fake, data.train[180:], train=data.train, held_out=data.held_out[180:], generator=generator)
         for name, fake in stand_ins(data, generator=generator).items()
-    }  # fmt: skip
+    }
     table = Table("metric", *rows, title="against the training digits, with 95 % intervals")
     for metric in rows["fresh"]:
         table.add_row(metric, *(str(said[metric]).replace("[", r"\[") for said in rows.values()))

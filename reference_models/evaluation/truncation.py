@@ -17,17 +17,16 @@ https://arxiv.org/abs/1812.04948
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from reference_models.evaluation.frechet import frechet_distance
 from reference_models.evaluation.precision_recall import precision_recall
 
-__all__ = ["METRICS", "TruncationCurve", "truncate_towards", "truncated_normal", "truncation_curve"]
+__all__ = ["METRICS", "TruncationCurve", "truncation_curve"]
 
 Metric = Callable[[Tensor, Tensor], float]  # real features (N, F) and fake ones (M, F) to a number
 METRICS: Mapping[str, Metric] = {
@@ -35,35 +34,6 @@ METRICS: Mapping[str, Metric] = {
     "recall": lambda real, fake: precision_recall(real, fake).recall,
     "frechet": lambda real, fake: float(frechet_distance(real, fake)),
 }
-
-
-def truncated_normal(
-    shape: Sequence[int],
-    threshold: float,
-    *,
-    generator: Generator | None = None,
-    dtype: torch.dtype | None = None,
-    device: torch.device | str | None = None,
-) -> Tensor:
-    """Standard normal draws given that every |z_i| ≤ threshold, of the given shape; math.inf gives normal draws.
-
-    Drawn in float64 and rounded: float32 has no uniform numbers close enough to 1. Raises ValueError unless
-    threshold > 0.
-    """
-    if not threshold > 0:
-        raise ValueError(f"threshold must be positive, got {threshold}")
-    tail = 0.5 * math.erfc(threshold / math.sqrt(2))  # Φ(−τ)
-    u = torch.rand(tuple(shape), generator=generator, dtype=torch.float64, device=device)
-    z = torch.special.ndtri((tail + (1 - 2 * tail) * u).clamp(min=torch.finfo(torch.float64).tiny))
-    cut: Tensor = z.clamp(-threshold, threshold).to(dtype or torch.get_default_dtype())
-    return cut
-
-
-def truncate_towards(w: Tensor, mean: Tensor, psi: float) -> Tensor:
-    """w̄ + ψ (w − w̄) for latents w (*B, D) and their mean w̄ (D,). Raises ValueError for a mean of another width."""
-    if mean.shape != w.shape[-1:]:
-        raise ValueError(f"mean must have shape ({w.shape[-1]},), got {tuple(mean.shape)}")
-    return mean + psi * (w - mean)
 
 
 @dataclass(frozen=True)

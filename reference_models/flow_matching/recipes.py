@@ -144,6 +144,9 @@ class Reflow(Learner):
         self.pairs: Pairs | None = None
         self.optimiser = torch.optim.Adam(self.first.parameters(), lr=2e-3)
 
+    def trained(self) -> Any:
+        return self.second
+
     def step(self, x: Tensor, y: Tensor | None, *, generator: Generator) -> dict[str, float]:
         if self.progress < 0.5:
             loss = self.first.loss(x, generator=generator)

@@ -61,8 +61,7 @@ class ConcatSquash(nn.Module):
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """x: (*B, in); t: shape ()."""
         time = t.to(x.dtype).reshape(1)
-        out: Tensor = self.linear(x) * torch.sigmoid(self.gate(time)) + self.shift(time)
-        return out
+        return self.linear(x) * torch.sigmoid(self.gate(time)) + self.shift(time)
 
 
 class ConcatSquashField(nn.Module):

@@ -88,12 +88,17 @@ class GlowCoupling(Transform):
     Args:
         event_shape: (C, H, W), C even.
         hidden: feature maps of the two hidden convolutions, 3×3 and 1×1.
+        net: any network from x_b (N, C/2, H, W) to raw s and t (N, C, H, W), in place of these convolutions.
+        gated: s = sigmoid(raw + 2); s = exp(raw) as in the paper's table 1 otherwise.
     """
 
-    def __init__(self, event_shape: Sequence[int], hidden: int) -> None:
+    def __init__(
+        self, event_shape: Sequence[int], hidden: int = 32, *, net: nn.Module | None = None, gated: bool = True
+    ) -> None:
         super().__init__(event_shape)
         half = remaining_shape(self.event_shape)[0]
-        self.net = nn.Sequential(
+        self.gated = gated
+        self.net = net or nn.Sequential(
             nn.Conv2d(half, hidden, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(hidden, hidden, 1),
@@ -105,7 +110,7 @@ class GlowCoupling(Transform):
         """Each (N, C/2, H, W)."""
         out: Tensor = self.net(x_b)
         raw, t = out.chunk(2, dim=1)
-        return logsigmoid(raw + 2), t
+        return logsigmoid(raw + 2) if self.gated else raw, t
 
     def _forward(self, x: Tensor, condition: Tensor | None) -> Mapped:
         x_a, x_b = x.chunk(2, dim=1)

@@ -27,9 +27,9 @@ from torch.nn.functional import logsigmoid
 from reference_models.flows.change_of_variables import Composed, FlowDensity, Inverse, Mapped, Transform
 from reference_models.flows.maf import AffineAutoregressive, layer_order
 from reference_models.parts import validate
-from reference_models.parts.masked import MaskedMLP
+from reference_models.parts.masked import MaskedMLP, pair_of, places
 
-FORGET_BIAS = 1.5  # added to s, so that σ starts near 0.8; section 4 of the paper: "such as close to +1 or +2"
+FORGET_BIAS = 1.5  # section 4 of the paper: "such as close to +1 or +2"
 
 
 class GatedAutoregressive(Transform):
@@ -40,6 +40,9 @@ class GatedAutoregressive(Transform):
         hidden: widths of the masked network's hidden layers.
         order: `order[k]` is the dimension that comes at place k; 0, 1, …, D-1 unless given.
         condition_dim: length of the context h that an encoder gives; 0 for none.
+        net: any network, autoregressive in `order`, from z (N, D), and the context if there is one, to m and s
+            (N, D, 2); a masked one of these widths unless given.
+        forget_bias: added to s, so that σ starts near 0.8.
     """
 
     def __init__(
@@ -49,17 +52,19 @@ class GatedAutoregressive(Transform):
         *,
         order: Sequence[int] | None = None,
         condition_dim: int = 0,
+        net: nn.Module | None = None,
+        forget_bias: float = FORGET_BIAS,
     ) -> None:
         validate.at_least("dim", dim, 1)
         super().__init__((dim,), condition_shape=(condition_dim,) if condition_dim else ())
-        self.net = MaskedMLP(dim, hidden, 2, order=order, condition_dim=condition_dim)
-        self.order = self.net.order
+        self.order = places(dim, order)
+        self.net = MaskedMLP(dim, hidden, 2, order=order, condition_dim=condition_dim) if net is None else net
+        self.forget_bias = forget_bias
 
     def parameters_of(self, z: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         """m and s, each (N, D): row i depends on the dimensions of z before i only."""
-        out: Tensor = self.net(z, condition)  # (N, D, 2)
-        m, s = out.unbind(-1)
-        return m, s + FORGET_BIAS
+        m, s = pair_of(self.net, z, condition)
+        return m, s + self.forget_bias
 
     def _inverse(self, z: Tensor, condition: Tensor | None) -> Mapped:
         m, s = self.parameters_of(z, condition)

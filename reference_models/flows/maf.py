@@ -15,19 +15,12 @@ round). Layers alternate the order of the dimensions. x comes before u here: `fo
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reference_models.flows.change_of_variables import Composed, FlowDensity, Mapped, Transform
 from reference_models.flows.realnvp import InvertibleBatchNorm
 from reference_models.parts import validate
-from reference_models.parts.masked import MaskedMLP
-
-ALPHA_BOUND = 5.0  # |α| stays below this, so that exp(α) is finite at every step of a training run
-
-
-def bounded(alpha: Tensor) -> Tensor:
-    """α bounded smoothly to (-5, 5); nearly the identity around 0."""
-    return ALPHA_BOUND * torch.tanh(alpha / ALPHA_BOUND)
+from reference_models.parts.masked import MaskedMLP, pair_of, places
 
 
 def layer_order(dim: int, layer: int) -> list[int]:
@@ -44,8 +37,10 @@ class AffineAutoregressive(Transform):
         hidden: widths of the masked network's hidden layers.
         order: `order[k]` is the dimension that comes at place k; 0, 1, …, D-1 unless given.
         condition_dim: length of a condition every conditional may depend on; 0 for none.
-
-    NOTE: α is bounded by 5 tanh(α/5); the paper leaves it free and clips nothing.
+        net: any network, autoregressive in `order`, from x (N, D), and the condition if there is one, to μ and α
+            (N, D, 2); a masked one of these widths unless given.
+        bound: B, for B tanh(α/B) in place of α, so that exp(α) is finite at every step of a training run; α is free
+            unless given, as in the paper.
     """
 
     def __init__(
@@ -55,17 +50,21 @@ class AffineAutoregressive(Transform):
         *,
         order: Sequence[int] | None = None,
         condition_dim: int = 0,
+        net: nn.Module | None = None,
+        bound: float | None = None,
     ) -> None:
         validate.at_least("dim", dim, 1)
+        if bound is not None:
+            validate.positive("bound", bound)
         super().__init__((dim,), condition_shape=(condition_dim,) if condition_dim else ())
-        self.net = MaskedMLP(dim, hidden, 2, order=order, condition_dim=condition_dim)
-        self.order = self.net.order
+        self.order = places(dim, order)
+        self.net = MaskedMLP(dim, hidden, 2, order=order, condition_dim=condition_dim) if net is None else net
+        self.bound = bound
 
     def parameters_of(self, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         """μ and α, each (N, D): row i depends on the dimensions before i only."""
-        out: Tensor = self.net(x, condition)  # (N, D, 2)
-        mu, alpha = out.unbind(-1)
-        return mu, bounded(alpha)
+        mu, alpha = pair_of(self.net, x, condition)
+        return mu, alpha if self.bound is None else self.bound * torch.tanh(alpha / self.bound)
 
     def _forward(self, x: Tensor, condition: Tensor | None) -> Mapped:
         mu, alpha = self.parameters_of(x, condition)
@@ -90,6 +89,7 @@ class MAF(FlowDensity):
         layers: K, how many autoregressive layers; the order is reversed from one to the next.
         hidden: widths of each layer's network.
         condition_dim: length of the condition, 0 for none.
+        bound: of every α; none unless given.
         batch_norm: an invertible batch normalisation after each layer, as in the paper's experiments (there with a
             learned scale and shift, here without).
     """
@@ -101,12 +101,14 @@ class MAF(FlowDensity):
         hidden: Sequence[int] = (64, 64),
         *,
         condition_dim: int = 0,
+        bound: float | None = None,
         batch_norm: bool = False,
     ) -> None:
         validate.at_least("layers", layers, 1)
         stack: list[Transform] = []
         for k in range(layers):
-            stack.append(AffineAutoregressive(dim, hidden, order=layer_order(dim, k), condition_dim=condition_dim))
+            order = layer_order(dim, k)
+            stack.append(AffineAutoregressive(dim, hidden, order=order, condition_dim=condition_dim, bound=bound))
             if batch_norm:
                 stack.append(InvertibleBatchNorm((dim,)))
         super().__init__(Composed(stack))

@@ -23,6 +23,7 @@ from torch.autograd.function import once_differentiable
 from reference_models.flows.bases import Base
 from reference_models.flows.change_of_variables import FlowDensity, Mapped, Transform
 from reference_models.parts import validate
+from reference_models.parts.autodiff import divergence
 from reference_models.parts.ode import Field, Method, State, StateField, odeint, odeint_states
 
 Divergence = Callable[[Field, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -98,15 +99,23 @@ def solve_states_adjoint(
     """
     wanted = tuple(parameter for parameter in parameters if parameter.requires_grad)
     solve = partial(odeint_states, method=method, tolerance=tolerance)
-    end: State = _Adjoint.apply(field, solve, len(state), t, *state, *wanted)  # type: ignore[no-untyped-call]
-    return end
+    return _Adjoint.apply(field, solve, len(state), t, *state, *wanted)  # type: ignore[no-untyped-call]
 
 
-def odeint_adjoint(f: nn.Module, x: Tensor, t: Tensor, method: Method = "rk4", *, tolerance: float = 1e-6) -> Tensor:
+def odeint_adjoint(
+    f: Field,
+    x: Tensor,
+    t: Tensor,
+    method: Method = "rk4",
+    *,
+    parameters: Sequence[Tensor] | None = None,
+    tolerance: float = 1e-6,
+) -> Tensor:
     """x(t[-1]) from x(t[0]) = x, with memory that does not grow with the number of steps.
 
     Args:
-        f: a module called as f(x, t); its parameters receive gradients.
+        f: any callable f(x, t).
+        parameters: the tensors in f that receive gradients; those of f itself when it is a module.
         x: any shape.
         t: the grid, shape (N + 1,), strictly rising or falling.
         method, tolerance: a solver of parts/ode.py; "dopri5" chooses its steps anew on the way back.
@@ -116,13 +125,19 @@ def odeint_adjoint(f: nn.Module, x: Tensor, t: Tensor, method: Method = "rk4", *
         differ from the gradients of the discrete solution by the solver's error.
 
     Raises:
+        ValueError: f is not a module and no parameters are given, which would silently leave them without gradients.
         RuntimeError: by autograd, for second derivatives, which `odeint` has and the adjoint method has not.
     """
+
+    if parameters is None:
+        if not isinstance(f, nn.Module):
+            raise ValueError(f"parameters must be given where f is no module, () for none, got {type(f).__name__}")
+        parameters = tuple(f.parameters())
 
     def field(state: State, time: Tensor) -> State:
         return (f(state[0], time),)
 
-    return solve_states_adjoint(field, (x,), t, tuple(f.parameters()), method, tolerance=tolerance)[0]
+    return solve_states_adjoint(field, (x,), t, parameters, method, tolerance=tolerance)[0]
 
 
 def exact_divergence(f: Field, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,13 +146,7 @@ def exact_divergence(f: Field, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         x = x if x.requires_grad else x.detach().requires_grad_()
         slope = f(x, t)
-        columns = slope.flatten(1)  # (N, D)
-        trace = torch.zeros_like(columns[:, 0])
-        for i in range(columns.shape[1]):
-            (row,) = torch.autograd.grad(
-                columns[:, i].sum(), x, create_graph=differentiable, retain_graph=True, materialize_grads=True
-            )
-            trace = trace + row.flatten(1)[:, i]
+        trace = divergence(slope, x, create_graph=differentiable)
     return (slope, trace) if differentiable else (slope.detach(), trace.detach())
 
 
@@ -171,11 +180,11 @@ class ContinuousTransform(Transform):
         """The times from start to end, shape (steps + 1,)."""
         return torch.linspace(start, end, self.steps + 1, device=like.device, dtype=like.dtype)
 
-    def solve(self, x: Tensor, start: float, end: float, divergence: Divergence = exact_divergence) -> Mapped:
+    def solve(self, x: Tensor, start: float, end: float, trace: Divergence = exact_divergence) -> Mapped:
         """x: (N, *event) at time `start` to time `end`, with ∫ tr(∂f/∂x) dt, (N,)."""
 
         def field(state: State, time: Tensor) -> State:
-            return divergence(self.field, state[0], time)
+            return trace(self.field, state[0], time)
 
         state = (x, x.new_zeros(len(x)))
         t = self.grid(start, end, x)

@@ -28,15 +28,16 @@ class AdditiveCoupling(Transform):
         dim: D ≥ 2.
         moved: 0 when J is the even places, 1 when it is the odd ones.
         hidden: widths of m, with ReLU.
+        net: any m, from the numbers that stay (N, D - |J|) to shifts of the others (N, |J|), in place of that one.
     """
 
-    def __init__(self, dim: int, moved: int, hidden: Sequence[int] = (64, 64)) -> None:
+    def __init__(self, dim: int, moved: int, hidden: Sequence[int] = (64, 64), *, net: nn.Module | None = None) -> None:
         validate.at_least("the dimension of a coupling flow", dim, 2)
         validate.one_of("moved", moved, (0, 1))
         super().__init__((dim,))
         self.moved = moved
         J = len(range(moved, dim, 2))
-        self.m = MLP(dim - J, hidden, J, activation=nn.ReLU)
+        self.m = MLP(dim - J, hidden, J, activation=nn.ReLU) if net is None else net
 
     def _shift(self, x: Tensor) -> Tensor:
         """m(x_I) at the places J, zero at I: (N, D)."""

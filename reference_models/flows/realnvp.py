@@ -75,18 +75,20 @@ class ConvResNet(nn.Module):
         for block, skip in zip(self.blocks, list(self.skips)[1:], strict=True):
             h = h + block(h)
             out = out + skip(h)
-        result: Tensor = self.leave(relu(out))
-        return result
+        return self.leave(relu(out))
 
 
 class AffineCoupling(Transform):
-    """Eq. 6-9 with s bounded: s = a tanh(raw), one learned a a coupling, as in the paper's experiments.
+    """Eq. 6-9.
 
     Args:
         mask: b, ones pass through; shape of the event, (D,) or (C, H, W).
         hidden: widths of the MLP of a vector coupling.
         width, blocks: feature maps and residual blocks of an image coupling.
         condition_shape: (K,) for vectors; (K, H, W) for images.
+        net: any network from b ⊙ x, with the condition behind it in dimension 1, to s and t, one after the other in
+            dimension 1; an MLP or `ConvResNet` of these sizes unless given.
+        bounded: s = a tanh(net), with one learned a, as in the paper's experiments; s is the network's otherwise.
     """
 
     def __init__(
@@ -97,6 +99,8 @@ class AffineCoupling(Transform):
         width: int = 16,
         blocks: int = 1,
         condition_shape: Sequence[int] = (),
+        net: nn.Module | None = None,
+        bounded: bool = False,
     ) -> None:
         super().__init__(tuple(mask.shape), condition_shape=condition_shape)
         if not mask.is_meta and bool((mask == mask.flatten()[0]).all()):
@@ -105,17 +109,17 @@ class AffineCoupling(Transform):
         self.register_buffer("mask", mask.bool())
         extra = condition_shape[0] if condition_shape else 0
         size = mask.shape[0]
-        self.net: nn.Module = (
-            MLP(size + extra, hidden, 2 * size) if mask.ndim == 1 else ConvResNet(size + extra, width, blocks, 2 * size)
-        )
-        self.a = nn.Parameter(torch.ones(()))
+        if net is None and mask.ndim == 1:
+            net = MLP(size + extra, hidden, 2 * size)
+        self.net = ConvResNet(size + extra, width, blocks, 2 * size) if net is None else net
+        self.a = nn.Parameter(torch.ones(())) if bounded else None
 
     def s_and_t(self, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         """s and t at b ⊙ x, each (N, *event_shape), zero under the mask."""
         seen = x.masked_fill(~self.mask, 0.0)
         out: Tensor = self.net(seen if condition is None else torch.cat([seen, condition], dim=1))
-        raw, t = out.chunk(2, dim=1)
-        s = self.a * torch.tanh(raw)
+        s, t = out.chunk(2, dim=1)
+        s = s if self.a is None else self.a * torch.tanh(s)
         return s.masked_fill(self.mask, 0.0), t.masked_fill(self.mask, 0.0)
 
     def _forward(self, x: Tensor, condition: Tensor | None) -> Mapped:
@@ -209,7 +213,7 @@ class RealNVP(FlowDensity):
 
         def after(mask: Tensor, **options: Any) -> list[Transform]:
             norm: list[Transform] = [InvertibleBatchNorm(tuple(mask.shape))] if batch_norm else []
-            return [AffineCoupling(mask, **options), *norm]
+            return [AffineCoupling(mask, bounded=True, **options), *norm]
 
         if len(shape) == 1:
             validate.at_least("the dimension of a coupling flow", shape[0], 2)

@@ -24,7 +24,7 @@ from reference_models.flows.multi_scale import Flatten, Squeeze
 from reference_models.flows.realnvp import RealNVP
 from reference_models.flows.recipes_plane import gaussian_nll
 from reference_models.flows.variational_dequantisation import VariationalDequantisation, conditional_noise
-from reference_models.recipes import Figure, Goal, Images, Learner, Minimise, Recipe
+from reference_models.recipes import Figure, Goal, Learner, Minimise, Recipe, beside_data
 
 IMAGES = ("digits", "mnist", "cifar10")
 LEVELS = {"digits": 17, "mnist": 256, "cifar10": 256}
@@ -51,8 +51,8 @@ def image_metrics(model: Dequantisation, data: DataSet, generator: Generator) ->
 
 
 def image_figure(model: Dequantisation, data: DataSet, generator: Generator) -> Figure:
-    """64 samples of levels as pixels."""
-    return Images(model.sample(64, generator=generator).to(data.train.dtype) / (model.num_levels - 1))
+    """64 samples of levels as pixels, beside data."""
+    return beside_data(model.sample(64, generator=generator).to(data.train.dtype) / (model.num_levels - 1), data)
 
 
 def on_the_cube(flow: FlowDensity) -> FlowDensity:

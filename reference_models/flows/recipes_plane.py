@@ -143,7 +143,7 @@ PLANE_RECIPES: dict[str, Recipe] = {
     "sylvester": plane(lambda: SylvesterFlow(2, 16), 0.2, 0.9, lr=1e-2),
     "linear-flow": Recipe(_linear, PLANE, (Goal("above_gaussian_nats", at_most=0.01),), minutes=0.5, batch_size=512),
     "nice": plane(lambda: NICE(2, 8, (64, 64)), 0.3, 0.88),
-    "maf": plane(lambda: MAF(2, 6, (64, 64)), 0.3, 0.88),
+    "maf": plane(lambda: MAF(2, 6, (64, 64), bound=5.0), 0.3, 0.88),
     "iaf": plane(lambda: IAF(2, 6, (64, 64)), 0.5, 0.88, lr=3e-3, minutes=1.5),
     "neural-spline": plane(lambda: NSF(2, 4, (64, 64)), 0.1, 0.95),
     "neural-ode": continuous(

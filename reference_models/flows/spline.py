@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import pad, softmax, softplus
 
 from reference_models.flows.change_of_variables import Composed, FlowDensity, Mapped, Transform
@@ -106,10 +106,19 @@ class SplineCoupling(Transform):
         hidden: widths of the network.
         bins: K, 2 to 999: more bins of at least MIN_BIN do not fit.
         bound: B > 0.
+        net: any network from the numbers that stay (N, D - |J|) to `knots_of`'s of the others (N, |J| (3K - 1)), in
+            place of an MLP.
     """
 
     def __init__(
-        self, dim: int, moved: int, hidden: Sequence[int] = (64, 64), *, bins: int = 8, bound: float = 3.0
+        self,
+        dim: int,
+        moved: int,
+        hidden: Sequence[int] = (64, 64),
+        *,
+        bins: int = 8,
+        bound: float = 3.0,
+        net: nn.Module | None = None,
     ) -> None:
         validate.at_least("the dimension of a coupling flow", dim, 2)
         validate.one_of("moved", moved, (0, 1))
@@ -120,7 +129,7 @@ class SplineCoupling(Transform):
         super().__init__((dim,))
         self.moved, self.bound = moved, bound
         J = len(range(moved, dim, 2))
-        self.net = MLP(dim - J, hidden, J * (3 * bins - 1))
+        self.net = MLP(dim - J, hidden, J * (3 * bins - 1)) if net is None else net
 
     def knots(self, staying: Tensor) -> Knots:
         """From x_I, (N, D - J): knots of shape (N, J, K + 1)."""

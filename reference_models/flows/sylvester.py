@@ -68,8 +68,7 @@ class Sylvester(Transform):
             return self.fixed_Q
         if self.orthogonal == "householder":
             return householder_product(self.raw_Q.T)[:, : self.rank]
-        Q: Tensor = torch.linalg.qr(self.raw_Q)[0]
-        return Q
+        return torch.linalg.qr(self.raw_Q)[0]
 
     def R_and_R_tilde(self) -> tuple[Tensor, Tensor]:  # noqa: N802
         """Two upper triangular (M, M), their diagonals in (-1, 1)."""

@@ -40,7 +40,7 @@ def conditional_noise(
     masks = [
         alternating_mask(shape[0], k) if len(shape) == 1 else checkerboard_mask(shape, k) for k in range(couplings)
     ]
-    steps = [AffineCoupling(mask, hidden=hidden, width=width, condition_shape=shape) for mask in masks]
+    steps = [AffineCoupling(mask, hidden=hidden, width=width, condition_shape=shape, bounded=True) for mask in masks]
     return FlowDensity(Composed([Logit(shape, alpha=0.0), *steps]))
 
 

@@ -122,8 +122,7 @@ class LinearRegression:
     @property
     def maximum_likelihood(self) -> Tensor:
         """w_ML, shape (D,): least squares, and of those solutions the shortest when N < D."""
-        weights: Tensor = torch.linalg.pinv(self.features) @ self.targets
-        return weights
+        return torch.linalg.pinv(self.features) @ self.targets
 
     @property
     def maximum_a_posteriori(self) -> Tensor:
@@ -151,8 +150,7 @@ class LinearRegression:
         misfit = ((self.targets - self.features @ self.mean) ** 2).sum()
         energy = 0.5 * self.beta * misfit + 0.5 * self.alpha * (self.mean**2).sum()
         constants = 0.5 * (d * math.log(self.alpha) + n * math.log(self.beta) - n * math.log(2 * math.pi))
-        evidence: Tensor = constants - energy - 0.5 * torch.logdet(self.precision)
-        return evidence
+        return constants - energy - 0.5 * torch.logdet(self.precision)
 
     def _require(self, features: Tensor) -> None:
         if features.ndim != 2 or features.shape[1] != self.features.shape[1]:

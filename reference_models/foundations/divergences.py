@@ -59,22 +59,19 @@ def require_laws(**laws: Tensor) -> None:
 def entropy(p: Tensor) -> Tensor:
     """H(p) = −Σ p log p of laws (*B, K), nats, shape (*B,); 0 log 0 = 0."""
     require_laws(p=p)
-    nats: Tensor = -torch.special.xlogy(p, p).sum(-1)
-    return nats
+    return -torch.special.xlogy(p, p).sum(-1)
 
 
 def cross_entropy(p: Tensor, q: Tensor) -> Tensor:
     """H(p, q) = −Σ p log q, nats, shape (*B,): the mean negative log-likelihood of q under p; inf where q misses p."""
     require_laws(p=p, q=q)
-    nats: Tensor = -torch.special.xlogy(p, q).sum(-1)
-    return nats
+    return -torch.special.xlogy(p, q).sum(-1)
 
 
 def kl_divergence(p: Tensor, q: Tensor) -> Tensor:
     """KL(p ‖ q) of laws (*B, K), nats, shape (*B,): forward when p is data and q the model; inf where q misses p."""
     require_laws(p=p, q=q)
-    nats: Tensor = (torch.special.xlogy(p, p) - torch.special.xlogy(p, q)).sum(-1)
-    return nats
+    return (torch.special.xlogy(p, p) - torch.special.xlogy(p, q)).sum(-1)
 
 
 def reverse_kl_divergence(p: Tensor, q: Tensor) -> Tensor:
@@ -121,8 +118,7 @@ def gaussian_kl(mean_p: Tensor, cov_p: Tensor, mean_q: Tensor, cov_q: Tensor) ->
     offset = torch.linalg.solve_triangular(root_q, (mean_q - mean_p)[..., None], upper=False)[..., 0]
     log_ratio = root_q.diagonal(dim1=-2, dim2=-1).log().sum(-1) - root_p.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     trace = (whitened**2).sum((-2, -1))
-    nats: Tensor = 0.5 * (trace + (offset**2).sum(-1) - mean_p.shape[-1]) + log_ratio
-    return nats
+    return 0.5 * (trace + (offset**2).sum(-1) - mean_p.shape[-1]) + log_ratio
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from reference_models.parts.autodiff import divergence
 from reference_models.parts.shapes import flatten_batch, restore_batch
 
 __all__ = ["divergence_of", "fisher_divergence", "gaussian_fisher_divergence", "score_matching_terms", "score_of"]
@@ -61,11 +62,7 @@ def divergence_of(score: Score, x: Tensor) -> Tensor:
     flat, batch = flatten_batch(x, 1)
     with torch.enable_grad():
         at = flat.detach().requires_grad_()
-        s = score(at)
-        total = torch.zeros_like(at[:, 0])
-        for i in range(at.shape[1]):
-            (row,) = torch.autograd.grad(s[:, i].sum(), at, create_graph=True)
-            total = total + row[:, i]
+        total = divergence(score(at), at, create_graph=True)
     return restore_batch(total, batch)
 
 
@@ -87,8 +84,7 @@ def gaussian_fisher_divergence(mean_p: Tensor, cov_p: Tensor, mean_q: Tensor, co
             raise ValueError(f"{name} must be positive definite, got an eigenvalue of {least:g}")
     slope = torch.linalg.inv(cov_q) - torch.linalg.inv(cov_p)
     offset = torch.linalg.solve(cov_q, mean_p - mean_q)
-    divergence: Tensor = (slope @ cov_p @ slope.T).trace() + (offset**2).sum()
-    return divergence
+    return (slope @ cov_p @ slope.T).trace() + (offset**2).sum()
 
 
 def _require_points(x: Tensor) -> None:

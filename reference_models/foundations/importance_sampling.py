@@ -70,8 +70,7 @@ def _require_weights(log_weights: Tensor, values: Tensor | None = None) -> None:
 
 def _weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
     """Σ_n w_n h_n for weights (N,) and values (N, *S): shape (*S)."""
-    total: Tensor = torch.tensordot(weights, values, dims=1)
-    return total
+    return torch.tensordot(weights, values, dims=1)
 
 
 def plain_estimate(log_weights: Tensor, values: Tensor) -> Tensor:

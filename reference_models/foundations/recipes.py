@@ -17,6 +17,7 @@ Metrics, all on mixtures whose density is known, four Gaussians in the plane unl
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -61,6 +62,10 @@ class TwoFits(Learner):
         self.reverse_fit = GaussianFit(2, mean=0.5 * self.target.means[0] + 0.1)
         self.optimiser = torch.optim.Adam(self.parameters(), lr=lr)
 
+    def trained(self) -> Any:
+        """The fit by forward KL and the one by reverse KL."""
+        return nn.ModuleList([self.forward_fit, self.reverse_fit])
+
     def step(self, x: Tensor, y: Tensor | None, *, generator: Generator) -> dict[str, float]:
         for group in self.optimiser.param_groups:
             group["lr"] = self.lr * cosine(self.progress)
@@ -98,6 +103,9 @@ class Critics(Learner):
         self.other = moment_match(self.target)
         self.critics = nn.ModuleList([MLP(2, (64, 64), 1) for _ in self.NAMES])
         self.optimiser = torch.optim.Adam(self.parameters(), lr=lr)
+
+    def trained(self) -> Any:
+        return self.critics
 
     def _bounds(self, x: Tensor, generator: Generator) -> list[Tensor]:
         y = self.other.sample(len(x), generator=generator)
@@ -196,6 +204,10 @@ class AnnealedChains(Learner):
         self.target, self.largest, self.smallest = target_of(data), largest, smallest
         start = torch.Generator(data.train.device).manual_seed(0)
         self.register_buffer("chains", largest * standard_normal((1000, 2), data.train, start))
+
+    def trained(self) -> Any:
+        """Itself, for the chains are all there is."""
+        return self
 
     def step(self, x: Tensor, y: Tensor | None, *, generator: Generator) -> dict[str, float]:
         sigma = self.largest * (self.smallest / self.largest) ** self.progress

@@ -161,8 +161,7 @@ class DistancePotential(nn.Module):
     def forward(self, points: Tensor) -> Tensor:
         """Points (*B, D) to (*B,)."""
         distance = (points[..., None, :] - self.anchors).norm(dim=-1)  # (*B, M)
-        value: Tensor = (distance - self.heights).min(dim=-1).values
-        return value
+        return (distance - self.heights).min(dim=-1).values
 
 
 def kantorovich_potential(x: Tensor, y: Tensor) -> DistancePotential:

@@ -45,8 +45,7 @@ class GatedBlock(nn.Module):
         if self.condition is not None:
             ab = ab + self.condition(condition)
         a, b = ab.chunk(2, dim=1)
-        out: Tensor = h + self.out(self.dropout(a.tanh() * b.sigmoid()))
-        return out
+        return h + self.out(self.dropout(a.tanh() * b.sigmoid()))
 
 
 class RasterAttention(nn.Module):
@@ -124,8 +123,7 @@ class CodePrior(nn.Module):
                 h = attention(h, embedded)
         for layer in self.output:
             h = h + layer(h)
-        logits: Tensor = self.head(h)
-        return logits
+        return self.head(h)
 
     def _attended(self, i: int) -> int:
         return (i + 1) * len(self.attention) // len(self.blocks)

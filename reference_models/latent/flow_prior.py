@@ -47,7 +47,7 @@ class FlowPrior(nn.Module):
     @classmethod
     def maf(cls, dim: int, layers: int = 4, hidden: Sequence[int] = (64,)) -> "FlowPrior":
         """A masked autoregressive flow: density for one pass, samples for d passes a layer."""
-        return cls(MAF(dim, layers, hidden))
+        return cls(MAF(dim, layers, hidden, bound=5.0))
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Returns log p(z) in nats; z: (..., d) -> (...)."""
@@ -81,8 +81,7 @@ class PulledDecoder(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         z, _ = self.transform.inverse(u)
-        h: Tensor = self.decoder(z)
-        return h
+        return self.decoder(z)
 
 
 def as_flow_posterior(vae: VAE) -> VAE:

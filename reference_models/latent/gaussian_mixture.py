@@ -92,8 +92,7 @@ def free_energy(x: Tensor, q: Tensor, mixture: GaussianMixture) -> Elbo:
 def component_log_prob(x: Tensor, mixture: GaussianMixture) -> Tensor:
     """log N(x; μ_k, Σ_k) in nats: (*B, D) to (*B, K)."""
     normal = torch.distributions.MultivariateNormal(mixture.means, mixture.covariances)
-    log_prob: Tensor = normal.log_prob(x.unsqueeze(-2))
-    return log_prob
+    return normal.log_prob(x.unsqueeze(-2))
 
 
 @torch.no_grad()

@@ -36,8 +36,7 @@ class FullGaussian:
     def log_prob(self, z: Tensor) -> Tensor:
         """Log-density in nats: (*B, d) to (*B,)."""
         normal = torch.distributions.MultivariateNormal(self.mean, self.covariance)
-        log_prob: Tensor = normal.log_prob(z)
-        return log_prob
+        return normal.log_prob(z)
 
 
 class PPCA(nn.Module):

@@ -34,7 +34,7 @@ from reference_models.latent.vae import VAE, GaussianPosterior, StandardNormal, 
 from reference_models.parts.descent import descend
 from reference_models.parts.likelihoods import Binomial, Likelihood
 from reference_models.parts.training import evaluating
-from reference_models.recipes import Figure, Goal, Images, Learner, Minimise, Recipe, cosine
+from reference_models.recipes import Figure, Goal, Learner, Minimise, Recipe, beside_data, cosine
 
 TRIALS = {"bars": 1, "digits-binary": 1, "digits": 16, "mnist": 255}
 PICTURES = ("bars", "digits-binary", "digits", "mnist")
@@ -49,8 +49,8 @@ def levels(data: DataSet) -> Likelihood:
 
 
 def samples_of(model: Any, data: DataSet, generator: Generator) -> Figure:
-    """64 samples."""
-    return Images(model.sample(64, generator=generator).clamp(0, 1))
+    """64 samples beside data."""
+    return beside_data(model.sample(64, generator=generator).clamp(0, 1), data)
 
 
 def _posterior(vae: VAE, x: Tensor) -> GaussianPosterior:

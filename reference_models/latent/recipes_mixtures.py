@@ -6,6 +6,8 @@ the training data are under pPCA by EM than under its closed form.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Generator, Tensor
 
@@ -14,7 +16,7 @@ from reference_models.evaluation.held_out import modes_found
 from reference_models.latent.gaussian_mixture import MixtureOfGaussians, em_step, spread_start
 from reference_models.latent.ppca import PPCA
 from reference_models.parts.descent import descend
-from reference_models.recipes import Figure, Goal, Images, Learner, Points, Recipe
+from reference_models.recipes import Figure, Goal, Learner, Points, Recipe, beside_data
 
 
 class BothWays(Learner):
@@ -33,6 +35,9 @@ class BothWays(Learner):
         loss = -self.gradient.log_prob(x).mean()
         descend(self._optimiser, loss)
         return {"EM": by_em, "gradient": loss.item()}
+
+    def trained(self) -> Any:
+        return self.em
 
     @torch.no_grad()
     def metrics(self, data: DataSet, *, generator: Generator) -> dict[str, float]:
@@ -74,7 +79,7 @@ class EMOfPPCA(Learner):
 
     def figure(self, data: DataSet, *, generator: Generator) -> Figure:
         samples = self.model.sample(64, generator=generator)
-        return Images(samples.reshape(-1, *self.event_shape).clamp(0, 1))
+        return beside_data(samples.reshape(-1, *self.event_shape).clamp(0, 1), data)
 
 
 MIXTURES: dict[str, Recipe] = {

@@ -52,5 +52,4 @@ class Group(nn.Module):
 
     def forward(self, s: Tensor, z: Tensor) -> Tensor:
         """The state that carries z_l as well: (N, width, r, r), shape kept."""
-        out: Tensor = self.cell(self.merge(torch.cat([s, z], dim=1)))
-        return out
+        return self.cell(self.merge(torch.cat([s, z], dim=1)))

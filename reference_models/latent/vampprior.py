@@ -79,8 +79,7 @@ class GatedLinear(nn.Module):
         self.gate = nn.Linear(in_features, out_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        h: Tensor = self.value(x) * torch.sigmoid(self.gate(x))
-        return h
+        return self.value(x) * torch.sigmoid(self.gate(x))
 
 
 class VampVAE(VAE):

@@ -42,8 +42,7 @@ class ResidualBlock(nn.Module):
         self.body = nn.Sequential(nn.ReLU(), wide, nn.ReLU(), narrow)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.body(x)
-        return out
+        return x + self.body(x)
 
 
 def downwards(channels: int, hidden: int, inner: int, *, halvings: int, blocks: int, out: int) -> nn.Sequential:

@@ -65,8 +65,7 @@ class ConditionalPrior(nn.Module):
 
     def condition(self, top: Tensor) -> Tensor:
         """The map every layer of the prior sees: long (N, H, W) to (N, C, 2H, 2W)."""
-        out: Tensor = self.up(self.stack(self.embedding(top).movedim(-1, 1)))
-        return out
+        return self.up(self.stack(self.embedding(top).movedim(-1, 1)))
 
     def log_prob(self, bottom: Tensor, *, condition: Tensor) -> Tensor:
         """log p(bottom | top) in nats; `condition` is top: long (N, 2H, 2W) and (N, H, W) to (N,)."""
@@ -163,8 +162,7 @@ class VQVAE2(nn.Module):
 
     def decode(self, e_top: Tensor, e_bottom: Tensor) -> Tensor:
         """The likelihood's h from the vectors of both levels, (N, D, *S) each."""
-        h: Tensor = self.decoder(torch.cat([self.raise_top(e_top), e_bottom], dim=1))
-        return h
+        return self.decoder(torch.cat([self.raise_top(e_top), e_bottom], dim=1))
 
     def encode(self, x: Tensor) -> Codes:
         """The codes of x, (*B, *event)."""

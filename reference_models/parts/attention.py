@@ -51,12 +51,10 @@ class CausalSelfAttention(nn.Module):
             new, total = q.shape[-2], k.shape[-2]
             mask = torch.ones(new, total, dtype=torch.bool, device=x.device).tril(total - new)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)  # (*B, heads, T, d)
-        out: Tensor = self.out(y.transpose(-2, -3).flatten(-2))  # (*B, T, dim)
-        return out
+        return self.out(y.transpose(-2, -3).flatten(-2))  # (*B, T, dim)
 
     def _split(self, x: Tensor) -> Tensor:
-        heads: Tensor = x.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
-        return heads
+        return x.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
 
 
 class TransformerBlock(nn.Module):
@@ -71,8 +69,7 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         x = x + self.dropout(self.attention(self.norm_attention(x), cache))
-        out: Tensor = x + self.dropout(self.mlp(self.norm_mlp(x)))
-        return out
+        return x + self.dropout(self.mlp(self.norm_mlp(x)))
 
 
 class SpatialSelfAttention(nn.Module):

@@ -26,8 +26,7 @@ def embed_labels(table: nn.Embedding | None, y: Tensor | None, batch: int) -> Te
     labels = torch.as_tensor(null if y is None else y, device=table.weight.device)
     if y is not None and labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) <= null:
         raise ValueError(f"labels must lie in 0..{null} ({null}: no label), got {labels.min()}..{labels.max()}")
-    rows: Tensor = table(labels.expand(batch))
-    return rows
+    return table(labels.expand(batch))
 
 
 def flatten_tokens(context: Tensor | None, batch_shape: torch.Size, features: int) -> Tensor:
@@ -67,5 +66,4 @@ class SpatialCrossAttention(nn.Module):
         return x + y.reshape(x.shape)
 
     def _split(self, tokens: Tensor) -> Tensor:
-        heads: Tensor = tokens.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
-        return heads
+        return tokens.unflatten(-1, (self.heads, -1)).transpose(-2, -3)

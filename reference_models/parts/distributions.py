@@ -139,8 +139,7 @@ class GaussianMixture:
         """∇ₓ log p(x) = −Σ_k p(k|x) Σ_k⁻¹ (x − μ_k), shaped as x."""
         joint, z = self._joint(x)
         pull = torch.linalg.solve_triangular(self._scale.mT, z.unsqueeze(-1), upper=True).squeeze(-1)  # (*B, K, D)
-        score: Tensor = -(torch.softmax(joint, dim=-1).unsqueeze(-1) * pull).sum(-2)
-        return score
+        return -(torch.softmax(joint, dim=-1).unsqueeze(-1) * pull).sum(-2)
 
     @property
     def mean(self) -> Tensor:

@@ -36,6 +36,25 @@ class MaskedLinear(nn.Linear):
         return F.linear(x, self.mask * self.weight, self.bias)
 
 
+def places(dim: int, order: Sequence[int] | None) -> list[int]:
+    """The order of the variables, 0, 1, …, dim − 1 where none is given; ValueError unless it is a permutation."""
+    found = list(range(dim)) if order is None else list(order)
+    if sorted(found) != list(range(dim)):
+        raise ValueError(f"order must be a permutation of 0..{dim - 1}, got {found}")
+    return found
+
+
+def pair_of(net: nn.Module, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The two numbers, each (N, D), that an autoregressive network gives each of x's (N, D) variables.
+
+    Raises ValueError unless the network answers with shape (N, D, 2).
+    """
+    out = net(x) if condition is None else net(x, condition)
+    if tuple(out.shape) != (*x.shape, 2):
+        raise ValueError(f"the network must give shape {(*x.shape, 2)}, two numbers a variable, got {tuple(out.shape)}")
+    return out[..., 0], out[..., 1]
+
+
 def made_degrees(dim: int, hidden: Sequence[int], order: Sequence[int] | None = None, lowest: int = 1) -> list[Tensor]:
     """Degrees of the input, then of each hidden layer; an output has the degree of its input.
 
@@ -44,11 +63,8 @@ def made_degrees(dim: int, hidden: Sequence[int], order: Sequence[int] | None = 
     Hidden degrees are spread evenly over lowest..dim−1, so that equal arguments give equal masks.
     """
     at_least("dim", dim, 1)
-    places = list(range(dim)) if order is None else list(order)
-    if sorted(places) != list(range(dim)):
-        raise ValueError(f"order must be a permutation of 0..{dim - 1}, got {places}")
     inputs = torch.empty(dim, dtype=torch.long)
-    inputs[torch.tensor(places)] = torch.arange(1, dim + 1)
+    inputs[torch.tensor(places(dim, order))] = torch.arange(1, dim + 1)
     highest = max(lowest, dim - 1)
     return [inputs, *(highest - torch.arange(n) * (highest - lowest + 1) // n for n in hidden)]
 
@@ -72,7 +88,7 @@ class MaskedMLP(nn.Module):
         at_least("outputs_per_dim", outputs_per_dim, 1)
         self.dim, self.outputs_per_dim, self.condition_dim = dim, outputs_per_dim, condition_dim
         degrees = made_degrees(dim, hidden, order, lowest=0 if condition_dim else 1)
-        self.order = list(range(dim)) if order is None else list(order)
+        self.order = places(dim, order)
         outputs = degrees[0].repeat_interleave(outputs_per_dim)
         inputs = torch.cat([degrees[0], torch.zeros(condition_dim, dtype=torch.long)])  # a condition precedes all
         layers: list[nn.Module] = []
@@ -90,8 +106,7 @@ class MaskedMLP(nn.Module):
             raise ValueError(f"condition must have {self.condition_dim} features, got shape {got}")
         if condition is not None:
             x = torch.cat([x, condition.expand(*x.shape[:-1], self.condition_dim)], dim=-1)
-        out: Tensor = self.net(x).unflatten(-1, (self.dim, self.outputs_per_dim))  # (*B, dim, outputs_per_dim)
-        return out
+        return self.net(x).unflatten(-1, (self.dim, self.outputs_per_dim))  # (*B, dim, outputs_per_dim)
 
 
 class CausalConv1d(nn.Conv1d):

@@ -91,8 +91,7 @@ class TimeMLP(nn.Module):
             parts.append(self.labels(label).expand(*batch, self.embedding))
         elif y is not None:
             raise ValueError("this network was built without num_classes and takes no label")
-        out: Tensor = self.net(torch.cat(parts, dim=-1))
-        return out
+        return self.net(torch.cat(parts, dim=-1))
 
 
 class ConvEncoder(nn.Module):
@@ -158,8 +157,7 @@ class ResidualConvBlock(nn.Module):
         self.shortcut = nn.Identity() if out == channels else nn.Conv2d(channels, out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.shortcut(x) + self.body(x)
-        return out
+        return self.shortcut(x) + self.body(x)
 
 
 def _divisible_by_four(image_shape: Sequence[int]) -> tuple[int, int, int]:

@@ -46,8 +46,7 @@ class PixelMixture:
         """The means of channel c, (*S, M), given those before it (eq. 3): (*S, C) on [−1, 1], of which c are read."""
         first = c * (c - 1) // 2
         shift = self.couplings[..., first : first + c, :] * before[..., :c, None]  # (*S, c, M)
-        moved: Tensor = self.means[..., c, :] + shift.sum(-2)
-        return moved
+        return self.means[..., c, :] + shift.sum(-2)
 
     def log_prob(self, k: Tensor) -> Tensor:
         """log P(pixel) in nats: levels (*S, C), long, to (*S,). One component explains all channels of a pixel."""

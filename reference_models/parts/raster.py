@@ -206,8 +206,7 @@ class RasterConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, h, W) to (N, out, h, W)."""
-        out: Tensor = self._conv_forward(x, self.weight * self.mask, self.bias)
-        return out
+        return self._conv_forward(x, self.weight * self.mask, self.bias)
 
 
 class RasterHead(nn.Sequential):

@@ -26,8 +26,7 @@ class SqueezeExcite(nn.Module):
         self.gate = nn.Sequential(nn.Linear(channels, inner), nn.ReLU(), nn.Linear(inner, channels), nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x * self.gate(x.mean(dim=(-2, -1)))[..., None, None]
-        return out
+        return x * self.gate(x.mean(dim=(-2, -1)))[..., None, None]
 
 
 class _Cell(nn.Module):
@@ -36,8 +35,7 @@ class _Cell(nn.Module):
         self.body = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + 0.1 * self.body(x)
-        return out
+        return x + 0.1 * self.body(x)
 
 
 class NVAEEncoderCell(_Cell):

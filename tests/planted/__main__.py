@@ -36,7 +36,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tests.planted.entries import ROOT, Planted, UnusableError, every_file, load
+from tests.planted.entries import EVERY_CALLABLE, ROOT, Planted, UnusableError, every_file, load
+from tests.planted.mutants import KINDS, Mutant, drawn, equivalent
 
 HEAVY = (
     "numpy.testing",
@@ -56,6 +57,7 @@ HEAVY = (
     "zuko",
     "ot",
 )
+LEAST = 0.95  # of each kind of random mutants
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 talk = Console(stderr=True)
 
@@ -110,7 +112,7 @@ class Witness:
         self.passed += report.passed and report.when == "call"
 
 
-def in_child(tests: Path, planted: Planted | None, answer: Path) -> None:
+def in_child(tests: Sequence[Path], planted: Planted | Mutant | None, answer: Path) -> None:
     """Runs the tests, with or without an error, and leaves a JSON answer; never returns."""
     os.setsid()
     for number in ENDING:
@@ -122,8 +124,11 @@ def in_child(tests: Path, planted: Planted | None, answer: Path) -> None:
     if planted is not None:
         sys.meta_path.insert(0, Changed(planted.module, planted.source))
     witness = Witness()
-    options = ["-x", "-q", "-p", "no:cacheprovider", "--no-header", str(tests)]
-    code = int(pytest.main(options, plugins=[witness]))
+    options = ["-x", "-q", "-p", "no:cacheprovider", "--no-header"]
+    code = int(pytest.main([*options, *map(str, tests)], plugins=[witness]))
+    if code == 0 and planted is not None and planted.callables is not None:
+        code = int(pytest.main([*options, str(EVERY_CALLABLE), "-k", planted.callables], plugins=[witness]))
+        code = 0 if code == 5 else code  # nothing of this module stands in the tables
     said = {"code": code, "failed": witness.failed, "broken": witness.broken, "passed": witness.passed}
     answer.write_text(json.dumps(said))
     sys.stdout.flush()
@@ -135,10 +140,10 @@ def in_child(tests: Path, planted: Planted | None, answer: Path) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """What to run: the tests of one file, with one planted error or none."""
+    """What to run: the tests of some files, with one planted error or none."""
 
-    tests: Path
-    planted: Planted | None = None
+    tests: tuple[Path, ...]
+    planted: Planted | Mutant | None = None
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,10 @@ def outcome(run: Run, seconds: float, answer: Path) -> Outcome:
     if not answer.exists():
         return Outcome(run, seconds, None, "the tests did not end")
     said = json.loads(answer.read_text())
+    if said["broken"] and isinstance(
+        run.planted, Mutant
+    ):  # it shows before any test: an entry written by hand must not
+        return Outcome(run, seconds, "the tests cannot even be collected", "")
     trouble = said["broken"] or ("" if said["passed"] or said["failed"] else "no test ran")
     if said["code"] not in (0, 1):
         trouble = trouble or f"pytest ended with code {said['code']}"
@@ -287,7 +296,8 @@ def main(
     only: str | None = typer.Option(None, metavar="FOLDER", help="Only the planted errors of one folder."),
     family: str | None = typer.Option(None, metavar="NAME", help="Only those of one family."),
     sample: int | None = typer.Option(None, min=1, help="Only so many, spread over folders and families."),
-    seed: int = typer.Option(0, help="Which ones --sample draws."),
+    random: int | None = typer.Option(None, "--random", min=4, help="So many mutants nobody chose, in their place."),
+    seed: int = typer.Option(0, help="Which ones --sample or --random draws."),
     jobs: int = typer.Option(2, min=1, help="Children at a time."),
     limit: float = typer.Option(240, min=1, help="Seconds after which a child is killed."),
     unchanged: bool = typer.Option(True, help="First see the unchanged tests pass."),
@@ -295,7 +305,7 @@ def main(
     """Run the planted errors; exit 1 when one is not caught."""
     for number in ENDING:
         signal.signal(number, _end)
-    entries = chosen(only, family, sample, seed)
+    entries = chosen(only, family, sample, seed) if random is None else drawn(random, seed)
     os.chdir(ROOT)
     for name in HEAVY:
         importlib.import_module(name)
@@ -303,29 +313,48 @@ def main(
     gc.freeze()  # children need not look at what the parent imported
     with tempfile.TemporaryDirectory(prefix="planted-") as compiled:
         sys.pycache_prefix = compiled  # children share what they compile, outside of the checkout
-        _run(entries, jobs=jobs, limit=limit, unchanged=unchanged)
+        outcomes = _run(entries, jobs=jobs, limit=limit, unchanged=unchanged)
+    raise typer.Exit(_by_kind(outcomes) if random is not None else int(not all(r.caught_by for r in outcomes)))
 
 
-def _run(entries: list[Planted], *, jobs: int, limit: float, unchanged: bool) -> None:
+def _run(entries: Sequence[Planted | Mutant], *, jobs: int, limit: float, unchanged: bool) -> list[Outcome]:
     if unchanged:
-        files = sorted({entry.test_file for entry in entries})
-        sound = with_progress([Run(file) for file in files], "unchanged tests", jobs=jobs, limit=limit)
+        files = sorted({file for entry in entries for file in entry.test_files})
+        sound = with_progress([Run((file,)) for file in files], "unchanged tests", jobs=jobs, limit=limit)
         bad = [r for r in sound if r.caught_by or r.trouble]
         for result in bad:
-            named = result.run.tests.relative_to(ROOT)
+            named = ", ".join(str(file.relative_to(ROOT)) for file in result.run.tests)
             why = result.caught_by or result.trouble
             talk.print(f"{named} fails without any error: {why}", markup=False, soft_wrap=True)
         if bad:
             talk.print("No error was planted, for the tests must pass first.")
             raise typer.Exit(1)
-    runs = [Run(entry.test_file, entry) for entry in entries]
+    runs = [Run(entry.test_files, entry) for entry in entries]
     outcomes = with_progress(runs, "planted errors", jobs=jobs, limit=limit)
     out = Console()
     out = out if out.is_terminal else Console(width=160)
     out.print(table(outcomes))
     caught = sum(result.caught_by is not None for result in outcomes)
     out.print(f"{caught} of {len(outcomes)} caught", highlight=False)
-    raise typer.Exit(0 if caught == len(outcomes) else 1)
+    return outcomes
+
+
+def _by_kind(outcomes: list[Outcome]) -> int:
+    """Prints how many mutants of each kind were caught, of those that change anything; 1 where too many were not."""
+    known, code = equivalent(), 0
+    for kind in KINDS:
+        of_kind = [
+            result for result in outcomes if isinstance(result.run.planted, Mutant) and result.run.planted.kind == kind
+        ]
+        survived = [result.run.planted for result in of_kind if result.caught_by is None]
+        same = [m for m in survived if isinstance(m, Mutant) and (m.file, m.where, m.error) in known]
+        counted, caught = len(of_kind) - len(same), len(of_kind) - len(survived)
+        typer.echo(f"{kind:<10} {caught} of {counted} caught, {len(same)} more change nothing (equivalent.yaml)")
+        code |= counted == 0 or caught < LEAST * counted
+        for mutant in survived:
+            if mutant not in same:
+                typer.echo(f"  {mutant.file}:{mutant.line}  {mutant.error}\n    {mutant.where}")
+    return code
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Planted errors: small wrong edits of the reference models, each of which a test must catch.
 
+A test of the file named, or else one of the tests over every public callable, of those of the same module.
+
 - family: realnvp                 # the name of the family in the catalogue
   file: flows/realnvp.py          # under reference_models/
   replace: "logdet = s.sum"       # occurs exactly once in the file
@@ -18,6 +20,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS, TESTS, PLANTED = ROOT / "reference_models", ROOT / "tests" / "reference_models", ROOT / "tests" / "planted"
+EQUIVALENT = PLANTED / "equivalent.yaml"  # random mutants that change nothing, see `mutants`
+EVERY_CALLABLE = TESTS / "every_callable" / "test_every_callable.py"
 
 
 class Planted(BaseModel):
@@ -65,6 +69,15 @@ class Planted(BaseModel):
         return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
     @property
+    def test_files(self) -> tuple[Path, ...]:
+        return (self.test_file,)
+
+    @property
+    def callables(self) -> str | None:
+        """What the names of the module's rows in the tests over every callable begin with; None without such tests."""
+        return f"{self.module.removeprefix('reference_models.')}." if EVERY_CALLABLE.is_file() else None
+
+    @property
     def original(self) -> str:
         return (MODELS / self.file).read_text()
 
@@ -99,4 +112,4 @@ def load(file: Path) -> Iterator[Planted]:
 def every_file(folder: str | None = None) -> list[Path]:
     """The files of all folders, or those of one: named after it, with a suffix where it has several."""
     patterns = ("*.yaml",) if folder is None else (f"{folder}.yaml", f"{folder}_*.yaml")
-    return sorted(file for pattern in patterns for file in PLANTED.glob(pattern))
+    return sorted(file for pattern in patterns for file in PLANTED.glob(pattern) if file != EQUIVALENT)

@@ -101,7 +101,7 @@ def toy(tmp_path, monkeypatch):
     for folder in ("reference_models/toy", "tests/reference_models/toy", "tests/planted"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\npythonpath = ["."]\n')
-    for name in ("__main__.py", "entries.py"):
+    for name in ("__main__.py", "entries.py", "mutants.py"):
         source = (ROOT / "tests" / "planted" / name).read_text()
         light = re.sub(r"HEAVY = \(.*?\n\)", "HEAVY = ()", source, flags=re.DOTALL)  # the toy needs no more
         (tmp_path / "tests" / "planted" / name).write_text(light)

@@ -196,6 +196,23 @@ def test_what_can_be_trained_has_a_recipe_with_a_goal_that_was_reached(family: F
     assert run["device"]
 
 
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_gives_the_classes_of_its_files(folder):
+    """`from reference_models.flows import MAF` is the class, and no name of a folder means anything else."""
+    package = import_module(f"reference_models.{folder}")
+    found = {}
+    for file in (ROOT / "reference_models" / folder).glob("[!_]*.py"):
+        if file.name.startswith("recipes"):
+            continue
+        module = import_module(f"reference_models.{folder}.{file.stem}")
+        for node in ast.parse(file.read_bytes()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                assert node.name not in found, "two classes of one name"
+                found[node.name] = getattr(module, node.name)
+    assert {name: getattr(package, name) for name in package.__all__} == found
+    assert {name for name in vars(package) if name[0].isupper()} == set(found)
+
+
 def imported_by(file: Path) -> set[str]:
     """The modules of this library that a file imports, anywhere in it."""
     found: set[str] = set()
@@ -207,12 +224,14 @@ def imported_by(file: Path) -> set[str]:
     return {name for name in found if name.startswith("reference_models.")}
 
 
-@pytest.mark.parametrize("folder", ["parts", *FOLDERS])
+@pytest.mark.parametrize("folder", ["parts", "exact", *FOLDERS])
 def test_imports_form_a_ladder(folder):
-    """Parts know no family, and families no recipe."""
+    """Parts know no family, exact answers none of the code they judge, and families no recipe."""
     for file in (ROOT / "reference_models" / folder).glob("*.py"):
         used = imported_by(file)
         if folder == "parts":
             assert {name.split(".")[1] for name in used} <= {"parts", "protocols"}, file.name
+        elif folder == "exact":
+            assert {name.split(".")[1] for name in used} <= {"parts", "exact"}, file.name
         elif not file.name.startswith("recipes"):
             assert not any(re.search(r"\.recipes\b", name) for name in used), file.name

@@ -60,7 +60,15 @@ def test_a_recipe_trains_and_measures_what_its_goals_name(name: str, data: str, 
     figure = learner.figure(few, generator=generator)
     assert isinstance(figure, Images | Points | Curve)
     if isinstance(figure, Images):
-        assert 0 <= float(figure.pixels.min()) <= float(figure.pixels.max()) <= 1
+        assert len(figure.sheets) >= 2  # samples beside data
+        for pixels in figure.sheets.values():
+            assert pixels.shape[1:] == few.train.shape[1:]
+            assert 0 <= float(pixels.min()) <= float(pixels.max()) <= 1
+
+    model = learner.trained()
+    assert isinstance(model, torch.nn.Module)
+    assert learner is not model or name == "langevin"
+    assert type(model).__module__.startswith(("reference_models.", "torch.nn."))
 
 
 @pytest.fixture(scope="module")

@@ -20,13 +20,14 @@ from typer.testing import CliRunner
 
 import reference_models.__main__ as command
 from reference_models import results
-from reference_models.catalogue import families, find
+from reference_models.catalogue import FOLDERS, families, find
 from reference_models.figures import save_figure, save_learning_curve
 from reference_models.flow_matching import recipes
 from reference_models.recipes import Curve, Goal, Images, Minimise, Recipe
 from reference_models.runs import restore
 
 README = Path(__file__).resolve().parents[2] / "README.md"
+PAGE = README.parent / "docs" / "models.md"
 
 
 @pytest.fixture(autouse=True)
@@ -69,24 +70,37 @@ def test_without_a_command_it_prints_every_family():
     assert invoke("list").stdout == done.stdout
 
 
-def test_the_readme_shows_the_generated_table():
-    shown = re.search(r"<!-- models -->\n(.*?)<!-- /models -->", README.read_text(), re.DOTALL)
-    assert shown is not None
-    generated = invoke("--markdown").stdout
-    assert shown[1] == generated, "run: python -m reference_models list --into README.md"
-    assert len(generated.splitlines()) == len(families()) + 2
+def test_the_catalogue_is_one_line_a_family_on_a_narrow_terminal():
+    lines = invoke().stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines if line.startswith("  ")] == [family.name for family in families()]
+    assert len(lines) == len(families()) + len(FOLDERS) + 2
 
 
-def test_the_table_is_written_between_its_markers(tmp_path):
-    file = tmp_path / "README.md"
-    file.write_text("before\n<!-- models -->\nold\n<!-- /models -->\nafter\n")
-    for _ in range(2):
-        assert invoke("list", "--into", file).exit_code == 0
-        table = invoke("--markdown").stdout
-        assert file.read_text() == f"before\n<!-- models -->\n{table}<!-- /models -->\nafter\n"
-    file.write_text("no table")
-    assert invoke("list", "--into", file).exit_code == 2
-    assert file.read_text() == "no table"
+@pytest.mark.parametrize("family", families(), ids=lambda family: family.name)
+def test_show_says_all_that_is_known_of_a_family(family):
+    done = invoke("show", family.name)
+    said = re.sub(r"\s+", " ", done.stdout)
+    assert done.exit_code == 0
+    assert max(len(line) for line in done.stdout.splitlines() if "://" not in line) <= 80
+    for part in (family.title, family.paper.title, family.paper.url, family.module, family.verified_against):
+        assert part in said
+    assert said.count("reached") == (results.reached(family) != "")
+
+
+def test_show_names_the_classes_and_the_goals():
+    said = re.sub(r"\s+", " ", invoke("show", "maf").stdout)
+    assert "classes MAF, AffineAutoregressive" in said or "classes AffineAutoregressive, MAF" in said
+    assert "excess_nats ≤" in said
+    assert "no family is called mof; near it: maf" in invoke("show", "mof").stderr
+
+
+def test_the_page_of_all_models_is_the_generated_one():
+    generated = invoke("list", "--markdown").stdout
+    assert generated == PAGE.read_text(), "run: python -m reference_models list --markdown > docs/models.md"
+    rows = [line for line in generated.splitlines() if line.startswith("| ") and not line.startswith("| name")]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == [family.name for family in families()]
+    assert "docs/models.md" in README.read_text()
 
 
 # --- training
@@ -111,17 +125,20 @@ def test_training_leaves_four_files(tiny, tmp_path):
         pixels = matplotlib.image.imread(out / name)
         assert pixels.shape[:2] == (540, 720)
         assert pixels.std() > 0.01
+    assert len({file.stat().st_mode for file in out.iterdir()}) == 1  # whoever may read one may read all
+    assert said["interrupted"] is False
     assert list(out.parent.iterdir()) == [out]  # no traces
     assert "goal distance ≤ 0.3: reached" in done.stdout
 
 
 def test_a_run_is_restored_from_its_folder(tiny, tmp_path):
     done = invoke("train", "cfm", "--steps", 5, "--seed", 3, "--out", tmp_path / "run")
-    assert f'reference_models.runs.restore("{tmp_path / "run"}")' in done.stderr
-    learner = restore(tmp_path / "run")
+    assert f'reference_models.runs.restore("{tmp_path / "run"}").model' in done.stderr
+    restored = restore(tmp_path / "run")
     weights = load_file(tmp_path / "run" / "model.safetensors")
-    assert not learner.training
-    assert torch.equal(learner.model.weight, weights["model.weight"])
+    assert not restored.model.training
+    assert torch.equal(restored.model.weight, weights["model.weight"])
+    assert restored.data.name == "moons"
     before = torch.get_rng_state()
     restore(tmp_path / "run")
     assert torch.equal(torch.get_rng_state(), before)
@@ -190,7 +207,7 @@ def test_goals_are_those_of_the_first_data_set(tiny, tmp_path):
     assert "goal" not in done.stdout
 
 
-def test_a_run_that_diverges_or_is_stopped_leaves_nothing(tiny, tmp_path, monkeypatch):
+def test_a_run_that_diverges_leaves_nothing(tiny, tmp_path):
     def build(data):
         learner = tiny_build(data)
         learner._loss = lambda model, x, y, generator: model.weight.sum() * float("nan")
@@ -201,20 +218,66 @@ def test_a_run_that_diverges_or_is_stopped_leaves_nothing(tiny, tmp_path, monkey
     done = invoke("train", "cfm", "--out", tmp_path / "run")
     assert done.exit_code == 1
     assert "diverged: after 0 steps loss is nan; nothing was written" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
-    tiny["cfm"] = Recipe(tiny_build, ("moons",), (Goal("distance", at_most=1),), 0.01)
 
+@pytest.fixture
+def signalled(tiny):
+    """Sends a signal in the midst of the third step of a training, and another in the midst of the measurement."""
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with monkeypatch.context() as patch:
-            patch.setattr(
-                "reference_models.runs.train", lambda *_, ended_by=number, **__: os.kill(os.getpid(), ended_by)
-            )
-            done = invoke("train", "cfm", "--steps", 1, "--out", tmp_path / "run")
-        assert done.exit_code == 130
-        assert "stopped; nothing was written" in done.stderr
-        assert list(tmp_path.iterdir()) == []
+
+    def order(in_training: int | None = None, in_measuring: int | None = None) -> None:
+        def loss(model, x, y, generator):
+            seen.append(len(x))
+            if in_training is not None and len(seen) == 3:
+                os.kill(os.getpid(), in_training)
+            return ((model(torch.ones(len(x), 1)) - x) ** 2).mean()
+
+        def metrics(model, data, generator):
+            if in_measuring is not None:
+                os.kill(os.getpid(), in_measuring)
+            return {"distance": 0.25}
+
+        def build(data):
+            model = torch.nn.Linear(1, 2)
+            return Minimise(model, loss=loss, metrics=metrics, figure=lambda *_, **__: Curve(x, {"line": x}))
+
+        seen, x = [], torch.arange(3.0)
+        tiny["cfm"] = Recipe(build, ("moons",), (Goal("distance", at_most=0.3),), 1)
+
+    yield order
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_what_there_is_and_says_so(signalled, tmp_path, number):
+    """The step that runs is ended, so that no half-updated weights are kept; the numbers are not recorded."""
+    signalled(in_training=number)
+    done = invoke("train", "cfm", "--steps", 50, "--out", tmp_path, "--record")
+    assert done.exit_code == 130
+    assert "interrupted after 3 steps" in done.stderr
+    assert "nothing was recorded" in done.stderr
+    said = json.loads((tmp_path / "metrics.json").read_text())
+    assert (said["steps"], said["interrupted"], said["metrics"]) == (3, True, {"distance": 0.25})
+    assert {file.name for file in tmp_path.iterdir()} == {
+        *("learning_curve.png", "samples.png", "model.safetensors", "metrics.json")
+    }
+    kept = restore(tmp_path).model.weight
+    signalled()
+    invoke("train", "cfm", "--steps", 3, "--out", tmp_path)
+    assert torch.equal(restore(tmp_path).model.weight, kept)
+
+
+def test_a_second_signal_leaves_out_what_is_not_yet_measured(signalled, tmp_path):
+    signalled()
+    invoke("train", "cfm", "--steps", 5, "--out", tmp_path)
+    signalled(in_training=signal.SIGINT, in_measuring=signal.SIGINT)
+    done = invoke("train", "cfm", "--steps", 5, "--out", tmp_path)
+    assert done.exit_code == 130
+    said = json.loads((tmp_path / "metrics.json").read_text())
+    assert (said["steps"], said["interrupted"], said["metrics"]) == (3, True, {})
+    assert "MISSED" in done.stdout
+    assert {file.name for file in tmp_path.iterdir()} == {"learning_curve.png", "model.safetensors", "metrics.json"}
 
 
 def test_files_are_written_all_or_none(tiny, tmp_path, monkeypatch):
@@ -326,7 +389,7 @@ def test_what_is_not_trained_says_so(monkeypatch):
 def test_images_are_drawn_as_a_sheet(tmp_path, channels):
     pixels = torch.zeros(5, channels, 4, 4)
     pixels[1] = 1.0
-    save_figure(Images(pixels), tmp_path / "sheet.png", "images")
+    save_figure(Images({"samples": pixels, "data": 1 - pixels}), tmp_path / "sheet.png", "images")
     drawn = matplotlib.image.imread(tmp_path / "sheet.png")
     assert drawn[..., :3].min() == pytest.approx(0.0, abs=0.02)
     assert drawn.std() > 0.1

@@ -149,3 +149,24 @@ def test_impossible_settings_are_refused() -> None:
         CUT(Known(), nn.Identity(), (0, 1), (3,))
     with pytest.raises(ValueError, match="patches must be at least 2, got 1"):
         CUT(Known(), nn.Identity(), (0,), (3,), patches=1)
+
+
+def test_patches_are_drawn_anew_and_anywhere(generator: torch.Generator) -> None:
+    """Over many draws every place of the feature map is compared."""
+    places: list[Tensor] = []
+
+    class Place(nn.Module):
+        def forward(self, rows: Tensor) -> Tensor:
+            places.append(rows.detach())
+            return rows
+
+    cut = CUT.images(width=4, blocks=1)
+    cut.patches = 3
+    numbered = torch.arange(64.0).reshape(1, 1, 8, 8)
+    cut.translator.features = lambda image, layers: [image]  # type: ignore[method-assign]
+    cut.heads = nn.ModuleList([Place()])
+    for _ in range(200):
+        cut.contrast(numbered, numbered, generator=generator)
+    seen = torch.cat([rows.flatten() for rows in places]).unique()
+    assert len(seen) == 64
+    assert all(rows.unique().numel() == 3 for rows in places)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from scipy.spatial.distance import jensenshannon
 from torch import Tensor, nn
 
+from reference_models.adversarial.dcgan import DCGAN
 from reference_models.adversarial.gan import (
     GAN,
     Maxout,
@@ -206,3 +207,19 @@ def test_wrong_sizes_are_refused() -> None:
         GAN(nn.Identity(), nn.Identity(), latent_dim=1, event_shape=(2,), prior="cauchy")
     with pytest.raises(ValueError, match="pieces must be at least 1, got 0"):
         Maxout(2, 2, 0)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_sampling_changes_nothing_of_a_model_in_whatever_mode_it_finds_it(training: bool) -> None:
+    """Batch normalisation keeps its running statistics; each module its mode."""
+    gan = DCGAN((1, 8, 8), latent_dim=3, channels=4)
+    gan.train(training)
+    gan.generator.eval()
+    before, modes = snapshot(gan), [module.training for module in gan.modules()]
+    gan.sample(5)
+    assert unchanged(gan, before)
+    assert [module.training for module in gan.modules()] == modes
+    gan.train(training)
+    before = {name: value.clone() for name, value in gan.state_dict().items()}
+    gan.sample(5)
+    assert all(torch.equal(value, before[name]) for name, value in gan.state_dict().items())

@@ -85,8 +85,8 @@ def test_samples_are_measured_as_pixels_and_as_the_digit_that_was_asked_for(
     assert found["right_class"] < 0.02 if shift else found["right_class"] > 0.98
     figure = learner.figure(data, generator=generator)
     assert isinstance(figure, Images)
-    assert figure.pixels.shape == (100, 1, 8, 8)
-    assert (float(figure.pixels.min()), float(figure.pixels.max())) == (0, 1)
+    assert figure.sheets["samples"].shape == (100, 1, 8, 8)
+    assert (float(figure.sheets["samples"].min()), float(figure.sheets["samples"].max())) == (0, 1)
 
 
 def test_points_are_counted_on_modes_and_their_covariance_compared(generator: torch.Generator) -> None:

@@ -1,50 +1,13 @@
-"""What the tests of autoregressive models share: every state, what sees what, and a sampler against its exact law."""
+"""What the tests of autoregressive models share: strong weights, what sees what, and errors a sampler might make."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from math import prod
 
 import torch
-from scipy.stats import chi2
 from torch import Tensor, nn
 
-from tests.reference_models.helpers import numpy
-
-FALSE_FAILURE = 1e-6  # of every chi-square test here
-
-
-def every_state(shape: Sequence[int], levels: int = 2) -> Tensor:
-    """All images (or vectors) of the shape, floats k/(K−1), (K^n, *shape); the first value changes slowest."""
-    values = torch.arange(levels, dtype=torch.get_default_dtype()) / (levels - 1)
-    return torch.cartesian_prod(*[values] * prod(shape)).reshape(-1, *shape)
-
-
-def index_of(x: Tensor, levels: int = 2) -> Tensor:
-    """The row of `every_state` in which each x stands."""
-    digits = (x * (levels - 1)).round().long().flatten(1)
-    weights = levels ** torch.arange(digits.shape[1] - 1, -1, -1)
-    return (digits * weights).sum(1)
-
-
-def departs_from_law(samples: Tensor, log_p: Tensor, levels: int = 2) -> bool:
-    """Whether a chi-square test at level 1e-6 tells the samples from the law log_p over `every_state`.
-
-    States expected fewer than five times are counted together, with the next likely ones until five are expected.
-    """
-    expected = numpy(log_p.exp() * len(samples))
-    observed = numpy(torch.bincount(index_of(samples, levels), minlength=len(log_p)))
-    cells: list[list[float]] = [[0.0, 0.0]]
-    for state in expected.argsort():
-        if cells[-1][0] >= 5:
-            cells.append([0.0, 0.0])
-        cells[-1][0] += expected[state]
-        cells[-1][1] += observed[state]
-    if len(cells) > 1 and cells[-1][0] < 5:
-        e, o = cells.pop()
-        cells[-1] = [cells[-1][0] + e, cells[-1][1] + o]
-    statistic = sum((o - e) ** 2 / e for e, o in cells)
-    return len(cells) == 1 or not statistic < chi2.isf(FALSE_FAILURE, len(cells) - 1)
+from reference_models.exact import state_number
 
 
 def strong(module: nn.Module, scale: float = 1.0) -> None:
@@ -68,7 +31,7 @@ def strong_law(
     misread: what a sampler with an error of order would give in place of a sample, a permutation of the values.
     Without this a test of a sampler can pass for lack of anything to get wrong.
     """
-    where = index_of(misread(states), levels)
+    where = state_number(misread(states), levels)
     for _ in range(100):
         strong(module, scale)
         log_p = log_prob(states).detach()

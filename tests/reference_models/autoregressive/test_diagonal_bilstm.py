@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from reference_models.autoregressive.diagonal_bilstm import DiagonalBiLSTM, DiagonalBiLSTMLayer, skew, unskew
+from reference_models.exact import departs_from_law, every_state
 from tests.reference_models.autoregressive.laws import (
-    departs_from_law,
     every_parameter_learns,
-    every_state,
     parameters,
     raster_past,
     strong_law,

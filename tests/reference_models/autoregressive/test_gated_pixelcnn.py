@@ -5,10 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from reference_models.autoregressive.gated_pixelcnn import GatedLayer, GatedPixelCNN, gate, shift_down
+from reference_models.exact import departs_from_law, every_state
 from tests.reference_models.autoregressive.laws import (
-    departs_from_law,
     every_parameter_learns,
-    every_state,
     parameters,
     raster_past,
     strong_law,

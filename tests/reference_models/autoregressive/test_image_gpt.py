@@ -6,14 +6,8 @@ import pytest
 import torch
 
 from reference_models.autoregressive.image_gpt import ImageGPT
-from tests.reference_models.autoregressive.laws import (
-    departs_from_law,
-    every_parameter_learns,
-    every_state,
-    parameters,
-    strong_law,
-    transposed,
-)
+from reference_models.exact import departs_from_law, every_state
+from tests.reference_models.autoregressive.laws import every_parameter_learns, parameters, strong_law, transposed
 from tests.reference_models.helpers import close, perturb
 
 

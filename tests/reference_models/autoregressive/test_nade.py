@@ -6,14 +6,8 @@ import pytest
 import torch
 
 from reference_models.autoregressive.nade import NADE
-from tests.reference_models.autoregressive.laws import (
-    departs_from_law,
-    every_parameter_learns,
-    every_state,
-    parameters,
-    rolled,
-    strong_law,
-)
+from reference_models.exact import departs_from_law, every_state
+from tests.reference_models.autoregressive.laws import every_parameter_learns, parameters, rolled, strong_law
 from tests.reference_models.helpers import close, perturb
 
 

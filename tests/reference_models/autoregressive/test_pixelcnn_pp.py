@@ -12,15 +12,9 @@ from reference_models.autoregressive.pixelcnn_pp import (
     shifted,
     upsampler,
 )
+from reference_models.exact import departs_from_law, every_state
 from reference_models.parts.pixel_mixture import PixelMixture
-from tests.reference_models.autoregressive.laws import (
-    departs_from_law,
-    every_parameter_learns,
-    every_state,
-    parameters,
-    raster_past,
-    what_sees_what,
-)
+from tests.reference_models.autoregressive.laws import every_parameter_learns, parameters, raster_past, what_sees_what
 from tests.reference_models.helpers import close, perturb
 
 

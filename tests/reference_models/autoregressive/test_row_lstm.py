@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from reference_models.autoregressive.row_lstm import RowLSTM, RowLSTMLayer, lstm_update
+from reference_models.exact import departs_from_law, every_state
 from tests.reference_models.autoregressive.laws import (
-    departs_from_law,
     every_parameter_learns,
-    every_state,
     mask_offsets,
     parameters,
     raster_past,

@@ -7,15 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from reference_models.autoregressive.wavenet import WaveNet, mu_law_decode, mu_law_encode
-from tests.reference_models.autoregressive.laws import (
-    departs_from_law,
-    every_parameter_learns,
-    every_state,
-    parameters,
-    rolled,
-    strong,
-    strong_law,
-)
+from reference_models.exact import departs_from_law, every_state
+from tests.reference_models.autoregressive.laws import every_parameter_learns, parameters, rolled, strong, strong_law
 from tests.reference_models.helpers import close, perturb
 
 

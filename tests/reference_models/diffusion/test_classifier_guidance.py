@@ -16,6 +16,7 @@ from reference_models.diffusion.classifier_guidance import (
 )
 from reference_models.diffusion.ddim import DDIM
 from reference_models.diffusion.ddpm import DDPM
+from reference_models.diffusion.gaussian_diffusion import GaussianDiffusion
 from reference_models.diffusion.schedule import Schedule
 from reference_models.parts.networks import TimeMLP
 from tests.reference_models.diffusion.oracles import Recorder
@@ -184,3 +185,33 @@ def test_float32_stays_float32(generator):
 def test_a_label_that_does_not_exist_is_refused():
     with pytest.raises((IndexError, RuntimeError), match="index"):
         guided().predict(torch.zeros(1, 1), torch.tensor([0]), condition=torch.tensor([3]))
+
+
+def test_the_classifier_is_trained_at_every_time(generator):
+    """4000 draws of six times: each within five standard errors of its share, the last one too."""
+    seen = []
+
+    def classifier(x, t):
+        seen.append(t)
+        return torch.zeros(len(x), 2)
+
+    process = GaussianDiffusion(Schedule(torch.linspace(0.1, 0.5, 6)))
+    classifier_loss(classifier, process, torch.zeros(4000, 1), torch.zeros(4000).long(), generator=generator)
+    counts = torch.bincount(seen[0], minlength=6).double()
+    assert len(counts) == 6
+    assert float((counts - 4000 / 6).abs().max()) < 5 * (4000 * 5 / 36) ** 0.5
+
+
+def test_a_guided_model_keeps_all_settings_of_the_model_it_is_made_of():
+    network = TimeMLP(1, (4,), 1, time_scale=1.0)
+    schedule = Schedule(torch.linspace(0.1, 0.5, 6))
+    plain = DDPM(network, schedule, (1,), parametrisation="v", variance="large", levels=5, clip=0.25)
+    guided = ClassifierGuided(plain, TimeMLP(1, (4,), 2, time_scale=1.0))
+    x, t = 3 * torch.randn(8, 1), torch.arange(8) % 6
+    assert close(guided.predict(x, t).x_0, plain.predict(x, t).x_0, 0.0)
+    drawn = [model.sample(40, generator=torch.Generator(x.device).manual_seed(3)) for model in (guided, plain)]
+    assert close(drawn[0], drawn[1], 0.0)
+    assert float(drawn[0].abs().max()) <= 0.25  # the last step is the guess, clipped
+    for name in ("parametrisation", "clip"):
+        assert getattr(guided, name) == getattr(plain, name)
+    assert (guided.process.variance, guided.process.levels) == ("large", 5)

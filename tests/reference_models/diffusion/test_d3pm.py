@@ -151,8 +151,10 @@ def test_the_bound_misses_the_likelihood_by_the_divergence_of_the_paths(kind, ge
     d3pm = model(kind)
     q, states = d3pm.transitions, every(d3pm.transitions.states)
     n = len(states)
-    steps = [torch.stack([q.matrices[t][s[0]][states[:, 0]] * q.matrices[t][s[1]][states[:, 1]] for s in states])
-             for t in range(T)]  # fmt: skip
+    steps = [
+        torch.stack([q.matrices[t][s[0]][states[:, 0]] * q.matrices[t][s[1]][states[:, 1]] for s in states])
+        for t in range(T)
+    ]
     prior = q.prior[states[:, 0]] * q.prior[states[:, 1]]
     reverse = [reverse_matrix(d3pm, t) for t in range(T)]
     likelihood = prior @ reverse[2] @ reverse[1] @ reverse[0]
@@ -223,8 +225,10 @@ def test_times_are_uniform_over_all_steps(generator):
 def test_the_prior_term_is_the_divergence_from_the_prior(kind):
     d3pm = model(kind)
     last = d3pm.transitions.cumulative[-1][:K]
-    expected = [sum(p * math.log(p / r) for p, r in zip(row, d3pm.transitions.prior.tolist(), strict=True) if p > 1e-15)
-                for row in last.tolist()]  # fmt: skip
+    expected = [
+        sum(p * math.log(p / r) for p, r in zip(row, d3pm.transitions.prior.tolist(), strict=True) if p > 1e-15)
+        for row in last.tolist()
+    ]
     x = torch.tensor([[0, 1], [1, 1]])
     assert close(d3pm.prior_kl(x), torch.tensor([expected[0] + expected[1], 2 * expected[1]]), 1e-12)
 
@@ -371,3 +375,24 @@ def test_what_does_not_fit_is_refused():
         model("absorbing").loss(torch.tensor([[0, 2]]))
     with pytest.raises(ValueError, match=r"x must have shape \(2\)"):
         model("uniform").loss(torch.zeros(1, 3, dtype=torch.long))
+
+
+def test_matrices_that_do_not_commute_are_multiplied_in_the_order_of_time():
+    """q(x_t | x_0) by the sum over all paths; uniform and absorbing matrices commute and hide the order."""
+    matrices = torch.softmax(2 * torch.randn(3, 3, 3), -1)
+    transitions = Transitions(matrices, torch.ones(3) / 3)
+    apart = 0.5 * (matrices[0] @ matrices[1] @ matrices[2] - matrices[2] @ matrices[1] @ matrices[0]).abs().sum(-1)
+    assert float(apart.max()) > 0.1
+    for start, end in product(range(3), range(3)):
+        paths = sum(
+            float(matrices[0, start, a] * matrices[1, a, b] * matrices[2, b, end])
+            for a, b in product(range(3), range(3))
+        )
+        law = transitions.marginal(torch.tensor([[start]]), torch.tensor([2]))
+        assert close(law[0, 0, end], paths, 1e-12)
+    # Bayes' rule for the step between, with the same matrices
+    for start, end in product(range(3), range(3)):
+        joint = torch.stack([(matrices[0] @ matrices[1])[start, b] * matrices[2, b, end] for b in range(3)])
+        one_hot = torch.eye(3)[start].log().reshape(1, 1, 3)
+        found = transitions.posterior(one_hot, torch.tensor([[end]]), torch.tensor([2])).exp()
+        assert close(found[0, 0], joint / joint.sum(), 1e-9)

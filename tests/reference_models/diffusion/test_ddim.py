@@ -10,7 +10,8 @@ from reference_models.diffusion.ddim import DDIM, encode, strided
 from reference_models.diffusion.ddpm import DDPM, Ancestral
 from reference_models.diffusion.parametrisation import Prediction
 from reference_models.diffusion.schedule import Schedule
-from tests.reference_models.diffusion.oracles import BestNoise, Recorder, best_guess, law_of_sampler, off_by
+from reference_models.exact import BestNoise, ddim_steps, law_of_sampler, off_by
+from tests.reference_models.diffusion.oracles import Recorder
 from tests.reference_models.helpers import close
 
 T = 50
@@ -29,29 +30,13 @@ def exact_model() -> DDPM:
     return DDPM(BestNoise(betas(), M, S), Schedule(betas()), (1,))
 
 
-def ddim_steps(times: list[int], eta: float) -> list[tuple[float, float, float]]:
-    """Eq. 12 with x̂_0 = c x + d and ε̂ = (x − √ᾱ x̂_0)/√(1−ᾱ)."""
-    bars = alpha_bars()
-    steps = []
-    for t, s in zip(times[::-1], [*times[-2::-1], -1], strict=True):
-        before = bars[s] if s >= 0 else 1.0
-        sigma2 = eta**2 * (1 - before) / (1 - bars[t]) * (1 - bars[t] / before)
-        c, d = best_guess(bars[t], M, S)
-        direction = ((1 - before - sigma2) / (1 - bars[t])) ** 0.5
-        steps.append(
-            (before**0.5 * c + direction * (1 - bars[t] ** 0.5 * c), (before**0.5 - direction * bars[t] ** 0.5) * d,
-             sigma2**0.5)
-        )  # fmt: skip
-    return steps
-
-
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("steps", [50, 10, 3])
 def test_samples_follow_the_law_of_the_recursion(eta, steps, generator):
     """Mean and deviation of 40000 samples within 5 standard errors; fails by chance for 1e-6 of all seeds."""
     times = strided(T, steps)
     x = exact_model().sample(40000, sampler=DDIM(eta), times=times, generator=generator)
-    assert off_by(x, *law_of_sampler(ddim_steps(times, eta))) < 5
+    assert off_by(x, *law_of_sampler(ddim_steps(alpha_bars(), times, M, S, eta=eta))) < 5
 
 
 def test_without_eta_a_sample_is_an_affine_map_of_its_noise():
@@ -60,7 +45,7 @@ def test_without_eta_a_sample_is_an_affine_map_of_its_noise():
     for steps in (3, 10, 50):
         times = strided(T, steps)
         expected = x
-        for a, b, _ in ddim_steps(times, 0.0):
+        for a, b, _ in ddim_steps(alpha_bars(), times, M, S, eta=0.0):
             expected = a * expected + b
         assert close(exact_model().sample(7, sampler=DDIM(), times=times, noise=x), expected, 1e-10)
 

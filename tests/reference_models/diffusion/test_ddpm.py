@@ -13,10 +13,11 @@ from reference_models.diffusion import parametrisation
 from reference_models.diffusion.ddpm import DDPM, Ancestral, cifar10_ddpm
 from reference_models.diffusion.parametrisation import KINDS
 from reference_models.diffusion.schedule import Schedule
+from reference_models.exact import BestNoise, ancestral_steps, best_guess, law_of_sampler, off_by
 from reference_models.parts.networks import TimeMLP
 from reference_models.parts.unet import UNet
 from reference_models.protocols import LatentVariableModel
-from tests.reference_models.diffusion.oracles import BestNoise, Recorder, best_guess, law_of_sampler, off_by
+from tests.reference_models.diffusion.oracles import Recorder
 from tests.reference_models.helpers import close, perturb, standard_errors
 
 T = 50
@@ -35,21 +36,6 @@ def exact_model(event_shape: tuple[int, ...] = (1,), **options) -> DDPM:
     return DDPM(BestNoise(betas(), M, S), Schedule(betas()), event_shape, **options)
 
 
-def ancestral_steps(times: list[int], variance: str) -> list[tuple[float, float, float]]:
-    """x_s = A x_t + B + C z by the formulas of eq. 7, with ᾱ_s/ᾱ_t for gaps and no noise at the end."""
-    bars = alpha_bars()
-    steps = []
-    for t, s in zip(times[::-1], [*times[-2::-1], -1], strict=True):
-        before = bars[s] if s >= 0 else 1.0
-        beta = 1 - bars[t] / before
-        slope, offset = best_guess(bars[t], M, S)
-        weight = before**0.5 * beta / (1 - bars[t])
-        rest = (1 - beta) ** 0.5 * (1 - before) / (1 - bars[t])
-        noise = beta * (1 - before) / (1 - bars[t]) if variance == "small" else beta
-        steps.append((weight * slope + rest, weight * offset, noise**0.5 if s >= 0 else 0.0))
-    return steps
-
-
 @pytest.mark.parametrize("variance", ["small", "large"])
 @pytest.mark.parametrize("times", [list(range(T)), [0, 3, 10, 24, 49]])
 def test_samples_follow_the_law_of_the_recursion(variance, times, generator):
@@ -58,12 +44,13 @@ def test_samples_follow_the_law_of_the_recursion(variance, times, generator):
     Fails by chance for 1e-6 of all seeds.
     """
     x = exact_model(variance=variance).sample(40000, times=times, generator=generator)
-    assert off_by(x, *law_of_sampler(ancestral_steps(times, variance))) < 5
+    assert off_by(x, *law_of_sampler(ancestral_steps(alpha_bars(), times, M, S, variance=variance))) < 5
 
 
 def test_the_two_variances_give_laws_that_can_be_told_apart():
     """The law of the right sampler is not that of the data: 0.566 against 0.6 here, 0.607 with the large variance."""
-    small, large = (law_of_sampler(ancestral_steps(list(range(T)), v))[1] for v in ("small", "large"))
+    chains = [ancestral_steps(alpha_bars(), range(T), M, S, variance=v) for v in ("small", "large")]
+    small, large = (law_of_sampler(chain).std for chain in chains)
     assert small < 0.59 < large
 
 

@@ -17,7 +17,7 @@ from reference_models.diffusion.gaussian_diffusion import (
     discretised_normal_log_prob,
 )
 from reference_models.diffusion.schedule import Schedule
-from tests.reference_models.diffusion.oracles import best_guess
+from reference_models.exact import best_guess
 from tests.reference_models.helpers import close, numpy, standard_errors
 
 T = 5

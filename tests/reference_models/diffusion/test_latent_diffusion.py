@@ -11,8 +11,9 @@ from reference_models.diffusion.ddim import DDIM
 from reference_models.diffusion.ddpm import DDPM
 from reference_models.diffusion.latent_diffusion import Code, KLAutoencoder, LatentDiffusion
 from reference_models.diffusion.schedule import Schedule
+from reference_models.exact import BestNoise, best_guess
 from reference_models.parts.unet import UNet
-from tests.reference_models.diffusion.oracles import BestNoise, Recorder, best_guess
+from tests.reference_models.diffusion.oracles import Recorder
 from tests.reference_models.helpers import close, perturb
 
 

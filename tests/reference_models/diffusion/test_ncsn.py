@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from reference_models.diffusion.ncsn import NCSN, geometric_sigmas
+from reference_models.exact import off_by
 from reference_models.parts.networks import TimeMLP
 from reference_models.parts.unet import UNet
 from reference_models.protocols import Implicit
-from tests.reference_models.diffusion.oracles import Recorder, off_by
+from tests.reference_models.diffusion.oracles import Recorder
 from tests.reference_models.helpers import close, perturb, standard_errors
 
 M, S2 = 1.5, 0.36

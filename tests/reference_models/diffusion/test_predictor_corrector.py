@@ -8,8 +8,8 @@ from torch import Tensor
 
 from reference_models.diffusion.predictor_corrector import LangevinCorrector, ReverseDiffusion
 from reference_models.diffusion.score_sde import ScoreSDE
-from reference_models.diffusion.sde import SDE, VE, VP, SubVP
-from tests.reference_models.diffusion.oracles import ContinuousNoise, law_of_sampler, off_by
+from reference_models.diffusion.sde import VE, VP, SubVP
+from reference_models.exact import ContinuousNoise, law_of_sampler, off_by, reverse_diffusion_steps
 from tests.reference_models.helpers import close
 
 M, S2 = 1.5, 0.36
@@ -34,25 +34,13 @@ def test_the_predictor_of_ve_is_that_of_smld():
     assert close(ReverseDiffusion().step(sde, lambda x, t: score, x, t, s, z), expected, 1e-10)
 
 
-def steps_of_reverse_diffusion(sde: SDE, steps: int, t_min: float) -> list[tuple[float, float, float]]:
-    out = []
-    times = torch.linspace(1.0, t_min, steps + 1)
-    for i in range(steps):
-        t, s = times[i], times[i + 1]
-        r = float(sde.a(t) / sde.a(s))
-        q = float(sde.sigma(t) ** 2) - r**2 * float(sde.sigma(s) ** 2)
-        a, v = float(sde.a(t)), float(sde.a(t) ** 2 * S2 + sde.sigma(t) ** 2)
-        out.append((2 - r - q / v, q * a * M / v, q**0.5 if i < steps - 1 else 0.0))
-    return out
-
-
 @pytest.mark.parametrize("sde", SDES)
 @pytest.mark.parametrize("steps", [10, 100])
 def test_samples_follow_the_law_of_the_recursion(sde, steps, generator):
     """Mean and deviation of 20000 samples within 5 standard errors; by chance 1e-6."""
     model = ScoreSDE(ContinuousNoise(sde, M, S2), sde, (1,), t_min=0.02)
     x = model.sample(20000, steps=steps, predictor=ReverseDiffusion(), generator=generator)
-    assert off_by(x, *law_of_sampler(steps_of_reverse_diffusion(sde, steps, 0.02), 0.0, sde.prior_std)) < 5
+    assert off_by(x, *law_of_sampler(reverse_diffusion_steps(sde, steps, 0.02, M, S2), 0.0, sde.prior_std)) < 5
 
 
 def test_the_step_size_is_twice_the_squared_ratio_of_norms():
@@ -109,7 +97,7 @@ def test_corrections_repair_coarse_prediction(generator):
     model = ScoreSDE(ContinuousNoise(sde, M, S2), sde, (1,), t_min=0.02)
     t = torch.tensor(0.02)
     truth = float(sde.a(t) ** 2 * S2 + sde.sigma(t) ** 2) ** 0.5
-    predicted = law_of_sampler(steps_of_reverse_diffusion(sde, 10, 0.02))[1]
+    predicted = law_of_sampler(reverse_diffusion_steps(sde, 10, 0.02, M, S2)).std
 
     class Small:  # a fixed small step, for in one dimension |z|/|s| is wild
         def correct(self, sde, score, x, t, generator):

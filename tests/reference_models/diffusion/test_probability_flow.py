@@ -13,10 +13,10 @@ from torchdiffeq import odeint
 from reference_models.diffusion.probability_flow import ProbabilityFlow
 from reference_models.diffusion.score_sde import ScoreSDE
 from reference_models.diffusion.sde import SDE, VE, VP, SubVP
+from reference_models.exact import off_by
 from reference_models.parts.distributions import GaussianMixture
 from reference_models.parts.networks import TimeMLP
 from reference_models.protocols import Density, Flow
-from tests.reference_models.diffusion.oracles import off_by
 from tests.reference_models.helpers import close, perturb, standard_errors
 
 M, S2 = 0.8, 0.36

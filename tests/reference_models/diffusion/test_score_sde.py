@@ -6,26 +6,15 @@ import pytest
 import torch
 
 from reference_models.diffusion.score_sde import EulerMaruyama, ScoreSDE
-from reference_models.diffusion.sde import SDE, VE, VP, SubVP
+from reference_models.diffusion.sde import VE, VP, SubVP
+from reference_models.exact import ContinuousNoise, euler_steps, law_of_sampler, off_by
 from reference_models.parts.networks import TimeMLP
 from reference_models.protocols import Implicit
-from tests.reference_models.diffusion.oracles import ContinuousNoise, Recorder, law_of_sampler, off_by
+from tests.reference_models.diffusion.oracles import Recorder
 from tests.reference_models.helpers import close, perturb, standard_errors
 
 M, S2 = 1.5, 0.36
 SDES = [VP(0.3, 9.0), SubVP(0.3, 9.0), VE(0.2, 6.0)]
-
-
-def steps_of_euler(sde: SDE, steps: int, t_min: float) -> list[tuple[float, float, float]]:
-    """x + (s−t)(f x + g² (x − a m)/v) + g √(t−s) z as (A, B, C); no noise in the last step."""
-    out = []
-    times = torch.linspace(1.0, t_min, steps + 1)
-    for i in range(steps):
-        t, h = times[i], float(times[i] - times[i + 1])
-        a, v = float(sde.a(t)), float(sde.a(t) ** 2 * S2 + sde.sigma(t) ** 2)
-        f, g2 = float(sde.drift_rate(t)), float(sde.diffusion(t)) ** 2
-        out.append((1 - h * (f + g2 / v), h * g2 * a * M / v, (g2 * h) ** 0.5 if i < steps - 1 else 0.0))
-    return out
 
 
 @pytest.mark.parametrize("sde", SDES)
@@ -81,7 +70,7 @@ def test_samples_follow_the_law_of_euler_maruyama(sde, steps, generator):
     """Every step is affine; mean and deviation of 20000 samples within 5 standard errors, by chance 1e-6."""
     model = ScoreSDE(ContinuousNoise(sde, M, S2), sde, (1,), t_min=0.02)
     x = model.sample(20000, steps=steps, generator=generator)
-    expected = law_of_sampler(steps_of_euler(sde, steps, 0.02), 0.0, sde.prior_std)
+    expected = law_of_sampler(euler_steps(sde, steps, 0.02, M, S2), 0.0, sde.prior_std)
     assert off_by(x, *expected) < 5
 
 
@@ -91,7 +80,7 @@ def test_many_steps_approach_the_data(sde):
     t = torch.tensor(0.001)
     one = torch.ones(())
     start = float(sde.a(one)) * M, float(sde.a(one) ** 2 * S2 + sde.sigma(one) ** 2) ** 0.5
-    mean, std = law_of_sampler(steps_of_euler(sde, 2000, 0.001), *start)
+    mean, std = law_of_sampler(euler_steps(sde, 2000, 0.001, M, S2), *start)
     assert abs(mean - float(sde.a(t)) * M) < 0.01
     assert abs(std / float(sde.a(t) ** 2 * S2 + sde.sigma(t) ** 2) ** 0.5 - 1) < 0.01
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from reference_models.diffusion.ddpm import Ancestral
 from reference_models.diffusion.schedule import Schedule
 from reference_models.diffusion.sr3 import SR3
+from reference_models.exact import off_by
 from reference_models.parts.unet import UNet
-from tests.reference_models.diffusion.oracles import off_by
 from tests.reference_models.helpers import close, perturb
 
 SHAPE = (1, 4, 4)

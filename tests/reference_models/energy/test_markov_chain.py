@@ -177,3 +177,10 @@ def test_rare_states_keep_a_positive_probability_in_float32() -> None:
     assert law.dtype == torch.float32
     assert float(law.min()) > 0
     assert close(law.double() / exact, torch.ones(len(exact)), 1e-5)
+
+
+def test_one_unit_is_enough(generator: torch.Generator) -> None:
+    chain = DenoisingChain(1)
+    assert chain.sample(3, steps=2, generator=generator).shape == (3, 1)
+    with pytest.raises(ValueError, match="dim must be at least 1, got 0"):
+        DenoisingChain(0)

@@ -187,3 +187,24 @@ def test_bad_input_is_refused_with_the_value_in_hand() -> None:
     for call in (rbm.statistics, lambda v: contrastive_loss(rbm, v, torch.zeros(1, 4))):
         with pytest.raises(ValueError, match=r"v must hold numbers from 0 to 1, got values in \[0, 255\]"):
             call(torch.tensor([[0.0, 1.0, 255.0, 0.0]]))
+
+
+def test_the_bars_of_annealed_importance_sampling_are_three_standard_errors(generator: torch.Generator) -> None:
+    """The spread of many estimates is the bar's third; in log Z, so the two ends differ a little."""
+    rbm = machine(6, 5)
+    estimates = [annealed_log_partition(rbm, chains=50, temperatures=4, generator=generator) for _ in range(600)]
+    values = torch.stack([e.value for e in estimates]).detach()
+    half = torch.stack([(e.log_high - e.log_low) / 2 for e in estimates]).detach().median()
+    assert 2.4 < float(half / values.std()) < 3.8
+    truth = rbm.log_partition().detach()
+    inside = [bool(e.log_low <= truth <= e.log_high) for e in estimates]
+    assert sum(inside) > 0.97 * 600
+
+
+def test_a_large_machine_is_sampled_by_as_many_sweeps_as_are_asked_for() -> None:
+    """Weights away from zero, and more units than can be enumerated: n sweeps and one more are two sweeps apart."""
+    rbm = perturb(RBM(30, 25), 0.5)
+    one, two = (rbm.sample(9, burn_in=n, generator=torch.Generator().manual_seed(1)) for n in (4, 5))
+    again = rbm.sample(9, burn_in=4, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, two)

@@ -98,3 +98,7 @@ def test_nonsense_is_refused():
         inception_score(torch.zeros(4))
     with pytest.raises(ValueError, match="splits must lie between 1 and the number of samples, 3, got 4"):
         inception_score(torch.zeros(3, 2), splits=4)
+
+
+def test_the_score_of_one_image_is_one():
+    assert float(inception_score(torch.tensor([[1.0, -2.0, 0.5]]))) == pytest.approx(1.0, abs=1e-12)

@@ -58,14 +58,16 @@ def test_the_estimate_is_unbiased_for_gaussians(generator):
         return (h * h / (h * h + v)) ** (d / 2) * math.exp(-offset / (2 * (h * h + v)))
 
     exact = expectation(2, 0) + expectation(2 * s * s, 0) - 2 * expectation(1 + s * s, float((delta**2).sum()))
-    draws = torch.stack([
-        mmd_squared(
-            torch.randn(6, d, generator=generator, device=generator.device),
-            s * torch.randn(5, d, generator=generator, device=generator.device) + delta,
-            gaussian_kernel(h),
-        )
-        for _ in range(500)
-    ])  # fmt: skip
+    draws = torch.stack(
+        [
+            mmd_squared(
+                torch.randn(6, d, generator=generator, device=generator.device),
+                s * torch.randn(5, d, generator=generator, device=generator.device) + delta,
+                gaussian_kernel(h),
+            )
+            for _ in range(500)
+        ]
+    )
     assert standard_errors(draws, exact) < 5
     assert bool((draws < 0).any())  # as an unbiased estimate of something near zero must be, now and then
 

@@ -22,12 +22,14 @@ def ring(modes: int = 4, std: float = 0.1) -> GaussianMixture:
 def test_points_placed_by_hand():
     """Two on mode 0, one on mode 1 at 3.9 σ, one at 4.1 σ from mode 1, nothing near the others."""
     mixture = ring()
-    samples = torch.stack([
-        mixture.means[0],
-        mixture.means[0] + torch.tensor([0.1, 0.1]),
-        mixture.means[1] + torch.tensor([0.39, 0.0]),
-        mixture.means[1] + torch.tensor([0.0, 0.41]),
-    ])  # fmt: skip
+    samples = torch.stack(
+        [
+            mixture.means[0],
+            mixture.means[0] + torch.tensor([0.1, 0.1]),
+            mixture.means[1] + torch.tensor([0.39, 0.0]),
+            mixture.means[1] + torch.tensor([0.0, 0.41]),
+        ]
+    )
     found = mode_coverage(samples, mixture)
     assert (found.within_4_sigma, found.modes_covered, found.min_share) == (0.75, 2, 0.0)
 
@@ -56,10 +58,12 @@ def test_distances_are_scipys_mahalanobis_with_unlike_covariances():
     mixture = GaussianMixture(torch.tensor([0.2, 0.5, 0.3]), means, covariances)
     samples = 3 * torch.randn(200, 2)
     inverses = np.linalg.inv(numpy(covariances))
-    distance = np.array([
-        [mahalanobis(x, mean, inverse) for mean, inverse in zip(numpy(means), inverses, strict=True)]
-        for x in numpy(samples)
-    ])  # fmt: skip
+    distance = np.array(
+        [
+            [mahalanobis(x, mean, inverse) for mean, inverse in zip(numpy(means), inverses, strict=True)]
+            for x in numpy(samples)
+        ]
+    )
     for sigmas in (1.0, 4.0):
         on = distance.min(axis=1) <= sigmas
         shares = [float(((distance.argmin(axis=1) == k) & on).mean()) for k in range(3)]

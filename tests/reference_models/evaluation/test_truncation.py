@@ -8,7 +8,8 @@ import pytest
 import torch
 from scipy import stats
 
-from reference_models.evaluation.truncation import truncate_towards, truncated_normal, truncation_curve
+from reference_models.evaluation.truncation import truncation_curve
+from reference_models.parts.truncation import truncate_towards, truncated_normal
 from tests.reference_models.helpers import close, numpy, standard_errors
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -177,3 +179,17 @@ def test_bad_arguments_are_refused() -> None:
         flow.sample(3, condition=torch.randn(3, 1))
     with pytest.raises(ValueError, match="x must have shape"):
         flow.log_prob(torch.randn(3, 3), probes=torch.randn(3, 3))
+
+
+def test_the_field_changes_with_time() -> None:
+    """At every layer: gates and shifts of layers other than the first matter alone, too."""
+    field = perturb(ConcatSquashField(2, (8, 8)), 0.5)
+    x = torch.randn(5, 2)
+    assert float((field(x, torch.tensor(0.2)) - field(x, torch.tensor(0.9))).abs().min()) > 1e-4
+    for layer in field.layers:
+        still = copy.deepcopy(field)
+        for other, one in zip(still.layers, field.layers, strict=True):
+            if one is not layer:
+                nn.init.zeros_(other.gate.weight)
+                nn.init.zeros_(other.shift.weight)
+        assert float((still(x, torch.tensor(0.2)) - still(x, torch.tensor(0.9))).abs().max()) > 1e-4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -11,6 +13,21 @@ from reference_models.flows.maf import AffineAutoregressive
 from tests.reference_models.helpers import close, jacobian, log_abs_det, perturb
 
 ORDER = [2, 0, 3, 1]
+
+
+def test_the_forget_bias_opens_the_gates() -> None:
+    """A network of zeros leaves σ = sigmoid(bias): the paper's choice unless another is given."""
+
+    class Zeros(torch.nn.Module):
+        def forward(self, z, condition=None):
+            return torch.zeros(*z.shape, 2)
+
+    z = torch.randn(5, 3)
+    for options, bias in (({}, 1.5), ({"forget_bias": -0.5}, -0.5)):
+        x, logdet = GatedAutoregressive(3, net=Zeros(), **options).inverse(z)
+        sigma = 1 / (1 + math.exp(-bias))
+        assert close(x, sigma * z, 1e-12)
+        assert close(logdet, torch.full((5,), 3 * math.log(sigma)), 1e-12)
 
 
 def step(condition_dim: int = 0) -> GatedAutoregressive:

@@ -12,6 +12,43 @@ from tests.reference_models.helpers import close, jacobian, log_abs_det, perturb
 ORDER = [2, 0, 3, 1]
 
 
+def test_alpha_is_free_unless_a_bound_is_asked_for() -> None:
+    """With a bound B it is B tanh(α/B): nearly α where it is small, within (-B, B) where it is large."""
+    free = perturb(AffineAutoregressive(3, (8,)), 3.0)
+    bounded = AffineAutoregressive(3, net=free.net, bound=2.0)
+    x = 5 * torch.randn(50, 3)
+    (mu, alpha), (same, less) = free.parameters_of(x, None), bounded.parameters_of(x, None)
+    assert float(alpha.abs().max()) > 5
+    assert close(mu, same, 0)
+    assert close(less, 2 * torch.tanh(alpha / 2), 1e-12)
+    assert bounded.net is free.net
+    with pytest.raises(ValueError, match="bound must be positive, got 0"):
+        AffineAutoregressive(3, bound=0.0)
+    flow = MAF(3, 2, (4,), bound=2.0)
+    assert [step.bound for step in flow.transform.transforms] == [2.0, 2.0]
+    assert {step.bound for step in MAF(3, 2, (4,)).transform.transforms} == {None}
+
+
+def test_a_network_of_the_wrong_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"the network must give shape \(5, 3, 2\).* got \(5, 3\)"):
+        AffineAutoregressive(3, net=torch.nn.Linear(3, 3))(torch.zeros(5, 3))
+
+
+def test_a_conditional_network_is_given_the_condition() -> None:
+    seen = []
+
+    class Recorder(torch.nn.Module):
+        def forward(self, x, condition):
+            seen.append(condition)
+            return torch.zeros(*x.shape, 2)
+
+    x = torch.randn(4, 3)
+    z, logdet = AffineAutoregressive(3, net=Recorder(), condition_dim=2)(x, condition=torch.ones(4, 2))
+    assert close(z, x, 0)
+    assert close(logdet, torch.zeros(4), 0)
+    assert close(seen[0], torch.ones(4, 2), 0)
+
+
 def layer(condition_dim: int = 0, scale: float = 0.3) -> AffineAutoregressive:
     return perturb(AffineAutoregressive(4, (16,), order=ORDER, condition_dim=condition_dim), scale)
 
@@ -117,3 +154,9 @@ def test_bad_arguments_are_refused() -> None:
         AffineAutoregressive(3, (4,), order=[0, 0, 1])
     with pytest.raises(ValueError, match="dim must be at least 1, got 0"):
         MAF(0)
+
+
+def test_every_layer_is_followed_by_its_normalisation() -> None:
+    kinds = [type(step).__name__ for step in MAF(3, 3, (4,), batch_norm=True).transform.transforms]
+    assert kinds == ["AffineAutoregressive", "InvertibleBatchNorm"] * 3
+    assert {type(step).__name__ for step in MAF(3, 3, (4,)).transform.transforms} == {"AffineAutoregressive"}

@@ -147,6 +147,28 @@ def test_the_adjoint_of_the_adaptive_solver_agrees_with_many_small_steps() -> No
         assert close(one, other, 1e-5)
 
 
+def test_any_callable_is_solved_with_the_parameters_it_is_said_to_have() -> None:
+    """dx/dt = sin(w) x: x(1) = e^{sin w} x, whose slope in w is cos(w) e^{sin w} x; without parameters w has none."""
+    w, unused = torch.tensor(0.4, requires_grad=True), torch.tensor(1.0, requires_grad=True)
+    x = torch.tensor([0.5, -2.0])
+
+    def field(x: Tensor, t: Tensor) -> Tensor:
+        return torch.sin(w) * x
+
+    end = odeint_adjoint(field, x, times(40), parameters=[w, unused])
+    by_w, by_unused = torch.autograd.grad(end.sum(), [w, unused])
+    assert close(end, torch.exp(torch.sin(w.detach())) * x, 1e-7)
+    assert close(by_w, torch.cos(w.detach()) * (torch.exp(torch.sin(w.detach())) * x).sum(), 1e-6)
+    assert float(by_unused) == 0.0
+    assert not odeint_adjoint(field, x, times(4), parameters=()).requires_grad
+    with pytest.raises(ValueError, match=r"parameters must be given where f is no module, .* got function"):
+        odeint_adjoint(field, x, times(4))
+    module = network()
+    chosen = [next(module.parameters())]
+    end = odeint_adjoint(module, torch.randn(2, 3), times(4), parameters=chosen)
+    assert torch.autograd.grad(end.sum(), list(module.parameters())[1], allow_unused=True) == (None,)
+
+
 def test_a_field_that_nothing_moves_has_gradients_too() -> None:
     """f = 1 whatever x: x(1) = x + 1, derivative 1."""
 

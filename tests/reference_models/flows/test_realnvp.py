@@ -75,9 +75,22 @@ def test_the_two_levels_have_six_couplings_and_four() -> None:
     assert [m.enter.out_channels for m in (c.net for c in (*first, *last))] == [4] * 3 + [8] * 7
 
 
+def test_the_scales_are_the_network_s_unless_bounded() -> None:
+    net = torch.nn.Linear(4, 8)
+    coupling = AffineCoupling(alternating_mask(4, 0), net=net)
+    x = 10 * torch.randn(20, 4)
+    s, t = net(torch.where(coupling.mask, x, 0.0)).chunk(2, dim=1)
+    z, logdet = coupling(x)
+    assert close(z, torch.where(coupling.mask, x, x * s.exp() + t), 1e-12)
+    assert close(logdet, torch.where(coupling.mask, 0.0, s).sum(1), 1e-12)
+    assert float(s.abs().max()) > 1
+    assert {m.a is None for m in RealNVP((2,), couplings=2).modules() if isinstance(m, AffineCoupling)} == {False}
+
+
 def test_the_scales_are_bounded() -> None:
     """s = a tanh(raw): |s| ≤ |a| for the largest weights."""
-    coupling = perturb(AffineCoupling(alternating_mask(4, 0), hidden=(8,)), 50.0)
+    coupling = perturb(AffineCoupling(alternating_mask(4, 0), hidden=(8,), bounded=True), 50.0)
+    assert coupling.a is not None
     with torch.no_grad():
         coupling.a.fill_(2.0)
     s, _ = coupling.s_and_t(100 * torch.randn(64, 4), None)

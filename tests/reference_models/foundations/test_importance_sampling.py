@@ -135,3 +135,14 @@ def test_nonsense_is_refused():
         plain_estimate(torch.zeros(2), torch.zeros(3))
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
         importance_sample(narrow().log_prob, wide(), 0)
+
+
+def test_resampling_draws_with_replacement(generator):
+    """Of two values, one with nearly all of the weight, many copies are drawn, in the proportion of the weights."""
+    weighted = Weighted(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([0.7, 0.2, 0.1]).log())
+    drawn = resample(weighted, 4000, generator=generator)
+    shares = torch.tensor([float((drawn == value).double().mean()) for value in (1.0, 2.0, 3.0)])
+    error = (torch.tensor([0.7 * 0.3, 0.2 * 0.8, 0.1 * 0.9]) / 4000).sqrt()
+    assert float(((shares - torch.tensor([0.7, 0.2, 0.1])).abs() / error).max()) < 5
+    few = torch.cat([resample(weighted, 2, generator=generator).T for _ in range(200)])
+    assert bool((few[:, 0] == few[:, 1]).any())

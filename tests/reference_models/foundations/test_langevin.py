@@ -143,11 +143,15 @@ def test_the_score_is_found_by_autograd_when_it_is_not_given(device):
     target = mixture()
     runs = [
         mala(
-            target.log_prob, torch.ones(8, 2), step_size=0.5, steps=4, score=score,
+            target.log_prob,
+            torch.ones(8, 2),
+            step_size=0.5,
+            steps=4,
+            score=score,
             generator=torch.Generator(device).manual_seed(2),
         ).x
         for score in (None, target.score)
-    ]  # fmt: skip
+    ]
     assert close(runs[0], runs[1], 1e-9)
 
 
@@ -207,9 +211,14 @@ def test_annealing_weighs_modes_that_plain_dynamics_never_leaves(generator):
     start = 6 * torch.randn(2000, 1, generator=generator, device=generator.device)
     sigmas = torch.tensor([10.0 * 0.75**i for i in range(16)])
     annealed = annealed_langevin(
-        lambda x, sigma: target.noised(1.0, sigma).score(x), start, sigmas,
-        smallest_step=0.2 * float(sigmas[-1]) ** 2, steps=30, generator=generator, denoise=True,
-    )  # fmt: skip
+        lambda x, sigma: target.noised(1.0, sigma).score(x),
+        start,
+        sigmas,
+        smallest_step=0.2 * float(sigmas[-1]) ** 2,
+        steps=30,
+        generator=generator,
+        denoise=True,
+    )
     plain = langevin(target.score, start, step_size=0.02, steps=480, generator=generator)
     assert abs(float((annealed > 0).to(start.dtype).mean()) - 0.8) < 0.06
     assert abs(float((plain > 0).to(start.dtype).mean()) - 0.5) < 0.06

@@ -193,3 +193,11 @@ def test_nonsense_is_refused():
         gaussian_w2_squared(torch.zeros(2), torch.eye(3), torch.zeros(2), torch.eye(2))
     with pytest.raises(ValueError, match="a covariance must be symmetric, got one off by 1"):
         gaussian_w2_squared(torch.zeros(2), torch.tensor([[1.0, 1.0], [0.0, 1.0]]), torch.zeros(2), torch.eye(2))
+
+
+def test_one_point_on_either_side_is_enough():
+    x, y = torch.tensor([[0.0, 1.0]]), torch.tensor([[3.0, 5.0]])
+    assert close(wasserstein_samples(x, y), 5.0, 1e-12)
+    for empty in ((x[:0], y), (x, y[:0])):
+        with pytest.raises(ValueError, match="got"):
+            wasserstein_samples(*empty)

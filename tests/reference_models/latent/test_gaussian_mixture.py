@@ -221,3 +221,9 @@ def test_bad_input_is_refused() -> None:
         spread_start(torch.zeros(5, 2), 0)
     with pytest.raises(ValueError, match="must be at least 6, got 5"):
         spread_start(torch.zeros(5, 2), 6)
+
+
+def test_a_start_has_equal_weights(generator: torch.Generator) -> None:
+    start = spread_start(torch.randn(40, 2), 5, generator=generator)
+    assert close(start.weights, torch.full((5,), 0.2), 1e-12)
+    assert close(start.weights.sum(), 1.0, 1e-12)

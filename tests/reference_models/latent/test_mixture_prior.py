@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -63,7 +65,7 @@ def test_the_bound_is_the_least_over_all_weights() -> None:
         return float(gamma @ kl + gamma @ np.log(gamma / pi))
 
     found = minimize(bound, np.zeros(3), tol=1e-12)
-    assert abs(float(p.kl_bound(q)[0].detach()) - found.fun) < 1e-8
+    assert abs(float(p.kl_bound(q)[0].detach()) - found.fun) < 1e-7
     assert np.allclose(numpy(p.assignments(q))[0], softmax(found.x), atol=1e-4)
 
 
@@ -136,3 +138,31 @@ def test_bad_input_is_refused_with_the_value_in_hand() -> None:
         prior().sample(0)
     with pytest.raises(ValueError, match=r"z must have shape \(\*B, 2\), got \(5, 1\)"):
         MixturePrior(2).log_prob(torch.zeros(5, 1))
+
+
+def test_clusters_are_assigned_by_the_whole_posterior_and_not_by_its_mean() -> None:
+    """A wide posterior belongs to the wide component, though its mean lies on the narrow one's."""
+    p = MixturePrior(1, 2)
+    with torch.no_grad():
+        p.means.copy_(torch.tensor([[0.0], [1.0]]))
+        p.log_stds.copy_(torch.tensor([[-1.5], [1.0]]))
+        p.logits.zero_()
+    wide, narrow = (GaussianPosterior(torch.zeros(1, 1), torch.tensor([[s]])) for s in (1.0, -1.5))
+    components = [Normal(0.0, math.exp(-1.5)), Normal(1.0, math.exp(1.0))]
+    for q in (wide, narrow):
+        kl = [float(kl_divergence(Normal(0.0, float(q.log_std.exp())), c)) for c in components]
+        assert close(p.assignments(q)[0], torch.tensor(softmax([-k for k in kl])), 1e-9)
+    assert int(p.assignments(wide).argmax()) == 1
+    assert int(p.assignments(narrow).argmax()) == 0
+
+
+def test_a_vade_clusters_by_those_assignments() -> None:
+    vade = perturb(VaDE((1, 2, 2), 2, (4,), 3), 0.8)
+    x = torch.rand(40, 1, 2, 2).round()
+    q = vade.posterior(x)
+    assert torch.equal(vade.cluster(x), vade.prior.assignments(q).argmax(-1))
+    by_mean = (
+        torch.distributions.Normal(vade.prior.means, vade.prior.log_stds.exp()).log_prob(q.mean[:, None]).sum(-1)
+        + vade.prior.logits.log_softmax(0)
+    ).argmax(-1)
+    assert not torch.equal(vade.cluster(x), by_mean)

@@ -324,3 +324,11 @@ def test_bad_input_is_refused() -> None:
             grid=(1, 1),
             beta=-1.0,
         )
+
+
+def test_vectors_start_uniform_within_one_over_k() -> None:
+    """As in the authors' code: on (−1/K, 1/K), with the variance 1/(3K²) of that law."""
+    vectors = VectorQuantiser(50, 400).codebook.detach()
+    assert float(vectors.abs().max()) <= 1 / 50
+    assert float(vectors.min()) < -0.9 / 50
+    assert float(vectors.var() * 3 * 50**2) == pytest.approx(1.0, abs=0.03)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.stats import logistic
 
+from reference_models.exact import departs_from_law, every_state
 from reference_models.parts.pixel_mixture import PixelMixture
-from tests.reference_models.autoregressive.laws import departs_from_law, every_state
 from tests.reference_models.helpers import close, numpy
 
 

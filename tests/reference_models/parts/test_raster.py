@@ -6,6 +6,7 @@ from itertools import pairwise, product
 import pytest
 import torch
 
+from reference_models.exact import departs_from_law, every_state
 from reference_models.parts.raster import (
     RasterConv2d,
     RasterModel,
@@ -16,7 +17,6 @@ from reference_models.parts.raster import (
     to_levels,
 )
 from reference_models.parts.sampling import draw_bernoulli, draw_categorical
-from tests.reference_models.autoregressive.laws import departs_from_law, every_state
 from tests.reference_models.helpers import close, perturb
 
 

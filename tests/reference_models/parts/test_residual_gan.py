@@ -95,3 +95,9 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
         ResNetCritic((1, 8, 8), (4,), downsample=(True,))(torch.zeros(2, 1, 8, 8), torch.tensor([0, 1]))
     with pytest.raises(ValueError, match=r"2 images need 2 labels, got shape \(1,\)"):
         ResNetCritic((1, 8, 8), (4,), downsample=(True,), num_classes=3)(torch.zeros(2, 1, 8, 8), torch.tensor([0]))
+
+
+def test_a_critic_has_no_features_of_the_image_s_own_side() -> None:
+    """Attention stands behind a halving: at the side of the image itself there is none to ask for."""
+    with pytest.raises(ValueError, match=r"attention at sides \[8\], but features have sides \[4, 2\]"):
+        ResNetCritic((1, 8, 8), (4, 4), downsample=(True, True), attention={8: nn.Identity})
