@@ -186,7 +186,11 @@ def faults(variant: Variant, report: Report) -> list[str]:
     """What is wrong with the grade a variant got; nothing if it is the one it must get."""
     if report.infrastructure:
         check = next(check for check in report.checks if check.outcome == "infrastructure")
-        trouble = f"{check.message} (`{check.id}`: {check.detail.splitlines()[0]})" if check.detail else check.message
+        trouble = (
+            f"{check.message} (`{check.id}`: {check.detail.splitlines()[0]})"
+            if check.stumbled and check.detail
+            else check.message
+        )
         return [f"could not be graded: {trouble}"]
     sentences = []
     if variant.kind in ("blank", "cheat"):

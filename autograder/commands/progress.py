@@ -85,12 +85,12 @@ def _say_what_failed(reports: list[Report], console: Console) -> None:
     """What is not graded for no fault of a student's, and what to do about it."""
     machine = [report for report in reports if not _by_checks_alone(report)]
     for final, trouble, again in (
-        (False, "The machine failed for {}", ""),
+        (False, "The machine failed for {}", " again"),
         (True, "The machine was too busy for {}, twice", " with --force, when it has less to do"),
     ):
         names = ", ".join(sorted(report.student for report in machine if report.final is final))
         if names:
-            console.print(f"{trouble.format(names)}: no points are lost; run the same command again{again}.")
+            console.print(f"{trouble.format(names)}: no points are lost; run the same command{again}.")
     for check in [check for report in machine for check in report.checks if check.overran]:
         console.print(f"  {text.line(check.detail or check.message)}")
     doubted = [check for report in reports for check in report.checks if check.outcome == OPEN]

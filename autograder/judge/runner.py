@@ -228,8 +228,6 @@ class _Plugin:
             said["detail"] = f"check {item.name} on {self.bench.who}: {said['message']}"
         if faults and not public:
             said = guarded(said, faults[0], self.bench.sources)
-        if said["outcome"] == "infrastructure":
-            said = said | {"detail": f"check {item.name} on {self.bench.who}: {said.get('detail') or said['message']}"}
         known = {
             "id": item.name,
             "cell": _cell(item),
