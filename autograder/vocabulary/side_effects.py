@@ -32,6 +32,7 @@ from autograder.student import (
 )
 from autograder.vocabulary.tensors import as_double
 
+LOOKED_AT = 100  # parts of a list or tuple
 RATE = 0.5  # of the optimiser's step; any gradient moves a weight by much more than rounding
 
 
@@ -147,11 +148,11 @@ def _leads_to(of: Any, kept: Handle, value: Any) -> bool:
 
 
 def _alike(a: Any, b: Any) -> bool:
-    """Equal as far as data goes; objects of the sandbox are equal to anything."""
+    """Equal as far as data goes and is looked at; objects of the sandbox are equal to anything."""
     if isinstance(a, Tensor):
         return isinstance(b, Tensor) and a.shape == b.shape and torch.equal(a.nan_to_num(0.5), b.nan_to_num(0.5))
     if isinstance(a, list | tuple):
-        return isinstance(b, list | tuple) and len(a) == len(b) and all(map(_alike, a, b))
+        return isinstance(b, list | tuple) and len(a) == len(b) and all(map(_alike, a[:LOOKED_AT], b[:LOOKED_AT]))
     if isinstance(a, dict):
         return isinstance(b, dict) and a.keys() == b.keys() and all(_alike(a[key], b[key]) for key in a)
     return isinstance(a, Handle) or isinstance(b, Handle) or a == b

@@ -14,6 +14,7 @@ import pytest
 
 from autograder.sandbox import reading
 from autograder.sandbox.reading import Group, Threads, waited_here
+from tests.autograder.running import wait_until
 from tests.load import busy
 
 NAME = "f" * 64
@@ -88,7 +89,7 @@ def test_every_thread_counts_and_one_that_has_ended_with_what_was_last_seen_of_i
     child.stdin.write("\n")
     child.stdin.flush()
     assert child.stdout.readline() == "done\n"
-    assert len(list(Path(f"/proc/{child.pid}/task").iterdir())) == 1
+    wait_until(lambda: len(list(Path(f"/proc/{child.pid}/task").iterdir())) == 1)  # the kernel clears it away
     ran, waited = threads.look([child.pid])
     assert ran >= seen
     child.kill()
