@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+import torch
 
 from autograder.errors import Infrastructure, PartialCredit, StudentFault, UserError, Wrong
 from autograder.judge.keys import Keys
@@ -171,3 +172,21 @@ def test_an_escape_from_partial_credit_to_full_marks_is_refused():
 def test_a_fault_keeps_hint_and_place():
     given = verdict(StudentFault("m", reason="crash", hint="h", where="cell 2, line 1: x", detail="d"))
     assert (given["hint"], given["where"], given["detail"]) == ("h", "cell 2, line 1: x", "d")
+
+
+def test_what_a_check_draws_without_a_generator_is_the_same_in_every_run_and_leaves_no_trace(tmp_path):
+    source = check("assert False, f'{float(torch.rand(())):.9f}'") + check(
+        "raise Wrong(str(rng.initial_seed()))", name="test_two", arguments="rng"
+    )
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    messages = []
+    for spoil in (2, 3):
+        folder = tmp_path / str(spoil)
+        folder.mkdir()
+        torch.manual_seed(spoil)
+        messages.append([result.message for result in run(folder, source)])
+        torch.manual_seed(1)
+        run(folder, source)
+        assert torch.equal(torch.rand(3), expected)
+    assert messages[0] == messages[1]
