@@ -57,7 +57,10 @@ def graded(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> tuple[Co
     text = config.read_text().replace("check_seconds: 2", "check_seconds: 30")
     config.write_text(text.replace(f"submission_seconds: {SUBMISSION_SECONDS}", "submission_seconds: 600"))
     course = init_course(
-        root / "course", assignments=repository.assignments, solutions=repository.solutions, settings={"salt": 3}
+        root / "course",
+        assignments=repository.assignments,
+        solutions=repository.solutions,
+        settings={"salt": 2**130 + 3},
     )
     hand_in(root / "export", repository.load().template)
     return course, grade_course(course, NAME, root / "export", Options(sandbox="docker", jobs=1))
