@@ -1,7 +1,7 @@
 """Announces an answer of an exabyte and sends none of it."""
 
 ROW = 10
-REASON = "tampered"
+REASON = "output"
 
 import os
 import stat
