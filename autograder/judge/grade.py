@@ -88,7 +88,7 @@ def grade_repeatedly(
         kept: of a single seed, what an earlier judge found.
     """
     begin = _Moment.now()
-    assignment = _load(job.homework)
+    assignment = assignment_of(job.homework)
     restored = restore(job.submission.notebook, assignment.template)
     ran: list[tuple[Bench, list[CheckResult], dict[str, float]]] = []
     run = kept is None or not kept.stopped
@@ -223,5 +223,6 @@ def keys_of(job: Job, seed: int | str) -> Keys:
 
 
 @cache
-def _load(files: HomeworkFiles) -> Assignment:
+def assignment_of(files: HomeworkFiles) -> Assignment:
+    """The assignment, loaded once in a judge process."""
     return load_assignment(files)

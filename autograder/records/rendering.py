@@ -18,10 +18,9 @@ from autograder import feedback, homework
 from autograder.course.course import Course
 from autograder.feedback import page_name, student_page
 from autograder.homework import ipynb
-from autograder.homework.assignment import Assignment, load_assignment
-from autograder.homework.files import HomeworkFiles
+from autograder.homework.assignment import Assignment
 from autograder.homework.restore import restore
-from autograder.judge.grade import Job, grade
+from autograder.judge.grade import Job, assignment_of, grade
 from autograder.records.autograded import changed_answers, for_humans
 from autograder.report import Model, Report, write_atomically
 from autograder.submission import Submission
@@ -56,12 +55,12 @@ class Rendered:
 
 def grade_and_render(course: Course, job: Job) -> Rendered:
     """Grade a submission and make all that is made of it; done in a judge process."""
-    return rendered(course, _assignment(job.homework), grade(job), job.submission)
+    return rendered(course, assignment_of(job.homework), grade(job), job.submission)
 
 
 def render_again(course: Course, job: Job) -> Rendered:
     """Make it from the report that lies in the course folder."""
-    assignment = _assignment(job.homework)
+    assignment = assignment_of(job.homework)
     report = Report.load(course.report_path(assignment.name, job.submission.student))
     return rendered(course, assignment, report, job.submission)
 
@@ -146,8 +145,3 @@ def _sources() -> Iterable[Path]:
     for package in (*feedback.__path__, *homework.__path__):
         yield from (path for path in Path(package).rglob("*") if path.suffix in (".py", ".html", ".css"))
     yield from Path(__file__).parent.glob("*.py")
-
-
-@cache
-def _assignment(files: HomeworkFiles) -> Assignment:
-    return load_assignment(files)
