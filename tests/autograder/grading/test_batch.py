@@ -166,7 +166,7 @@ def test_changed_checks_are_run_on_everybody(course, here):
     here.clear()
     path = course.solutions_dir / NAME / "checks.py"
     path.write_text(path.read_text() + "\n# stricter\n")
-    grading._load.cache_clear()
+    grading.assignment_of.cache_clear()
     run(course)
     assert sorted(here) == sorted(CLASS)
 

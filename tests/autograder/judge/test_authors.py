@@ -178,7 +178,7 @@ def test_the_control_is_run_once_for_a_check_and_a_seed(provider, tmp_path):
     assert len(provider.started) == 3, "two submissions and one solution"
     path = repository.solutions / NAME / "checks.py"
     path.write_text(path.read_text() + "\n# other checks\n")
-    module._load.cache_clear()
+    module.assignment_of.cache_clear()
     graded(repository, NONE)
     assert len(provider.started) == 5
 
