@@ -29,6 +29,7 @@ from autograder.submission import FILES_BYTES
 from autograder.worker.wire import TooLarge, Truncated, WireError, megabytes, receive, send
 
 ACQUIRE_ATTEMPTS = 2
+LOADING = 60.0  # seconds a worker may take to read the notebook: the grader's own work, so no budget of the author's
 ACCOUNTS = Replies(reply_mb=1, bounded=False)  # of cells that have run
 TEXT, NOTES, STDOUT = 4000, 100, 70_000  # characters and notes kept of one cell; an honest worker sends less
 FORGERIES = 5  # sandboxes lost to forged answers after which the submission is not played again
@@ -149,8 +150,7 @@ class Session:
         files = {name: _as_tensor(content) for name, content in self.files.items()}
         load = {"cells": cells, "files": files, "seed": self.seed, "device": self.device}
         try:
-            budget = Budget("loading the notebook", self.budgets.cell_seconds)  # the grader's own work
-            value_of(self._exchange("load", load, (budget,)))
+            value_of(self._exchange("load", load, (Budget("loading the notebook", LOADING),)))
         except StudentFault as fault:
             alive = self._sandbox is not None  # and says what is wrong with the notebook
             self._drop()

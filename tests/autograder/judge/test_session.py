@@ -93,6 +93,16 @@ def test_a_text_cell_that_is_never_answered_holds_up_nothing_but_itself():
     assert [request.get("index") for request in silent.started[1].requests] == [None, 0, 2, 3]
 
 
+def test_reading_the_notebook_is_no_cell_of_the_students():
+    def reads_slowly(request):
+        time.sleep(0.6 if request["op"] == "load" else 0)
+        return good(request)
+
+    session = Session(ScriptedProvider(reads_slowly), cells("x = 1"), {}, Budgets(cell_seconds=0.2), seed=0)
+    session.play()
+    assert {run.status for run in session.runs.values()} == {"ok"}
+
+
 # --- checks
 
 
