@@ -73,7 +73,7 @@ def grade(
     ] = None,
     no_walls_as_root: AsRootOption = False,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Submissions at a time.")] = None,
-    gpus: Annotated[str | None, typer.Option(help="Device id handed to each container, as in `0`.")] = None,
+    gpus: Annotated[str | None, typer.Option(help="Device id handed to each sandbox, as in `0`.")] = None,
     force: Annotated[bool, typer.Option(help="Run unchanged submissions again.")] = False,
     student: Annotated[list[str] | None, typer.Option(help="Only this student; repeat for several.")] = None,
     as_json: JsonOption = False,

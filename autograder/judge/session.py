@@ -150,7 +150,7 @@ class Session:
         files = {name: _as_tensor(content) for name, content in self.files.items()}
         load = {"cells": cells, "files": files, "seed": self.seed, "device": self.device}
         try:
-            value_of(self._exchange("load", load, (Budget("loading the notebook", LOADING),)))
+            loaded = value_of(self._exchange("load", load, (Budget("loading the notebook", LOADING),)))
         except StudentFault as fault:
             alive = self._sandbox is not None  # and says what is wrong with the notebook
             self._drop()
@@ -159,6 +159,9 @@ class Session:
             else:
                 raise Infrastructure(fault.message) from None
             raise
+        if self.device != "cpu" and loaded["device"] != self.device:
+            self._drop()
+            raise Infrastructure("a GPU was asked for with `--gpus`, and torch finds none in the sandbox")
 
     def _check_room(self) -> None:
         """Refuse files that would not fit into the sandbox, before anything is sent."""

@@ -61,11 +61,11 @@ def open_provider(
     """Open a source of sandboxes.
 
     Args:
-        gpu: device id handed to each sandbox ("0"), or a CDI name ("nvidia.com/gpu=0").
+        gpu: device id handed to each sandbox ("0"), or to containers a CDI name ("nvidia.com/gpu=0").
         image: image to start, by default the one `autograder image build` makes.
 
     Raises:
-        UserError: no engine, no image, or a GPU asked of the process sandbox.
+        UserError: no engine, no image, or a CDI name asked of the process sandbox.
         Infrastructure: the engine failed.
     """
     limits = limits or Limits()
@@ -75,9 +75,9 @@ def open_provider(
         return DockerProvider(limits, gpu=gpu, image=image)
     from autograder.sandbox.process import ProcessProvider
 
-    if gpu is not None:
-        raise UserError("a GPU is handed to containers only; use --sandbox docker, or leave --gpus out")
-    return ProcessProvider(limits)
+    if gpu is not None and "=" in gpu:
+        raise UserError(f"`{gpu}` names a GPU to a container engine; --sandbox process takes a device id, as in `0`")
+    return ProcessProvider(limits, gpu=gpu)
 
 
 def sweep() -> list[str]:

@@ -46,7 +46,7 @@ class ProcessSandbox(LiveSandbox):
 
     def __init__(self, provider: ProcessProvider, process: subprocess.Popen[bytes], ours: socket.socket, folder: Path):
         super().__init__(provider.limits)
-        self.mark = environment(folder)[MARK]
+        self.mark = mark(folder)
         self._provider = provider
         self._process = process
         self._ours = ours
@@ -125,8 +125,9 @@ class ProcessProvider(WarmProvider[ProcessSandbox]):
 
     name: SandboxKind = "process"
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, gpu: str | None = None) -> None:
         super().__init__(limits, engine=None)
+        self.gpu = gpu
         warnings.warn(NO_BOUNDARY, SandboxWarning, stacklevel=3)
         self._started: list[ProcessSandbox] = []
 
@@ -139,7 +140,7 @@ class ProcessProvider(WarmProvider[ProcessSandbox]):
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd=folder,
-                env=environment(folder),
+                env=environment(folder, self.gpu),
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -155,19 +156,34 @@ class ProcessProvider(WarmProvider[ProcessSandbox]):
             sandbox.kill()
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """Everything the child's environment holds: nothing of ours, and the mark it is found by."""
+def mark(folder: Path) -> str:
+    """What the child is found by."""
+    return f"{traces.session()}.{folder.parent.name}.{folder.name}"
+
+
+def environment(folder: Path, gpu: str | None = None) -> dict[str, str]:
+    """Everything the child's environment holds: nothing of ours but the way to the GPU's driver, if it is given one.
+
+    Args:
+        gpu: id of the one device it sees; None hides every device, since a machine's GPU is nobody's by chance.
+    """
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return threads | {
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "HOME": str(folder),
-        "TMPDIR": str(folder),
-        "USER": "student",
-        "LANG": "C.UTF-8",
-        "MPLBACKEND": "agg",
-        "TORCH_DEVICE_BACKEND_AUTOLOAD": "0",
-        MARK: f"{traces.session()}.{folder.parent.name}.{folder.name}",
-    }
+    driver = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if gpu is not None and name in os.environ}
+    return (
+        threads
+        | driver
+        | {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(folder),
+            "TMPDIR": str(folder),
+            "USER": "student",
+            "LANG": "C.UTF-8",
+            "MPLBACKEND": "agg",
+            "TORCH_DEVICE_BACKEND_AUTOLOAD": "0",
+            "CUDA_VISIBLE_DEVICES": gpu or "",
+            MARK: mark(folder),
+        }
+    )
 
 
 def rlimits(limits: Limits) -> dict[int, tuple[int, int]]:

@@ -73,8 +73,12 @@ class Notebook:
         self._device = "cpu"
         self._home: str | None = None  # the folder of the notebook; a cell may go elsewhere
 
-    def load(self, cells: Sequence[Any], files: Mapping[str, Any], seed: int, device: str) -> dict[str, int]:
-        """Takes a notebook and the files beside it, which land in the working directory, folders as folders."""
+    def load(self, cells: Sequence[Any], files: Mapping[str, Any], seed: int, device: str) -> dict[str, Any]:
+        """Takes a notebook and the files beside it, which land in the working directory, folders as folders.
+
+        Returns:
+            How many `cells` there are, and the `device` given checkpoints go to: "cpu" where the one asked for is not.
+        """
         self._go_home()
         for name, content in files.items():
             place(name, content)
@@ -90,7 +94,7 @@ class Notebook:
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.manual_seed(seed)
-        return {"cells": len(self._cells)}
+        return {"cells": len(self._cells), "device": self._device}
 
     def run_cell(self, index: int, scope: str | None = None) -> dict[str, Any]:
         """Runs one cell; training cells are only remembered, text cells only end a task."""

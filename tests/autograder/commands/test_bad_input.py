@@ -192,9 +192,10 @@ def test_without_an_image_the_command_that_builds_it_is_named(invoke, handed_in,
     assert not (handed_in.root / "reports").exists()
 
 
-def test_a_gpu_is_for_containers_only(invoke, handed_in, monkeypatch):
+def test_an_engines_name_of_a_gpu_is_refused_for_processes(invoke, handed_in, monkeypatch):
     monkeypatch.setattr(batch, "run_jobs", in_this_process)
-    refused(invoke("grade", NAME, "-c", handed_in.root, "--sandbox", "process", "--gpus", "0"), "containers only")
+    name = "nvidia.com/gpu=0"
+    refused(invoke("grade", NAME, "-c", handed_in.root, "--sandbox", "process", "--gpus", name), "takes a device id")
 
 
 def test_a_full_disk_is_a_sentence_and_nothing_is_half_written(invoke, provider, handed_in, monkeypatch):

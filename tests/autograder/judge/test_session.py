@@ -103,6 +103,13 @@ def test_reading_the_notebook_is_no_cell_of_the_students():
     assert {run.status for run in session.runs.values()} == {"ok"}
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="of a machine without a GPU")
+def test_a_gpu_that_is_not_there_is_the_machines_doing_and_no_silent_cpu(provider):
+    session = Session(provider, cells("x = 1"), {}, BUDGETS, seed=0, device="cuda")
+    with pytest.raises(Infrastructure, match="a GPU was asked for"):
+        session.play()
+
+
 # --- checks
 
 

@@ -255,9 +255,22 @@ def test_a_worker_that_does_not_come_up_is_the_machines_failure(
         provider.acquire()
 
 
-def test_a_gpu_is_not_for_processes() -> None:
-    with pytest.raises(UserError, match="containers only"):
-        open_provider("process", LIMITS, gpu="0")
+def test_a_gpu_is_seen_by_whom_it_is_given_to_and_by_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/usr/local/driver")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    without, with_one = process.environment(Path("/x/y")), process.environment(Path("/x/y"), "1")
+    assert without["CUDA_VISIBLE_DEVICES"] == ""
+    assert "LD_LIBRARY_PATH" not in without
+    assert with_one["CUDA_VISIBLE_DEVICES"] == "1"
+    assert with_one["LD_LIBRARY_PATH"] == "/usr/local/driver"
+    with pytest.warns(SandboxWarning), open_provider("process", LIMITS, gpu="1") as source:
+        seen = tell(source.acquire(), "import os, json; print(json.dumps(os.environ['CUDA_VISIBLE_DEVICES']))")
+    assert seen == "1"
+
+
+def test_an_engines_name_of_a_gpu_is_none_of_a_process() -> None:
+    with pytest.raises(UserError, match="takes a device id"):
+        open_provider("process", LIMITS, gpu="nvidia.com/gpu=0")
 
 
 def test_without_an_engine_a_demonstration_runs_in_the_process_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
