@@ -22,6 +22,7 @@ from autograder.homework.checkfile import local_imports
 from autograder.homework.files import HomeworkFiles
 from autograder.judge.control import note_audited
 from autograder.judge.grade import Job, check_files, grade_repeatedly
+from autograder.judge.rubrics import missing_rubrics
 from autograder.report import CheckResult, Report
 from autograder.sandbox import SandboxKind, permitted, sweep
 
@@ -140,6 +141,7 @@ def run_audit(
         variants = [variant for variant in variants if not variant.harmful]
     audit = Audit(assignment.automatic, variants, whole=not only)
     audit.troubles += [Finding("checks", sentence) for path in _files_of_checks(assignment) for sentence in lint(path)]
+    audit.troubles += [Finding("rubrics", sentence) for sentence in missing_rubrics(assignment)]
     by_student = {variant.submission.student: variant for variant in variants}
     narrow = {} if thorough else {v.submission.student: v.loses for v in variants if v.kind == "wrong"}
     rounds = [[seed] for seed in range(seeds)] if retrain else [list(range(seeds))]

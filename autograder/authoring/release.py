@@ -20,7 +20,7 @@ import yaml
 
 from autograder.authoring.leaks import find_leaks
 from autograder.authoring.package import build_wheel
-from autograder.authoring.secrets import REPEATS, SHOWN, read_secrets
+from autograder.authoring.secrets import SHOWN, read_secrets
 from autograder.authoring.template import build_template
 from autograder.course.course import Course
 from autograder.errors import UserError
@@ -28,6 +28,8 @@ from autograder.homework import ipynb
 from autograder.homework.assignment import Assignment, load_assignment
 from autograder.homework.files import CHECKS, CONFIG, HomeworkFiles
 from autograder.homework.first_cell import WHEEL
+from autograder.judge.model_answers import REPEATS
+from autograder.judge.rubrics import rubrics_of
 from autograder.records.gradebook import Book
 from autograder.report import write_atomically
 
@@ -71,6 +73,7 @@ def release(course: Course, name: str) -> Path:
 
 def released_files(assignment: Assignment) -> dict[str, bytes]:
     """What a student gets, by file name. Raises UserError naming file and line if something hidden is in it."""
+    rubrics_of(assignment)  # one that is not sound is said before the class has the homework
     notebook = assignment.template_path.name
     config = assignment.config.model_dump(exclude_defaults=True, include=set(PUBLIC_KEYS))
     files = {

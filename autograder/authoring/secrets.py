@@ -3,7 +3,8 @@
 Answers are the text between BEGIN and END SOLUTION, and whole answers without such markers. Text that the instructor
 wrote outside the answers is public by intent, so a single line of an answer is a secret only if it stands nowhere else
 in the solution; a whole answer, or three of its lines in a row, is one wherever it turns up. Where a task is to change
-given code, the answer says so: `### BEGIN SOLUTION, repeats given code`; then its rows of given lines are none.
+given code, the answer says so: `### BEGIN SOLUTION, repeats given code`; then its rows of given lines are none. A
+rubric is hidden line by line, except for lines of the text that students get.
 
 Of every other hidden file (laws, properties, variants, what homeworks share) three lines in a row are a secret. A file
 that repeats lines of the template on purpose says so in a comment, `# shown in the template`; then those are none.
@@ -22,13 +23,13 @@ from nbformat import NotebookNode
 
 from autograder.authoring.template import build_template
 from autograder.homework import ipynb
-from autograder.judge.model_answers import read_solution
+from autograder.judge.model_answers import RUBRIC, read_cells, split_answer
 
 LINE = 20  # characters that make a line tell-tale by itself
 BLOCK = 40  # characters that make a short block tell-tale
 ROW, ROW_CHARS = 3, 75  # lines in a row; "zero_grad, backward, step" have 52 characters and are no secret
 CHECK_ROW = 6  # of a check; a public and a hidden check of one task may well begin alike
-REPEATS, SHOWN = "repeats given code", "shown in the template"
+SHOWN = "shown in the template"
 Block = tuple[str, ...]  # normalised lines
 
 
@@ -53,7 +54,7 @@ def read_secrets(solution: Path, hidden: Sequence[Path]) -> Secrets:
     Raises:
         UserError: the solution cannot be read.
     """
-    secrets = _answers(read_solution(solution))
+    secrets = _answers(read_cells(solution))
     template = {normal(line) for cell in build_template(solution).cells for line in cell.source.split("\n")}
     for path in hidden:
         shown = template if SHOWN in path.read_text(encoding="utf-8") else set()
@@ -68,10 +69,14 @@ def read_secrets(solution: Path, hidden: Sequence[Path]) -> Secrets:
     return secrets
 
 
-def _answers(notebook: NotebookNode) -> Secrets:
+def _answers(cells: Sequence[NotebookNode]) -> Secrets:
     answers: list[tuple[list[str], bool]] = []
+    rubrics: list[list[str]] = []
     given: list[str] = []
-    for cell in notebook.cells:
+    for cell in cells:
+        if RUBRIC in ipynb.tags(cell):
+            rubrics.append(cell.source.split("\n"))
+            continue
         inside, outside = split_answer(cell)
         answers += inside
         given += outside
@@ -82,28 +87,13 @@ def _answers(notebook: NotebookNode) -> Secrets:
         secrets.lines.update({line: "an answer" for line in block if len(line) >= LINE and line not in public})
         rows = dict.fromkeys(rows_of(block), "an answer")
         secrets.rows.update(_not_shown(rows, public) if repeats else rows)
+    for lines in rubrics:
+        block = block_of(lines)
+        for line in (told for told in block if len(told) >= LINE and told not in public):
+            secrets.lines.setdefault(line, "a rubric")
+            secrets.lines.setdefault(re.sub(r"^[\d.]+[:)]?\s+", "", line), "a rubric")  # the points are put elsewhere
+        secrets.rows.update(_not_shown(dict.fromkeys(rows_of(block), "a rubric"), public))
     return secrets
-
-
-def split_answer(cell: NotebookNode) -> tuple[list[tuple[list[str], bool]], list[str]]:
-    """The answers in a solution cell, each its lines and whether it repeats given code, and the lines around them."""
-    lines = cell.source.split("\n")
-    if not ipynb.nbgrader_metadata(cell).get("solution"):
-        return [], lines
-    if "BEGIN SOLUTION" not in cell.source:
-        return [(lines, False)], []
-    answers: list[tuple[list[str], bool]] = []
-    around: list[str] = []
-    inside = False
-    for line in lines:
-        if "BEGIN SOLUTION" in line:
-            inside = True
-            answers.append(([], REPEATS in line))
-        elif "END SOLUTION" in line:
-            inside = False
-        else:
-            (answers[-1][0] if inside else around).append(line)
-    return answers, around
 
 
 def _not_shown(rows: dict[Block, str], shown: set[str]) -> dict[Block, str]:

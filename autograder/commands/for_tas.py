@@ -116,26 +116,33 @@ def show(
     student: Annotated[str | None, typer.Argument(help="One student; by default the whole class.")] = None,
     course: CourseOption = Path(),
     ta: Annotated[bool, typer.Option("--ta/--student", help="With or without what only a TA may read.")] = True,
+    rubric: Annotated[bool, typer.Option(help="Rubrics and model answers of what is graded by hand.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a graded submission, or the table of a class.
+    """Show a graded submission, or the table of a class, or with `--rubric` how its theory is graded.
 
     Example: `autograder show hw1 ada`
     """
-    from autograder.commands.show import show_class, show_report
+    from autograder.commands.show import show_class, show_report, show_rubrics
     from autograder.course.course import load_course
     from autograder.homework.assignment import load_assignment
+    from autograder.judge.rubrics import rubrics_of
     from autograder.records.reports import load_reports
 
     loaded = load_course(course)
-    title = load_assignment(loaded.files(name)).title
+    assignment = load_assignment(loaded.files(name))
+    title = assignment.title
+    rubrics = rubrics_of(assignment) if rubric and ta else {}
+    if rubric and not student:
+        show_rubrics(assignment, rubrics)
+        return
     reports = load_reports(loaded, name, [student] if student else [])
     if not reports:
         raise UserError(f"nothing of {name} is graded yet; run `autograder grade {name}`.")
     if as_json:
         print("[" + ",\n".join(report.model_dump_json() for report in reports) + "]")
     elif student:
-        show_report(reports[0], title, audience="ta" if ta else "student")
+        show_report(reports[0], title, audience="ta" if ta else "student", rubrics=rubrics)
     else:
         show_class(reports, {}, title)
 

@@ -7,6 +7,8 @@ is cleaned of control characters first: a terminal obeys what it prints.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import zip_longest
+from types import MappingProxyType
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -15,6 +17,8 @@ from rich.text import Text
 
 from autograder.feedback import text
 from autograder.feedback.page import RUN_WORDS, Audience, CheckView, Task, summary, tasks_of
+from autograder.homework.assignment import Assignment
+from autograder.judge.rubrics import Rubric
 from autograder.report import Report, exact
 
 STYLES = {"passed": "green", "partial": "yellow", "failed": "red", "infrastructure": "blue"}
@@ -22,9 +26,14 @@ RUN_LIMIT = 12  # cells with trouble that are listed
 
 
 def show_report(
-    report: Report, assignment_title: str, *, audience: Audience = "student", console: Console | None = None
+    report: Report,
+    assignment_title: str,
+    *,
+    audience: Audience = "student",
+    console: Console | None = None,
+    rubrics: Mapping[str, Rubric] = MappingProxyType({}),
 ) -> None:
-    """Print one report: points, every check with its message, cells that did not run."""
+    """Print one report: points, every check with its message, cells that did not run; below theory its rubric."""
     console = console or Console()
     say = _Speaker(console)
     console.print(say(f"{text.line(assignment_title)} · {text.line(report.student)}", "bold"))
@@ -34,9 +43,13 @@ def show_report(
         console.print(say("Some checks could not run because the machine failed; no points are lost.", "blue"))
     for note in report.notes:
         console.print(say(f"Note: {text.line(note)}", "dim"))
-    for task in tasks_of(report):
+    names = [cell.cell for cell in report.cells]
+    for task, name in zip_longest(tasks_of(report), names, fillvalue=""):  # checks of no known cell come last
+        assert isinstance(task, Task)
         console.print()
         console.print(_task(task, say, audience))
+        if name in rubrics:
+            console.print(_rubric(rubrics[name], say))
     _show_runs(report, say, console)
 
 
@@ -69,6 +82,20 @@ def show_class(
     if final:
         mean = text.points(sum(final) / len(final))
         console.print(say(f"{text.count(len(everyone), 'submission')}, mean {mean} points", "dim"))
+
+
+def show_rubrics(assignment: Assignment, rubrics: Mapping[str, Rubric], *, console: Console | None = None) -> None:
+    """Print how what is graded by hand is graded."""
+    console = console or Console()
+    say = _Speaker(console)
+    console.print(say(text.line(assignment.title), "bold"))
+    for name, rubric in rubrics.items():
+        cell = assignment.cells[name]
+        console.print()
+        console.print(say(f"{text.line(cell.title)} ({name}, {text.points(cell.points)} points)", "bold"))
+        console.print(_rubric(rubric, say))
+    if not rubrics:
+        console.print(say("Nothing of it is graded by hand."))
 
 
 class _Speaker:
@@ -110,6 +137,20 @@ def _task(task: Task, say: _Speaker, audience: Audience) -> RenderableType:
         worth = f"{text.points(view.earned)} / {text.points(view.check.points)}"
         rows.add_row(say(mark, style), _said(view, say, audience), say(worth))
     return Group(heading, Padding(rows, (0, 0, 0, 2)))
+
+
+def _rubric(rubric: Rubric, say: _Speaker) -> RenderableType:
+    rows = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    rows.add_column(justify="right", no_wrap=True, width=5)
+    rows.add_column(ratio=1, overflow="fold")
+    for part in rubric.parts:
+        rows.add_row(say(text.points(part.points)), say(part.says))
+    if not rubric.parts:
+        rows.add_row(say(""), say("No rubric is given."))
+    for words in (rubric.notes, f"Model answer:\n{rubric.answer}" * bool(rubric.answer)):
+        if words:
+            rows.add_row(say(""), say(words))
+    return Padding(rows, (0, 0, 0, 2))
 
 
 def _said(view: CheckView, say: _Speaker, audience: Audience) -> RenderableType:

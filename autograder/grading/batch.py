@@ -24,6 +24,7 @@ from autograder.grading.reading import Reader
 from autograder.grading.walls import CHANGED, is_of, is_stronger
 from autograder.homework.assignment import Assignment, load_assignment
 from autograder.judge.grade import Job
+from autograder.records.formgrader import configure
 from autograder.records.gradebook import Book
 from autograder.records.rendering import grade_and_render, known_notebooks, render_again, up_to_date
 from autograder.records.reports import final_report, graded_assignments, with_others
@@ -104,6 +105,7 @@ def grade_course(
 def _grade_course(course: Course, name: str, source: Path | None, options: Options, events: Events) -> Batch:
     kind = permitted(options.sandbox or course.config.sandbox.kind, as_root=options.as_root)
     assignment = load_assignment(course.files(name))
+    configure(course)
     batch = Batch(assignment, kind, image.digest(_image(course, options)) if kind == "docker" else None)
     with Reader(known_notebooks(course, name)) as look:
         if source is not None:

@@ -1,7 +1,7 @@
 """The instructor's own answers as a notebook: what a template is cut from, and what a check is tried on.
 
 A solution is a jupytext percent script with nbgrader's metadata in its cell headers. A cell tagged `package` becomes
-the engine's own first cell, which installs what `check("…")` needs.
+the engine's own first cell, which installs what `check("…")` needs; one tagged `rubric` is for graders only.
 """
 
 from __future__ import annotations
@@ -19,14 +19,22 @@ from autograder.homework.first_cell import GRADE_ID, first_cell
 
 SCHEMA = 3  # of nbgrader's cell metadata
 FIRST = "package"  # tag of the cell in whose place the engine's own first cell stands
+RUBRIC = "rubric"  # tag of what only a grader reads (`judge.rubrics`)
+REPEATS = "repeats given code"
 
 
 def read_solution(path: Path, files_at: str = "") -> NotebookNode:
-    """The solution as a notebook with complete nbgrader metadata, answers included.
+    """The solution as a notebook with complete nbgrader metadata, answers included and rubrics left out.
 
     Args:
         files_at: URL of the folder where the released files lie; known once a course releases the homework.
     """
+    cells = read_cells(path, files_at)
+    return ipynb.as_notebook([cell for cell in cells if RUBRIC not in ipynb.tags(cell)])
+
+
+def read_cells(path: Path, files_at: str = "") -> list[NotebookNode]:
+    """All cells of the solution, rubrics included. Raises UserError naming the file."""
     import jupytext
 
     try:
@@ -42,7 +50,28 @@ def read_solution(path: Path, files_at: str = "") -> NotebookNode:
     cells: list[dict[str, Any]] = [_plain_cell(cell, files_at) for cell in script.cells]
     for cell, identifier in zip(cells, _identifiers(cells), strict=True):
         cell["id"] = identifier
-    return ipynb.as_notebook(cells)
+    return list(ipynb.as_notebook(cells).cells)
+
+
+def split_answer(cell: NotebookNode) -> tuple[list[tuple[list[str], bool]], list[str]]:
+    """The answers in a solution cell, each its lines and whether it repeats given code, and the lines around them."""
+    lines = cell.source.split("\n")
+    if not ipynb.nbgrader_metadata(cell).get("solution"):
+        return [], lines
+    if "BEGIN SOLUTION" not in cell.source:
+        return [(lines, False)], []
+    answers: list[tuple[list[str], bool]] = []
+    around: list[str] = []
+    inside = False
+    for line in lines:
+        if "BEGIN SOLUTION" in line:
+            inside = True
+            answers.append(([], REPEATS in line))
+        elif "END SOLUTION" in line:
+            inside = False
+        else:
+            (answers[-1][0] if inside else around).append(line)
+    return answers, around
 
 
 def _plain_cell(cell: NotebookNode, files_at: str) -> dict[str, Any]:

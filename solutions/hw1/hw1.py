@@ -155,6 +155,16 @@ plt.show()
 # logit of a pixel sees the pixel itself (a type-B mask in the first layer, or no mask at all), and the network has learned to copy. Then $\sum_x \prod_i p(x_i \mid \dots) \ne 1$.
 # <!-- ### END SOLUTION -->
 
+# %% [markdown] tags=["rubric"]
+# - 0.2 part 1: splits the expected loss into entropy and divergence by a correct calculation
+# - 0.1 part 1: only the divergence depends on the parameters, so maximum likelihood minimises the forward one
+# - 0.1 part 1: the divergence is not negative (Jensen or Gibbs), and the excess of the loss is that divergence
+# - 0.2 part 2: the best mean is the true mean of each pixel, with a reason
+# - 0.1 part 2: the excess is the sum of the pixels' entropies minus the joint entropy
+# - 0.1 part 2: 4.59 nats (11.09 minus 6.496); 4.6 is right as well
+# - 0.1 part 3: a loss below the entropy cannot belong to a normalised model
+# - 0.1 part 3: names a leak of the pixel into its own logit, such as a wrong first mask
+
 # %% [markdown]
 # ## 1.2 Parameters, masks and a blind spot (1 point, by hand)
 #
@@ -180,6 +190,16 @@ plt.show()
 # Adding the steps of all layers, every pixel that is seen satisfies $\Delta c \le -\Delta r$. The pixel $(r-1, c+2)$ has $\Delta c = 2 > 1 = -\Delta r$. The gated PixelCNN runs two stacks: a vertical one without a blind spot, which sees whole
 # rows above, and a horizontal one for the current row, which receives the vertical one's result.
 # <!-- ### END SOLUTION -->
+
+# %% [markdown] tags=["rubric"]
+# - 0.1 part 1: both tables have 65535 parameters, as formulas or numbers
+# - 0.1 part 1: 136 for the regressions and 2128 for the MADE; one of them right earns 0.05
+# - 0.1 part 1: says that (a) and (b) describe the same laws, so nothing is lost or saved
+# - 0.2 part 2: proves that the product is strictly lower triangular, and its entry counts paths
+# - 0.1 part 2: with the second rule weakened the output sees its own pixel
+# - 0.1 part 2: with the first rule strict every pixel loses its nearest predecessor, and nothing leaks
+# - 0.2 part 3: bounds the columns that a path through the layers can reach, for any number of layers
+# - 0.1 part 3: names the vertical and the horizontal stack
 
 # %% [markdown]
 # ## 1.3 The exact law of the bars, and bits per dimension (1 point)

@@ -87,6 +87,12 @@ check("line")
 # ### BEGIN SOLUTION
 # Because the loss is convex and its only minimum lies at slope 3.
 # ### END SOLUTION
+
+# %% [markdown] tags=["rubric"]
+# - 0.6 calls the loss a convex function of the slope
+# - 0.4 names the place of its only minimum
+#
+# A picture of the parabola earns both.
 '''
 
 ASSIGNMENT_YAML = f"""\
