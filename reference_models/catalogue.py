@@ -52,7 +52,7 @@ class Family:
     name: a slug, unique, what `train` takes.
     module: full name of the module that implements the family.
     programmes: the course programmes that name it, letters of `PROGRAMMES`; "" when none does.
-    homework: the homework that uses it, or None.
+    homeworks: those whose hidden checks, or whose second hand, import it; made by `python -m tests.documents`.
     verified_against: the outside oracles of its tests.
     """
 
@@ -61,7 +61,7 @@ class Family:
     paper: Paper
     module: str
     programmes: str
-    homework: int | None
+    homeworks: tuple[int, ...]
     verified_against: str
 
     @property
@@ -84,7 +84,7 @@ def _family(row: dict[str, str]) -> Family:
         paper=Paper(row["authors"], int(row["year"]), row["paper"], row["url"]),
         module=f"reference_models.{row['module']}",
         programmes=row["programmes"],
-        homework=int(row["homework"]) if row["homework"] else None,
+        homeworks=tuple(map(int, row["homework"].split())),
         verified_against=row["verified_against"],
     )
 

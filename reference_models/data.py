@@ -20,7 +20,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,8 @@ import torch
 from torch import Generator, Tensor
 
 from reference_models import image_files
+from reference_models.exact.bars import bars_log_prob
+from reference_models.exact.states import every_state
 from reference_models.parts.distributions import GaussianMixture
 from reference_models.parts.validate import at_least, one_of
 
@@ -135,15 +136,8 @@ def _bars(path: Path | None, size: int | None, generator: Generator) -> DataSet:
 @cache
 def _bars_entropy() -> float:
     """−Σ p log p over all 2¹⁶ images."""
-    rows = torch.tensor(list(product((0.0, 1.0), repeat=4)), device="cpu", dtype=torch.float64)  # (16, 4)
-    white = FLIP ** (4 - rows.sum(1)) * (1 - FLIP) ** rows.sum(1)
-    row = 0.5 * (white + white.flip(0))  # flip(0) exchanges black and white
-    index = torch.cartesian_prod(*[torch.arange(16, device="cpu")] * 4)  # (65536, 4): which row at each height
-    image = rows[index]  # (65536, 4, 4)
-    code = torch.tensor([8, 4, 2, 1], device="cpu")
-    columns = (image.mT.long() * code).sum(-1)
-    p = 0.5 * (row[index].prod(1) + row[columns].prod(1))
-    return float(-(p * p.log()).sum())
+    log_p = bars_log_prob(every_state((1, 4, 4), like=torch.empty(0, device="cpu", dtype=torch.float64)), FLIP)
+    return -float((log_p.exp() * log_p).sum())
 
 
 def _ring(modes: int, std: float) -> GaussianMixture:

@@ -1,6 +1,6 @@
 """What the catalogue looks like: one line a family on a terminal, one page of details, and docs/models.md.
 
-maf                        Masked autoregressive flow             2017  hw 2
+maf                        Masked autoregressive flow             2017
 """
 
 from __future__ import annotations
@@ -55,8 +55,12 @@ def lines() -> str:
 
 def _line(family: Family) -> str:
     title = textwrap.shorten(family.title, 38, placeholder="…")
-    homework = "" if family.homework is None else f"hw {family.homework}"
+    homework = f"hw {_homeworks(family)}" if family.homeworks else ""
     return f"  {family.name:<27} {title:<38} {family.paper.year}  {homework}".rstrip() + "\n"
+
+
+def _homeworks(family: Family) -> str:
+    return ", ".join(map(str, family.homeworks))
 
 
 def page(family: Family, recipe: Recipe | None) -> str:
@@ -68,7 +72,7 @@ def page(family: Family, recipe: Recipe | None) -> str:
         "module": family.module,
         "classes": ", ".join(_classes(family)),
         "named by": _programmes(family.programmes),
-        "homework": "" if family.homework is None else str(family.homework),
+        "homework": _homeworks(family),
         "verified": family.verified_against,
         "train": "" if recipe is None else _training(recipe),
         "reached": reached(family),
@@ -114,7 +118,7 @@ def _markdown(family: Family) -> str:
         f"[{family.paper.authors}, {family.paper.year}]({family.paper.url})",
         family.module.removeprefix("reference_models."),
         family.programmes,
-        "" if family.homework is None else str(family.homework),
+        _homeworks(family),
         family.verified_against,
         reached(family),
         trivial(family),

@@ -4,6 +4,7 @@ A model small enough, or data simple enough, has one right answer, however the m
 tests of this library take those answers from here.
 """
 
+from reference_models.exact.bars import bars_log_prob, crossed_bars_log_prob
 from reference_models.exact.gaussian_data import BestNoise, ContinuousNoise, GaussianPerturbation, best_guess
 from reference_models.exact.sampler_laws import (
     AffineStep,
@@ -24,7 +25,9 @@ __all__ = [
     "GaussianPerturbation",
     "NormalLaw",
     "ancestral_steps",
+    "bars_log_prob",
     "best_guess",
+    "crossed_bars_log_prob",
     "ddim_steps",
     "departs_from_law",
     "euler_steps",

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from math import prod
 
 import torch
-from scipy.stats import chi2
 from torch import Tensor
 
 from reference_models.parts.validate import at_least
@@ -46,6 +45,8 @@ def departs_from_law(samples: Tensor, log_p: Tensor, levels: int = 2, *, level: 
     States expected fewer than five times are counted together, with the next likely ones until five are expected. A
     law that leaves a single cell cannot be tested, which counts as a departure; so does a NaN.
     """
+    from scipy.stats import chi2  # here, because data sets have laws too, and should load without SciPy
+
     expected = (log_p.detach().exp() * len(samples)).tolist()
     observed = torch.bincount(state_number(samples, levels), minlength=len(expected)).tolist()
     cells: list[list[float]] = [[0.0, 0.0]]

@@ -159,7 +159,7 @@ def test_a_row_says_where_the_family_is_from_and_what_verifies_it(family: Family
     assert paper.url.startswith("https://")
     assert "" not in (paper.authors, paper.title, family.title, family.verified_against)
     assert all(letter in PROGRAMMES for letter in family.programmes)
-    assert family.homework is None or 1 <= family.homework <= 6
+    assert all(1 <= number <= 6 for number in family.homeworks)
     assert family.folder in FOLDERS
 
 

@@ -8,10 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import pytest
 import torch
-from nbformat import NotebookNode
 
 from autograder.authoring.template import build_template
 from autograder.authoring.variants import Variant, VariantsFile, load_variants
@@ -28,13 +26,13 @@ from autograder.student.local import LocalChannel
 from autograder.yamlfile import load_yaml
 from solutions.common.data import digits
 from solutions.hw1 import laws
+from tests.solutions.hands.notebooks import namespace
 
 ROOT = Path(__file__).parents[2]
 HW1 = HomeworkFiles("hw1", ROOT / "assignments", ROOT / "solutions")
 SOLUTION, VARIANTS = HW1.solution, HW1.variants
 RIGHT = [entry.name for entry in load_yaml(VARIANTS, VariantsFile).variants if entry.kind == "right"]
 TRAINED = {"train-bars", "train-digits"}
-DEFINITIONS = ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom | ast.Try | ast.Assign
 
 
 @cache
@@ -47,19 +45,6 @@ def variants() -> list[Variant]:
     """Homework 1's own; the cheats that fit every homework have tests of their own."""
     shared = {path.stem.replace("_", "-") for path in HW1.cheats.glob("*.py")}
     return [variant for variant in load_variants(HW1) if variant.name not in shared]
-
-
-def namespace(notebook: NotebookNode) -> dict[str, Any]:
-    """What a notebook defines, without its pictures, loops and trainings."""
-    mpl.use("Agg")
-    names: dict[str, Any] = {"__name__": "__main__"}
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and "train" not in ipynb.tags(cell):
-            tree = ast.parse(cell.source)
-            kept = [node for node in tree.body if isinstance(node, DEFINITIONS)]
-            tree.body = [node for node in kept if "plt.subplots" not in ast.unparse(node)]
-            exec(compile(tree, "cell", "exec"), names)
-    return names
 
 
 def untrained_results(names: dict[str, Any], seed: int) -> list[CheckResult]:
