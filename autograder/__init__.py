@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["check"]
+__all__ = ["check", "course_data"]
 
 
 def __getattr__(name: str) -> object:
-    # Only a notebook needs `check`, and it pulls in torch and pytest.
-    if name == "check":
-        from autograder.judge.selfcheck import check
+    # Only a notebook needs these, and they pull in torch and pytest.
+    if name in __all__:
+        from autograder.judge import selfcheck
 
-        return check
+        return getattr(selfcheck, name)
     raise AttributeError(f"module 'autograder' has no attribute {name!r}")

@@ -23,6 +23,10 @@ HOMES: dict[str, tuple[str, ...]] = {
         "StudentFault",
         "Wrong",
     ),
+    "autograder.homework.handed": (
+        "CourseData",
+        "hands_over",
+    ),
     "autograder.student": (
         "Handle",
         "Student",

@@ -111,8 +111,11 @@ def _read_me(assignment: Assignment) -> str:
     for cell in assignment.cells.values():
         how = "by hand" if cell.manual else "by checks"
         rows.append(f"| {cell.title.replace('|', '/')} | `{cell.grade_id}` | {cell.points:g} | {how} |")
-    checkpoints = [f"`{training.checkpoint}`" for training in assignment.config.training.values()]
+    files = [training.checkpoint for training in assignment.config.training.values()]
+    checkpoints = [f"`{file}`" for file in files if file is not None]
     extra = f" Trained weights may be handed in beside it: {', '.join(checkpoints)}." if checkpoints else ""
+    if drawn := [f"`{task}`" for task, training in assignment.config.training.items() if training.data is not None]:
+        extra += f" No weights are taken of {', '.join(drawn)}, trained in grading on data drawn for you."
     return "\n".join(
         [
             f"# {assignment.title}",

@@ -25,6 +25,7 @@ from autograder.errors import UnreadableError, UserError
 from autograder.homework import ipynb
 from autograder.homework.checkfile import Check, local_imports, read_checks
 from autograder.homework.files import CONFIG, HomeworkFiles
+from autograder.homework.handed import asked_for, declared
 from autograder.homework.settings import AssignmentConfig
 from autograder.report import exact
 from autograder.yamlfile import load_yaml
@@ -102,6 +103,7 @@ def load_assignment(files: HomeworkFiles) -> Assignment:
     cells = graded_cells(template, template_path, problems)
     problems += _check_points(config, cells, checks, files.folder, complete=files.solutions is not None)
     problems += _check_training(config, template, checks, files.config)
+    problems += _check_handed(config, template, files)
     if problems:
         raise UserError("\n".join(problems))
     return Assignment(
@@ -203,6 +205,22 @@ def _check_training(
             yield f"{file}: `training.{task}` has no cell tagged `train:{task}` in the template."
 
 
+def _check_handed(config: AssignmentConfig, template: NotebookNode, files: HomeworkFiles) -> Iterator[str]:
+    """Whatever the notebook asks for is there at home too."""
+    public = declared(files.public_checks)
+    for name in sorted(asked_for(cell.source for cell in template.cells if cell.cell_type == "code") - set(public)):
+        yield f'The template asks `course_data("{name}")`, and {files.public_checks} hands over nothing of that name.'
+    for task, training in config.training.items():
+        if training.data is not None and training.data not in public:
+            yield (
+                f"{files.config}: `training.{task}` trains on {training.data!r}, which {files.public_checks} does not "
+                "hand over."
+            )
+    if files.solutions is not None and files.hidden_data.is_file():
+        for name in sorted(set(declared(files.hidden_data)) - set(public)):
+            yield f"{files.hidden_data} hands over {name!r}; {files.public_checks} has no example of it for students."
+
+
 def _read_template(path: Path) -> NotebookNode:
     try:
         notebook, _ = ipynb.parse(path.read_bytes())
@@ -219,9 +237,11 @@ def _digest(files: HomeworkFiles, template: Path, hidden: tuple[Path, ...]) -> s
     read = [template, files.config, files.public_checks]
     for checks in hidden:
         read += [checks, *local_imports(checks)]
+    if files.solutions is not None and files.hidden_data.is_file():
+        read += [files.hidden_data, *local_imports(files.hidden_data)]
     for package in ("student", "vocabulary", "worker"):
         read += sorted((engine / package).rglob("*.py"))
-    read.append(engine / "homework" / "restore.py")
+    read += [engine / "homework" / "restore.py", engine / "homework" / "handed.py"]
     total = hashlib.sha256()
     for path in dict.fromkeys(read):
         data = path.read_bytes()

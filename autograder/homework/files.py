@@ -11,6 +11,7 @@ from autograder.errors import UserError
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 CHECKS = "checks.py"
 CONFIG = "assignment.yaml"
+DATA = "data.py"
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,11 @@ class HomeworkFiles:
     def cheats(self) -> Path:
         """Cheats that fit every homework."""
         return self.hidden.parent / "cheats"
+
+    @property
+    def hidden_data(self) -> Path:
+        """Functions that hand over data in grading, where the public ones do not do it themselves."""
+        return self.hidden / DATA
 
     def hidden_files(self) -> tuple[Path, ...]:
         """All Python and YAML that students do not get, besides the solution, also what homeworks share."""

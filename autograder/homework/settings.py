@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from autograder.yamlfile import StrictModel
 
@@ -25,16 +25,17 @@ class Budgets(StrictModel):
 
 
 class Training(StrictModel):
-    """How a submitted checkpoint of one training task is turned into a model, inside the sandbox."""
+    """One training task: its model, and how a submitted checkpoint becomes one, inside the sandbox."""
 
     name: str  # the notebook's name of the trained model
-    checkpoint: str  # file name a student may hand in beside the notebook
     build: str  # name of a function without arguments, defined in the notebook, that returns the untrained model
+    checkpoint: str | None = None  # file name a student may hand in beside the notebook
+    data: str | None = None  # what is handed over for it and drawn for each student, so that no checkpoint can fit
 
     @field_validator("checkpoint")
     @classmethod
-    def _plain_name(cls, value: str) -> str:
-        if value in {"", ".", ".."} or re.search(r"[/\\\0]", value):
+    def _plain_name(cls, value: str | None) -> str | None:
+        if value is not None and (value in {"", ".", ".."} or re.search(r"[/\\\0]", value)):
             raise ValueError("should be a plain file name")
         return value
 
@@ -44,6 +45,12 @@ class Training(StrictModel):
         if not value.isidentifier():
             raise ValueError("should be a name of the notebook")
         return value
+
+    @model_validator(mode="after")
+    def _drawn_or_handed_in(self) -> Training:
+        if self.data is not None and self.checkpoint is not None:
+            raise ValueError("trains on data drawn for each student, so it takes no `checkpoint`")
+        return self
 
 
 class AssignmentConfig(StrictModel):

@@ -4,7 +4,7 @@ grade            the whole path of one submission
 session          its sandboxes, replayed when one dies; providers: where they come from
 runner, figures  its checks, and the pictures they collect
 messages         what a student may read of a hidden check
-keys             what a run is seeded with
+keys             what a run is seeded with; handing: what a notebook is handed before it runs
 control          whose fault it is that a check broke; model_answers: the solution it is tried on
 watchdog, kept   what bounds the judge's own part of checks, and what outlives a judge that dies
 scoring          from outcomes to points

@@ -63,7 +63,7 @@ def _on_solution(
     names = {result.id.partition("[")[0] for result in doubted}
     others = frozenset(check.name for check in assignment.checks if check.name not in names)
     cells = restore(read_solution(assignment.files.solution), assignment.template).cells
-    control = Session(session.provider, cells, {}, session.budgets, session.seed, session.device)
+    control = Session(session.provider, cells, {}, session.budgets, session.seed, session.device, handed=session.handed)
     try:
         with suppress(StudentFault, Infrastructure):  # the checks meet the same trouble and say so
             control.play()

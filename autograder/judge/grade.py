@@ -16,6 +16,7 @@ from autograder.homework.files import HomeworkFiles
 from autograder.homework.restore import Restored, restore
 from autograder.judge.clock import sandbox_limits
 from autograder.judge.control import settled
+from autograder.judge.handing import Handed, handed_in_grading
 from autograder.judge.kept import Kept
 from autograder.judge.keys import Keys
 from autograder.judge.providers import provider_of
@@ -90,15 +91,16 @@ def grade_repeatedly(
     begin = _Moment.now()
     assignment = assignment_of(job.homework)
     restored = restore(job.submission.notebook, assignment.template)
+    handed = handed_in_grading(assignment, keys_of(job, seeds[0]))  # the same for all of a student's seeds
     ran: list[tuple[Bench, list[CheckResult], dict[str, float]]] = []
     run = kept is None or not kept.stopped
-    with _played(job, assignment, restored, keys_of(job, seeds[0]).notebook, run) as session:
+    with _played(job, assignment, restored, keys_of(job, seeds[0]).notebook, handed, run) as session:
         ready = time.monotonic()
         for seed in seeds:
             only = narrow.get(seed)
             keys, sources, who = keys_of(job, seed), sources_of(job, restored), job.submission.student
             watch = kept or Kept(None)
-            bench = Bench(session, keys, sources, training(assignment), only, who=who, kept=watch)
+            bench = Bench(session, keys, sources, training(assignment), only, handed=handed, who=who, kept=watch)
             mark = time.monotonic()
             results = complete(assignment, run_checks(check_files(assignment), bench), only)
             timings = begin.timings(session, ready, time.monotonic() - mark, results)
@@ -112,12 +114,15 @@ def grade_repeatedly(
 
 
 @contextmanager
-def _played(job: Job, assignment: Assignment, restored: Restored, seed: int, run: bool) -> Iterator[Session]:
+def _played(
+    job: Job, assignment: Assignment, restored: Restored, seed: int, handed: Handed, run: bool
+) -> Iterator[Session]:
     """A session whose notebook has run; the next job's sandbox starts meanwhile."""
     budgets = assignment.config.budgets
     provider = provider_of(job.sandbox, sandbox_limits(budgets), job.gpu, job.image)
     device = "cpu" if job.gpu is None else "cuda"
-    session = Session(provider, restored.cells, job.submission.files, budgets, seed, device, job.last)
+    files, tensors = job.submission.files, handed.tensors()
+    session = Session(provider, restored.cells, files, budgets, seed, device, job.last, tensors)
     try:
         with suppress(StudentFault, Infrastructure):  # every check meets the same trouble and reports it
             if run:

@@ -2,6 +2,7 @@
 
 notebook        cells and training       salt, homework, student
 law             a task's own law         salt, homework, student, check
+data            what is handed over      salt, homework, student, its name
 inputs, calls   what a check asks        salt, homework, student, submission, check
 
 A changed comment thus draws other inputs but no other task, and a seed that student code meets tells it of no other.
@@ -54,6 +55,10 @@ class Keys:
     def law(self, check: str) -> torch.Generator:
         """What draws a check's task: the same for everything a student hands in."""
         return generator_from(self.task, "law", check)
+
+    def data(self, name: str) -> tuple[torch.Generator, torch.Generator]:
+        """What draws a law and what draws data of it for a notebook: who sees the data can not compute the law."""
+        return generator_from(self.task, "data, law", name), generator_from(self.task, "data, shown", name)
 
     def inputs(self, check: str) -> torch.Generator:
         """What draws the inputs of a check."""

@@ -15,6 +15,7 @@ from autograder.homework.files import CHECKS
 from autograder.homework.restore import restore
 from autograder.homework.settings import Budgets
 from autograder.judge.clock import sandbox_limits
+from autograder.judge.handing import handed_at_home
 from autograder.judge.keys import Keys
 from autograder.judge.runner import Bench, CheckFile, run_checks
 from autograder.judge.session import Session
@@ -53,20 +54,22 @@ def check_notebook(notebook: Path, cell: str | None = None, *, train: bool = Fal
         raise UserError(f"{notebook} {problem}") from None
     declared = _declared(checks, notebook, cell)
     warnings.simplefilter("ignore", SandboxWarning)  # it is the student's own code
-    keys = Keys.local(0)
+    keys, handed = Keys.local(0), handed_at_home(checks)
     session = Session(
         provider=open_provider("process", sandbox_limits(BUDGETS)),
         cells=restore(parsed, parsed).cells,
         files=_beside(notebook),
         budgets=BUDGETS,
         seed=keys.notebook,
+        handed=handed.tensors(),
     )
     slow = {found.name for found in declared if found.trains is not None and not train}
     try:
         with suppress(StudentFault, Infrastructure):  # the checks meet the same trouble and say so
             session.play()
         only = None if cell is None else frozenset({cell})
-        results = run_checks([CheckFile(checks, public=True)], Bench(session, keys, only=only, skip=frozenset(slow)))
+        bench = Bench(session, keys, only=only, skip=frozenset(slow), handed=handed)
+        results = run_checks([CheckFile(checks, public=True)], bench)
     finally:
         session.close()
         session.provider.close()

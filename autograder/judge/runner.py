@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
@@ -24,7 +24,9 @@ from _pytest.assertion import util
 
 from autograder.errors import AuthorError, AutograderError, Overrun, PartialCredit, Starved, StudentFault, UserError
 from autograder.homework.checkfile import ARGUMENTS
+from autograder.homework.handed import CourseData
 from autograder.judge.figures import Figures
+from autograder.judge.handing import NOTHING, Handed
 from autograder.judge.kept import Kept
 from autograder.judge.keys import Keys
 from autograder.judge.messages import guarded
@@ -59,6 +61,7 @@ class Bench:
         training: the assignment's training section, a mapping for each task.
         only: run the checks of these cells alone.
         skip: names of checks that are left out.
+        handed: what the notebook was handed, with what checks may know of it.
         who: whose submission it is, for the TA.
         kept: what an earlier judge found before it died; given where the judge's own work is watched.
     """
@@ -69,6 +72,7 @@ class Bench:
     training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     only: frozenset[str] | None = None
     skip: frozenset[str] = frozenset()
+    handed: Handed = field(default_factory=lambda: NOTHING)
     who: str = ""
     kept: Kept | None = None
 
@@ -162,6 +166,11 @@ class _Plugin:
     def law_rng(self, request: pytest.FixtureRequest) -> torch.Generator:
         """A generator of this student and this check: a law that stays the same whatever is handed in."""
         return self.bench.keys.law(request.node.name)
+
+    @pytest.fixture
+    def course_data(self) -> Callable[[str], CourseData]:
+        """What the notebook was handed under a name, with its law: drawn in grading, the example at home."""
+        return self.bench.handed.__getitem__
 
     @pytest.fixture
     def figures(self) -> Figures:

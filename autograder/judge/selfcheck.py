@@ -1,4 +1,7 @@
-"""`check("made-masks")` in a student's notebook: the public checks, on the notebook's own names, in this process."""
+"""`check("made-masks")` in a student's notebook: the public checks, on the notebook's own names, in this process.
+
+And `course_data("ring")`, what a notebook is handed: here the example, in grading data drawn for each student.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,11 @@ import random
 import sys
 from pathlib import Path
 
+from torch import Tensor
+
 from autograder.errors import UserError
 from autograder.homework.files import CHECKS
+from autograder.judge.handing import handed_at_home
 from autograder.judge.keys import Keys
 from autograder.judge.runner import Bench, CheckFile, run_checks
 from autograder.report import CheckResult
@@ -32,6 +38,28 @@ def check(cell: str) -> None:
         print("\n".join(lines(results)))
 
 
+def course_data(name: str) -> dict[str, Tensor]:
+    """The data that the homework hands to its notebook under a name: tensors by name.
+
+    At home they are an example, the same for everybody; in grading others of the same kind, drawn for each student.
+
+    Raises:
+        UserError: there is no `checks.py` beside the notebook, or it hands over nothing under this name.
+    """
+    path = Path.cwd() / CHECKS
+    if not path.is_file():
+        raise UserError(missing(path))
+    handed = handed_at_home(path)
+    if name not in handed:
+        raise UserError(f"{path.name} hands over no data called {name!r}; there are {', '.join(handed) or 'none'}")
+    return {key: value.clone() for key, value in handed[name].tensors.items()}
+
+
+def missing(path: Path) -> str:
+    """Why there is nothing to check with."""
+    return f"no {path.name} beside the notebook in {path.parent}: keep the files of the homework together"
+
+
 def public_results(path: Path, cell: str, namespace: dict[str, object]) -> list[CheckResult]:
     """Results of the public checks of `cell` on the names in `namespace`.
 
@@ -39,8 +67,9 @@ def public_results(path: Path, cell: str, namespace: dict[str, object]) -> list[
         UserError: there is no check file, or it holds no check of this cell.
     """
     if not path.is_file():
-        raise UserError(f"no {path.name} beside the notebook in {path.parent}: keep the files of the homework together")
-    bench = Bench(LocalChannel(namespace), Keys.local(random.getrandbits(128)), only=frozenset({cell}))
+        raise UserError(missing(path))
+    keys, handed = Keys.local(random.getrandbits(128)), handed_at_home(path)
+    bench = Bench(LocalChannel(namespace), keys, only=frozenset({cell}), handed=handed)
     results = run_checks([CheckFile(path, public=True)], bench)
     if not results:
         raise UserError(f"{path.name} holds no check of `{cell}`: the name is the one in the graded cell")

@@ -44,6 +44,7 @@ class Session:
         cells: the restored notebook, as the worker's `load` takes it.
         files: what was submitted beside the notebook, by name.
         seed: of the notebook's run.
+        handed: data for the notebook's `course_data("…")`, tensors by name.
         last: nobody tries again what the machine was too busy for; otherwise nothing more is asked once that happened.
     """
 
@@ -54,6 +55,7 @@ class Session:
     seed: int
     device: str = "cpu"
     last: bool = True
+    handed: Mapping[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)
     runs: dict[int, CellRun] = field(default_factory=dict)  # by position in `cells`
     said: Said = field(default_factory=Said)
     versions: dict[str, str] = field(default_factory=dict)
@@ -148,7 +150,8 @@ class Session:
         self.released = deque()  # handles of a dead sandbox must not release those of this one
         cells = [dict(cell) for cell in self.cells]
         files = {name: _as_tensor(content) for name, content in self.files.items()}
-        load = {"cells": cells, "files": files, "seed": self.seed, "device": self.device}
+        data = {name: dict(tensors) for name, tensors in self.handed.items()}
+        load = {"cells": cells, "files": files, "data": data, "seed": self.seed, "device": self.device}
         try:
             loaded = value_of(self._exchange("load", load, (Budget("loading the notebook", LOADING),)))
         except StudentFault as fault:

@@ -9,6 +9,7 @@ from autograder.submission import FILE_BYTES, FILES, FILES_BYTES
 from autograder.submissions.archive import Entry, printable
 
 GIVEN = {CHECKS, CONFIG, "readme.md"}  # handed back as they were handed out
+WEIGHTS = (".pt", ".pth", ".ckpt", ".safetensors")
 NOTES = 20  # sentences about single files that were left out
 
 
@@ -17,7 +18,8 @@ def files_beside(entries: list[Entry], assignment: Assignment, notes: list[str])
 
     A checkpoint that lies in a folder stays there and is also put beside the notebook, where it is looked for.
     """
-    checkpoints = {training.checkpoint for training in assignment.config.training.values()}
+    checkpoints = {training.checkpoint for training in assignment.config.training.values()} - {None}
+    drawn = [task for task, training in assignment.config.training.items() if training.data is not None]
     files: dict[str, bytes] = {}
     taken = _Paths(assignment)
     left_out: list[str] = []
@@ -42,6 +44,12 @@ def files_beside(entries: list[Entry], assignment: Assignment, notes: list[str])
                 taken.add((entry.name,))
                 files[entry.name] = files[name]
                 notes.append(f"`{show(entry)}` was taken as the checkpoint `{entry.name}`.")
+            if drawn and entry.name not in checkpoints and entry.name.lower().endswith(WEIGHTS):
+                tasks = " and ".join(f"`{task}`" for task in drawn)
+                left_out.append(
+                    f"`{show(entry)}` is not loaded as trained weights: the training of {tasks} is run when the "
+                    "notebook is graded, on data drawn for you."
+                )
     notes += left_out[:NOTES]
     if len(left_out) > NOTES:
         notes.append(f"{len(left_out) - NOTES} more files were left out.")

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -73,13 +73,24 @@ class Notebook:
         self._device = "cpu"
         self._home: str | None = None  # the folder of the notebook; a cell may go elsewhere
 
-    def load(self, cells: Sequence[Any], files: Mapping[str, Any], seed: int, device: str) -> dict[str, Any]:
+    def load(
+        self,
+        cells: Sequence[Any],
+        files: Mapping[str, Any],
+        seed: int,
+        device: str,
+        data: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    ) -> dict[str, Any]:
         """Takes a notebook and the files beside it, which land in the working directory, folders as folders.
+
+        Args:
+            data: what `course_data("…")` gives, tensors by name.
 
         Returns:
             How many `cells` there are, and the `device` given checkpoints go to: "cpu" where the one asked for is not.
         """
         self._go_home()
+        self._stubs.data = data
         for name, content in files.items():
             place(name, content)
         self._cells = [Cell(**cell) for cell in cells]

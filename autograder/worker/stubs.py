@@ -1,4 +1,4 @@
-"""Stand-ins for what a notebook finds around it elsewhere: Colab's modules, the student's own `check`.
+"""Stand-ins for what a notebook finds around it elsewhere: Colab's modules, the student's own `check`, its data.
 
 They are made when imported, never before, so that `"google.colab" in sys.modules` stays honest. Anything Colab is
 asked for is there and does nothing.
@@ -11,7 +11,7 @@ import importlib.abc
 import importlib.machinery
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -60,6 +60,13 @@ class Stubs(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def __init__(self, notes: Notes) -> None:
         self._guarded = False
         self._notes = notes
+        self.data: Mapping[str, Mapping[str, Any]] = {}
+
+    def course_data(self, name: str) -> dict[str, Any]:
+        """What the judge handed over under a name: copies, so that each asking gives the same."""
+        if name not in self.data:
+            raise LookupError(f"there are no data called {name!r}")
+        return {key: tensor.clone() for key, tensor in self.data[name].items()}
 
     def guard(self, asked: bool) -> None:
         """Whether the cell that runs asks if this is Colab: it is not."""
@@ -96,6 +103,7 @@ def install(stubs: Stubs) -> None:
     sys.meta_path.insert(0, stubs)
     module = ModuleType("autograder")
     module.__dict__["check"] = check
+    module.__dict__["course_data"] = stubs.course_data
     sys.modules["autograder"] = module
     warnings.filterwarnings("ignore", message=".*non-interactive.*")  # plt.show()
     warnings.filterwarnings("ignore", message="invalid escape sequence")
