@@ -33,6 +33,16 @@ class Figure(Model):
     panels: dict[str, list[Any]]  # panel title -> nested lists of finite floats
 
 
+class Measure(Model):
+    """A figure of a trained model, and the line on which it earns points; None where it is not a finite number."""
+
+    what: str  # "the loss on held-out digits"
+    value: float | None
+    floor: float  # earns nothing
+    target: float  # earns everything
+    unit: str = ""
+
+
 class CheckResult(Model):
     """One check, one outcome, one reason."""
 
@@ -54,6 +64,7 @@ class CheckResult(Model):
     overran: bool = False  # the judge's own part of it took too much and was stopped
     seconds: float = 0.0
     figures: list[Figure] = []
+    measures: list[Measure] = []
 
 
 class CellResult(Model):
@@ -143,6 +154,11 @@ class Report(Model):
 def exact(points: float) -> Fraction:
     """Points as written, 0.1 meaning one tenth."""
     return Fraction(str(points))
+
+
+def lost_cells(report: Report) -> frozenset[str]:
+    """Automatic cells of the report that did not earn all their points."""
+    return frozenset(c.cell for c in report.cells if not c.manual and (c.earned is None or c.earned < c.max_points))
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -5,5 +5,6 @@ release           what students get
 secrets, leaks    that nothing hidden is in it
 lint              what is wrong with a file of checks whatever a notebook does
 variants, audit   submissions whose grade is known, graded
+calibrate, lines, calibrated   honest trainings, where lines belong, and the file that says so
 demo_class        a made-up class of them
 """

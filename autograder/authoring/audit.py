@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from autograder.authoring.calibrated import complaints
 from autograder.authoring.lint import lint
 from autograder.authoring.variants import Variant, load_variants
 from autograder.errors import UserError
@@ -23,7 +24,7 @@ from autograder.homework.files import HomeworkFiles
 from autograder.judge.control import note_audited
 from autograder.judge.grade import Job, check_files, grade_repeatedly
 from autograder.judge.rubrics import missing_rubrics
-from autograder.report import CheckResult, Report
+from autograder.report import CheckResult, Report, lost_cells
 from autograder.sandbox import SandboxKind, permitted, sweep
 
 WHOLE = 3  # seeds under which a wrong variant is checked in every cell
@@ -58,6 +59,7 @@ class Audit:
     whole: bool = True  # all variants were graded, so a check that failed none can not fail
     reports: dict[str, list[Report]] = field(default_factory=dict)  # variant -> one report per seed
     troubles: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what else to know before a release
 
     def add(self, variant: Variant, result: list[Report] | Trouble) -> None:
         """Take in what grading a variant gave."""
@@ -142,6 +144,7 @@ def run_audit(
     audit = Audit(assignment.automatic, variants, whole=not only)
     audit.troubles += [Finding("checks", sentence) for path in _files_of_checks(assignment) for sentence in lint(path)]
     audit.troubles += [Finding("rubrics", sentence) for sentence in missing_rubrics(assignment)]
+    audit.notes += complaints(assignment)
     by_student = {variant.submission.student: variant for variant in variants}
     narrow = {} if thorough else {v.submission.student: v.loses for v in variants if v.kind == "wrong"}
     rounds = [[seed] for seed in range(seeds)] if retrain else [list(range(seeds))]
@@ -177,11 +180,6 @@ def _grade_variant(job: Job, seeds: Sequence[int], narrow: Mapping[str, frozense
     """Runs in a judge process."""
     cells = narrow.get(job.submission.student)
     return grade_repeatedly(job, seeds, {} if cells is None else {seed: cells for seed in seeds if seed >= WHOLE})
-
-
-def lost_cells(report: Report) -> frozenset[str]:
-    """Automatic cells of the report that did not earn all their points."""
-    return frozenset(c.cell for c in report.cells if not c.manual and (c.earned is None or c.earned < c.max_points))
 
 
 def faults(variant: Variant, report: Report) -> list[str]:

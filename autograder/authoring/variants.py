@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from nbformat import NotebookNode
 from pydantic import Field
@@ -34,6 +34,17 @@ class Edit(StrictModel):
     cell: str  # grade_id
     find: str = Field(min_length=1)
     replace: str
+
+
+class Edited(Protocol):
+    """An entry of a file of variants: its edits, or whole cells."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def edits(self) -> list[Edit]: ...
+    @property
+    def cells(self) -> dict[str, str]: ...
 
 
 class VariantConfig(StrictModel):
@@ -78,12 +89,12 @@ def load_variants(homework: HomeworkFiles) -> list[Variant]:
     answers = read_solution(homework.solution)
     template = build_template(homework.solution)
     found = [
-        Variant("solution", "solution", "the instructor's own answers", _submission("solution", answers)),
-        Variant("blank", "blank", "the template, untouched", _submission("blank", template)),
+        Variant("solution", "solution", "the instructor's own answers", submission_of("solution", answers)),
+        Variant("blank", "blank", "the template, untouched", submission_of("blank", template)),
     ]
     for config in load_yaml(homework.variants, VariantsFile).variants:
-        notebook = _edited(answers if config.base == "solution" else template, config, homework.variants)
-        submission = _submission(config.name, notebook)
+        notebook = edited(answers if config.base == "solution" else template, config, homework.variants)
+        submission = submission_of(config.name, notebook)
         loses = frozenset(config.loses)
         found.append(Variant(config.name, config.kind, config.why, submission, loses, config.earns))
     found += shared_cheats(homework.cheats, template)
@@ -119,13 +130,14 @@ def shared_cheats(folder: Path, template: NotebookNode) -> Iterator[Variant]:
             name=path.stem.replace("_", "-"),
             kind="cheat",
             why=(ast.get_docstring(tree) or path.stem).splitlines()[0],
-            submission=_submission(path.stem, notebook),
+            submission=submission_of(path.stem, notebook),
             harmful=bool(facts.get("HARMFUL", False)),
             seconds=facts.get("SECONDS"),
         )
 
 
-def _edited(base: NotebookNode, config: VariantConfig, path: Path) -> NotebookNode:
+def edited(base: NotebookNode, config: Edited, path: Path) -> NotebookNode:
+    """The notebook with a variant's edits. Raises UserError naming file, variant and cell."""
     cells = {str(ipynb.nbgrader_metadata(c).get("grade_id")): c for c in base.cells if ipynb.nbgrader_metadata(c)}
     sources = dict(config.cells)
     for name in [*sources, *(edit.cell for edit in config.edits)]:
@@ -147,5 +159,6 @@ def _edited(base: NotebookNode, config: VariantConfig, path: Path) -> NotebookNo
     )
 
 
-def _submission(name: str, notebook: NotebookNode) -> Submission:
+def submission_of(name: str, notebook: NotebookNode) -> Submission:
+    """A variant as if somebody of its name had handed it in."""
     return Submission.of(re.sub(r"[^A-Za-z0-9_-]", "-", name), ipynb.to_text(notebook).encode())

@@ -170,7 +170,7 @@ def engine_disk(client: engines.Engine) -> Diagnosis:
     free = shutil.disk_usage(existing).free / 2**30
     if free < ENGINE_DISK_GB:
         says = f"{free:.1f} GB free in {where}; building the image takes up to {ENGINE_DISK_GB}"
-        return Diagnosis("engine disk", "advice", says, "docker system prune && docker builder prune")
+        return Diagnosis("engine disk", "advice", says, "autograder doctor --prune")
     return Diagnosis("engine disk", "ok", f"{free:.0f} GB free in {where}")
 
 

@@ -1,4 +1,4 @@
-"""An instructor's commands: init, release, audit, demo."""
+"""An instructor's commands: init, release, audit, calibrate, demo."""
 
 from __future__ import annotations
 
@@ -85,6 +85,42 @@ def audit(
     )  # fmt: skip
     (print_audit_json if as_json else print_audit)(result)
     if result.findings:
+        raise typer.Exit(1)
+
+
+def calibrate(
+    name: Name,
+    seeds: Annotated[int, typer.Option(min=4, help="Trainings of the solution; of all else half as many.")] = 16,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Trainings at a time.")] = None,
+    sandbox: Annotated[SandboxChoice, typer.Option(help="Where they run.")] = SandboxChoice.docker,
+    no_walls_as_root: AsRootOption = False,
+    only: Annotated[list[str] | None, typer.Option(help="Only this one beside the solution; repeat.")] = None,
+    assignments: AssignmentsOption = Path("assignments"),
+    solutions: SolutionsOption = Path("solutions"),
+) -> None:
+    """Train the solution, the right variants and honest weak trainings: are floors and targets where they belong?
+
+    Prints what each reached, proposes lines under which the solution earns everything with probability 0.999, names
+    every honest training that is accused of something, and writes `calibration.json` beside the solution. Exit code 1
+    if there is anything to mend. It needs no course and no release.
+
+    Example: `autograder calibrate hw1 --seeds 24 --jobs 2`
+    """
+    from autograder.authoring.calibrate import run_calibration
+    from autograder.authoring.calibrated import findings, save
+    from autograder.commands.calibration import print_calibration
+    from autograder.homework.files import HomeworkFiles
+
+    result = run_calibration(
+        HomeworkFiles(name, assignments, solutions), seeds=seeds, jobs=jobs, sandbox=sandbox.value,
+        as_root=no_walls_as_root, only=only or (), say=Console(stderr=True, markup=False, highlight=False).print,
+    )  # fmt: skip
+    print_calibration(result)
+    if only:
+        print("Not written to a file: not everything was trained.")
+    else:
+        print(f"Written to {save(result, sandbox.value)}")
+    if findings(result):
         raise typer.Exit(1)
 
 

@@ -14,8 +14,12 @@ from autograder.commands.for_tas import CourseOption, JsonOption
 def doctor(
     as_json: JsonOption = False,
     sweep: Annotated[bool, typer.Option("--sweep", help="First remove what killed graders left behind.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove older images and the cache of builds.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --prune: do not ask.")] = False,
 ) -> None:
     """Say what is missing on this machine, and the command that fixes it.
+
+    With `--prune` it says instead what takes room on the engine's disk, how much, and removes it when you agree.
 
     Example: `autograder doctor`
     """
@@ -26,6 +30,9 @@ def doctor(
 
     if sweep:
         sandbox.sweep()
+    if prune:
+        _prune(yes)
+        return
     findings = examine()
     if as_json:
         print(json.dumps([finding.as_dict() for finding in findings], indent=1))
@@ -38,6 +45,29 @@ def doctor(
                 console.print(f"        fix: {finding.fix}", soft_wrap=True)
     if not is_ready(findings):
         raise typer.Exit(1)
+
+
+def _prune(yes: bool) -> None:
+    """Say what can go, ask, and remove it."""
+    import sys
+
+    from autograder.errors import UserError
+    from autograder.feedback import text
+    from autograder.sandbox.engine import connect
+    from autograder.sandbox.prune import remove, removable
+
+    with connect() as client:
+        found = removable(client)
+        for one in found:
+            print(f"{text.size(one.size):>10}  {one.says}")
+        if not found:
+            print("Nothing to remove: there are no older images and no cache of builds.")
+            return
+        print(f"{text.size(sum(one.size for one in found)):>10}  in all, at most: images may share parts")
+        if not yes and not sys.stdin.isatty():
+            raise UserError("nothing was removed: there is nobody to ask; add `--yes` to remove it.")
+        if yes or typer.confirm("Remove it?"):
+            print(f"{text.size(remove(client, found))} freed.")
 
 
 def image_build(

@@ -7,7 +7,8 @@ import json
 from rich.console import Console
 from rich.table import Table
 
-from autograder.authoring.audit import Audit, lost_cells
+from autograder.authoring.audit import Audit
+from autograder.report import lost_cells
 
 ORDER = {"solution": 0, "right": 1, "blank": 2, "cheat": 3, "wrong": 4}
 
@@ -43,6 +44,8 @@ def print_audit(audit: Audit) -> None:
         table.add_row(quality.check, quality.cell, kills, f"{quality.slowest:.2f} s", ", ".join(quality.flaky))
     console.print(table)
     console.print()
+    for note in audit.notes:
+        console.print(f"Note: {note}", soft_wrap=True)
     if audit.findings:
         console.print(f"{len(audit.findings)} findings:")
         for finding in audit.findings:
@@ -59,4 +62,9 @@ def print_audit_json(audit: Audit) -> None:
     }
     findings = [{"variant": finding.variant, "sentence": finding.sentence} for finding in audit.findings]
     checks = [vars(quality) for quality in audit.checks]
-    print(json.dumps({"clean": not findings, "findings": findings, "checks": checks, "runs": runs}, indent=1))
+    print(
+        json.dumps(
+            {"clean": not findings, "findings": findings, "notes": audit.notes, "checks": checks, "runs": runs},
+            indent=1,
+        )
+    )

@@ -94,6 +94,11 @@ def duration(seconds: float) -> str:
     return f"{whole} s" if whole < 120 else f"{whole // 60} min {whole % 60} s"
 
 
+def size(number: int) -> str:
+    """Bytes as people say them: 12 MB, 1.2 GB."""
+    return f"{number / 2**30:.1f} GB" if number >= 2**30 else f"{number / 2**20:.0f} MB"
+
+
 def moment(iso: str) -> str:
     """ "2026-11-21T03:44:28Z" as "21 November 2026, 03:44 UTC"; anything else as it is."""
     try:

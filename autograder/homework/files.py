@@ -81,6 +81,16 @@ class HomeworkFiles:
         return self.hidden / "variants.yaml"
 
     @property
+    def calibration(self) -> Path:
+        """Honest trainings, of which the lines of trained parts follow."""
+        return self.hidden / "calibration.yaml"
+
+    @property
+    def calibrated(self) -> Path:
+        """What the last calibration measured."""
+        return self.hidden / "calibration.json"
+
+    @property
     def cheats(self) -> Path:
         """Cheats that fit every homework."""
         return self.hidden.parent / "cheats"

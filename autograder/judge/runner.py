@@ -35,6 +35,7 @@ from autograder.report import CheckResult
 from autograder.seeds import seed_from
 from autograder.student import Channel, Student
 from autograder.student.keyed import KeyedChannel
+from autograder.vocabulary.measures import collecting
 
 MESSAGE_CHARS = 2000
 
@@ -183,11 +184,13 @@ class _Plugin:
         begin = time.monotonic()
         faults: list[BaseException] = []
         item.stash[_FAULTS] = faults
-        with self.bench.channel.check(_marked(item).get("seconds"), _marked(item).get("reply_mb")):
+        bounds = self.bench.channel.check(_marked(item).get("seconds"), _marked(item).get("reply_mb"))
+        with bounds, collecting() as measures:
             done = yield
         kept = self.bench.kept
         known = None if kept is None else kept.finished(item.name)
-        self.results.append(known or self._result(item, faults, time.monotonic() - begin))
+        fresh = self._result(item, faults, time.monotonic() - begin).model_copy(update={"measures": measures})
+        self.results.append(known or fresh)
         if kept is not None and known is None:
             kept.ends(self.results[-1])
         return done

@@ -70,7 +70,7 @@ def current(client: Engine, tag: str = IMAGE_TAG) -> str:
     except docker.errors.ImageNotFound:
         raise UserError("the sandbox image is not built yet; run `autograder image build`") from None
     labels = found["Config"].get("Labels") or {}
-    if labels.get("autograder.content") != _content_of(labels):
+    if not is_current(labels):
         raise UserError("the sandbox image is of another version; run `autograder image build`")
     return str(found["Id"])
 
@@ -151,10 +151,10 @@ def _lines(requirements: Sequence[str]) -> str:
     return "".join(f"{line}\n" for line in sorted({" ".join(line.split()) for line in requirements}))
 
 
-def _content_of(labels: dict[str, str]) -> str:
-    """The content an image with these labels would have if it were built now."""
+def is_current(labels: dict[str, str]) -> bool:
+    """True if an image with these labels would have the same content if it were built now."""
     more = [line for line in labels.get("autograder.requirements", "").split(",") if line]
-    return content(labels.get("autograder.base", ""), _lines(more))
+    return labels.get("autograder.content") == content(labels.get("autograder.base", ""), _lines(more))
 
 
 # --- the steps -----------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from autograder.errors import AuthorError, PartialCredit, Wrong
 from autograder.vocabulary.chance import FALSE_FAILURE
+from autograder.vocabulary.measures import note
 from autograder.vocabulary.tensors import as_double, assert_rows, assert_shape
 
 
@@ -40,6 +41,7 @@ def assert_score(value: float, floor: float, target: float, what: str, *, unit: 
         Wrong: the value is no better than the floor, or not a number.
     """
     share = score_line(value, floor, target)
+    note(what, value, floor, target, unit)
     if share >= 1.0:
         return
     better = "at most" if target < floor else "at least"
