@@ -54,7 +54,7 @@ def _prune(yes: bool) -> None:
     from autograder.errors import UserError
     from autograder.feedback import text
     from autograder.sandbox.engine import connect
-    from autograder.sandbox.prune import remove, removable
+    from autograder.sandbox.prune import removable, remove
 
     with connect() as client:
         found = removable(client)

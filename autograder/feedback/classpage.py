@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from markupsafe import Markup
 
@@ -85,12 +86,38 @@ class StageRow:
 
 
 @dataclass(frozen=True)
+class Theory:
+    """What is graded by hand of one submission."""
+
+    earned: float  # so far
+    most: float
+    waiting: int  # cells that no human has looked at yet, or that changed since
+
+    @property
+    def words(self) -> str:
+        """ "2.5 / 4", "waits", "1 / 4, 1 cell waits" """
+        given = f"{text.points(self.earned)} / {text.points(self.most)}"
+        if not self.waiting:
+            return given
+        return f"{given}, {text.count(self.waiting, 'cell')} to read" if self.earned else "to be read"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the course knows of a student beside the report."""
+
+    name: str = ""
+    theory: Theory | None = None  # None where nothing is graded by hand
+
+
+@dataclass(frozen=True)
 class StudentRow:
     """One line of the class list."""
 
     student: str
     link: str
     report: Report
+    known: Known = Known()
 
     @property
     def failed(self) -> int:
@@ -114,16 +141,28 @@ class StudentRow:
 REASON_WORDS = {"part": "partly", **text.REASONS}
 
 
-def write_class_page(reports: Iterable[Report], rejected: Mapping[str, str], title: str, path: Path) -> None:
+def write_class_page(
+    reports: Iterable[Report],
+    rejected: Mapping[str, str],
+    title: str,
+    path: Path,
+    known: Mapping[str, Known] = MappingProxyType({}),
+) -> None:
     """Write the page of a class whole or not at all.
 
     Args:
         rejected: student or file name -> the sentence that says why it could not be graded.
+        known: names, and what humans gave.
     """
-    write_atomically(path, class_page(reports, rejected, title))
+    write_atomically(path, class_page(reports, rejected, title, known))
 
 
-def class_page(reports: Iterable[Report], rejected: Mapping[str, str], title: str) -> str:
+def class_page(
+    reports: Iterable[Report],
+    rejected: Mapping[str, str],
+    title: str,
+    known: Mapping[str, Known] = MappingProxyType({}),
+) -> str:
     """The page as a string. The order of the reports does not matter; students' pages are linked by `page_name`."""
     everyone = sorted(reports, key=lambda report: (report.student.casefold(), report.student))
     final = [report for report in everyone if not report.infrastructure]
@@ -132,7 +171,8 @@ def class_page(reports: Iterable[Report], rejected: Mapping[str, str], title: st
     return render(
         "class.html",
         title=title,
-        students=[StudentRow(report.student, page_name(report.student), report) for report in everyone],
+        students=[StudentRow(r.student, page_name(r.student), r, known.get(r.student, Known())) for r in everyone],
+        by_hand=any(one.theory is not None for one in known.values()),
         final=final,
         full=sum(report.earned == report.automatic_points for report in final),
         most=max((report.automatic_points for report in everyone), default=0.0),
@@ -250,4 +290,4 @@ def histogram(points: Sequence[float], most: float) -> Markup:
     counts = [0] * columns
     for earned in points:
         counts[min(max(int(earned / step), 0), columns - 1)] += 1
-    return plots.histogram(counts, step, most)
+    return plots.histogram(counts, step, most) + plots.histogram(counts, step, most, narrow=True)

@@ -93,12 +93,17 @@ def _dots(rows: Array, box: Box) -> str:
     return '<path stroke-width="3" d="' + "".join(f"M{x:g} {y:g}h0" for x, y in box.place(rows)) + '"/>'
 
 
-def histogram(counts: list[int], step: float, end: float) -> Markup:
-    """Columns of `counts`, column i over [i·step, (i+1)·step), the last one ending at `end`."""
-    width, height, left, right, top, bottom = 860, 190, 8, 8, 22, 26
+def histogram(counts: list[int], step: float, end: float, *, narrow: bool = False) -> Markup:
+    """Columns of `counts`, column i over [i·step, (i+1)·step), the last one ending at `end`.
+
+    Args:
+        narrow: for a phone.
+    """
+    width, labels, kind = (370, 8, "histogram narrow") if narrow else (860, 16, "histogram")
+    height, left, right, top, bottom = 190, 8, 8, 22, 26
     slot, tallest = (width - left - right) / len(counts), max([*counts, 1])
-    parts = [f'<svg class="histogram" viewBox="0 0 {width} {height}" aria-hidden="true">']
-    every = 1 + (len(counts) - 1) // 16
+    parts = [f'<svg class="{kind}" viewBox="0 0 {width} {height}" aria-hidden="true">']
+    every = 1 + (len(counts) - 1) // labels
     for i, number in enumerate(counts):
         x, tall = left + i * slot, (height - top - bottom) * number / tallest
         y = height - bottom - tall

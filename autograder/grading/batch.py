@@ -28,7 +28,7 @@ from autograder.records.formgrader import configure
 from autograder.records.gradebook import Book
 from autograder.records.rendering import grade_and_render, known_notebooks, render_again, up_to_date
 from autograder.records.reports import final_report, graded_assignments, with_others
-from autograder.records.scores import write_scores
+from autograder.records.scores import known_people, write_scores
 from autograder.records.settle import settle, settle_unchanged
 from autograder.records.state import MemoryRecord, StateRecord
 from autograder.report import Report
@@ -118,7 +118,8 @@ def _grade_course(course: Course, name: str, source: Path | None, options: Optio
     finally:
         sweep()
     everybody = with_others(course, name, batch.reports) if options.students else batch.reports
-    write_class_page(everybody, batch.rejected, assignment.title, course.feedback_dir(name) / "class.html")
+    page = course.feedback_dir(name) / "class.html"
+    write_class_page(everybody, batch.rejected, assignment.title, page, known_people(course, assignment))
     done = {report.student for report in batch.reports}
     statuses = {who: f"not graded: {sentence}" for who, sentence in batch.rejected.items() if who not in done}
     write_scores(course, graded_assignments(course), statuses)

@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from autograder.course.course import Course
+from autograder.feedback import Known, Theory
 from autograder.feedback.text import line
 from autograder.homework.assignment import Assignment
 from autograder.records.gradebook import Book, StudentScore
@@ -54,6 +55,31 @@ def write_scores(course: Course, assignments: Sequence[Assignment], statuses: Ma
         writer.writerow([safe(student), safe(line(name)), points, f"{highest:g}", *words, *cells])
     write_atomically(course.scores_path, buffer.getvalue())
     return course.scores_path
+
+
+def known_people(course: Course, assignment: Assignment) -> dict[str, Known]:
+    """Names, and the state of what is graded by hand, of everybody who handed a homework in.
+
+    Raises:
+        UserError: the gradebook cannot be read.
+    """
+    with Book(course.gradebook_url) as book:
+        scores = book.read_scores(assignment)
+    return {
+        score.student: Known(course.roster.get(score.student) or score.name, _theory(score, assignment))
+        for score in scores
+    }
+
+
+def _theory(score: StudentScore, assignment: Assignment) -> Theory | None:
+    cells = [score.cells[cell] for cell in assignment.manual if cell in score.cells]
+    if not cells:
+        return None
+    earned, most = (
+        sum((exact(value) for value in column), Fraction(0))
+        for column in ([cell.points for cell in cells], [cell.max_points for cell in cells])
+    )
+    return Theory(float(earned), float(most), sum(cell.needs_manual for cell in cells))
 
 
 def safe(text: str) -> str:

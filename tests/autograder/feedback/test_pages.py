@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from autograder.feedback import class_page, page_name, student_page, text, write_class_page, write_student_page
+from autograder.feedback import (
+    Known,
+    Theory,
+    class_page,
+    page_name,
+    student_page,
+    text,
+    write_class_page,
+    write_student_page,
+)
 from autograder.feedback.classpage import cell_rows, check_rows, task_rows
 from autograder.feedback.html import prose
 from autograder.report import CellRun, Report
@@ -204,7 +213,7 @@ def test_a_class_page_is_balanced_and_links_only_to_students() -> None:
     reports = [*a_class(), *(hostile(p) for p in PAYLOADS)]
     page = Page(class_page(reports, {**REJECTED, **{p: p for p in PAYLOADS}}, TITLE))
     links = {value for _, name, value in page.attributes if name in {"href", "src"}}
-    assert links == {page_name(r.student) for r in reports}
+    assert links == {"#needs-you", *(page_name(r.student) for r in reports)}
     assert "script" not in page.tags
     assert not any(name.startswith("on") or name == "style" for _, name, _ in page.attributes)
 
@@ -243,7 +252,7 @@ def test_the_header_of_a_class_counts_final_reports_only() -> None:
 
 
 def test_full_points_fall_into_the_last_column_of_the_histogram() -> None:
-    source = class_page([report("a"), report("b"), blank()], {}, TITLE)
+    source, _, _ = class_page([report("a"), report("b"), blank()], {}, TITLE).partition('narrow"')
     columns = re.findall(r'<rect x="([\d.]+)"[^>]*rx="2"/><text[^>]*>(\d+)</text>', source)
     assert [int(number) for _, number in columns] == [1, 2]
     assert float(columns[0][0]) == pytest.approx(10.0)
@@ -278,6 +287,21 @@ def test_a_class_of_nobody_has_a_page() -> None:
     page = Page(class_page([], REJECTED, TITLE)).text
     assert "Graded 0" in page
     assert "it is empty" in page
+
+
+def test_a_class_page_begins_with_the_students_their_names_and_their_theory() -> None:
+    known = {
+        "a": Known("Ada Byron", Theory(2.5, 4.0, 0)),
+        "b": Known("", Theory(0.0, 4.0, 2)),
+        "c": Known("Carl", Theory(1.0, 4.0, 1)),
+    }
+    page = Page(class_page(four(), REJECTED, TITLE, known)).text
+    assert page.index("Students") < min(
+        page.index(title) for title in ("Needs you", "Tasks", "Checks that fail", "Slowest checks")
+    )
+    rows = re.findall(r"(Ada Byron a|Carl c|b) [\d.]+ / 7\.5 (2\.5 / 4|to be read|1 / 4, 1 cell to read)", page)
+    assert rows == [("Ada Byron a", "2.5 / 4"), ("b", "to be read"), ("Carl c", "1 / 4, 1 cell to read")]
+    assert "Theory" not in Page(class_page(four(), {}, TITLE)).text
 
 
 def test_a_class_in_the_process_sandbox_is_warned_about() -> None:

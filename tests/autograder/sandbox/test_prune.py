@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from autograder.cli import app
 from autograder.sandbox import engine as engines
 from autograder.sandbox import image as images
-from autograder.sandbox.prune import Removable, remove, removable
+from autograder.sandbox.prune import Removable, removable, remove
 
 MB = 2**20
 

@@ -1,0 +1,44 @@
+"""On a phone nothing of a class page is hidden, cut off, or reached by scrolling sideways, as Chromium lays it out."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from autograder.feedback import Known, Theory, class_page
+from tests.autograder.feedback.test_browser import CHROMIUM, opened, pytestmark  # noqa: F401
+from tests.autograder.report_factory import REJECTED, TITLE, a_class
+
+# Says how wide the page wants to be, and which texts stand outside the window or have no room at all.
+MEASURE = """
+<script>
+const missing = [];
+for (const one of document.querySelectorAll("th[scope=row], td, h2, dd, small, .points, svg text")) {
+  const box = one.getBoundingClientRect(), words = one.textContent.trim();
+  const figure = one.closest(".histogram");  // one of two, by the width of the window
+  const room = box.width >= 1 && box.height >= 1 && box.left >= 0 && box.right <= innerWidth + 1;
+  if (words && !room && !(figure && getComputedStyle(figure).display === "none")) missing.push(words);
+}
+parent.postMessage(JSON.stringify([innerWidth, document.documentElement.scrollWidth, missing]), "*");
+</script>
+"""
+WINDOW = """<html><body><script>onmessage = (event) => { document.title = event.data; }</script>
+<iframe src="inner.html" style="width: {}px; height: 900px; border: 0"></iframe></body></html>"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_every_word_of_a_class_page_stands_inside_the_window(tmp_path: Path, width: int) -> None:
+    assert CHROMIUM is not None
+    reports = a_class()
+    known = {report.student: Known(f"{report.student} Longfamilyname", Theory(2.5, 4.0, 1)) for report in reports}
+    page = class_page(reports, REJECTED, TITLE, known)
+    page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    (tmp_path / "inner.html").write_text(page.replace("</body>", f"{MEASURE}</body>"), errors="replace")
+    document = opened(WINDOW.replace("{}", str(width)), tmp_path)
+    window, needed, missing = json.loads(re.findall(r"<title>(.*?)</title>", document)[0].replace("&quot;", '"'))
+    assert window == width
+    assert needed <= width
+    assert missing == []
