@@ -21,8 +21,6 @@ from tests.autograder.inside import run, tell
 ROOT = Path(__file__).parents[3]
 LIMITS = Limits(memory_mb=512, wall_seconds=60, file_mb=8)
 
-pytestmark = pytest.mark.filterwarnings("ignore::autograder.sandbox.process.SandboxWarning")
-
 
 @pytest.fixture(scope="module")
 def provider() -> Iterator[ProcessProvider]:
