@@ -7,7 +7,8 @@ given code, the answer says so: `### BEGIN SOLUTION, repeats given code`; then i
 rubric is hidden line by line, except for lines of the text that students get.
 
 Of every other hidden file (laws, properties, variants, what homeworks share) three lines in a row are a secret. A file
-that repeats lines of the template on purpose says so in a comment, `# shown in the template`; then those are none.
+that repeats lines of the template on purpose says so in a comment, `# shown in the template`; then those are none. A
+variant says with each cell which one it replaces; what that cell of the template shows is none either.
 Hidden and public checks share much of their text by nature: there, it is a name, a whole body, or most of one.
 """
 
@@ -23,6 +24,7 @@ from nbformat import NotebookNode
 
 from autograder.authoring.template import build_template
 from autograder.homework import ipynb
+from autograder.homework.files import VARIANTS
 from autograder.judge.model_answers import RUBRIC, read_cells, split_answer
 
 LINE = 20  # characters that make a line tell-tale by itself
@@ -55,9 +57,9 @@ def read_secrets(solution: Path, hidden: Sequence[Path]) -> Secrets:
         UserError: the solution cannot be read.
     """
     secrets = _answers(read_cells(solution))
-    template = {normal(line) for cell in build_template(solution).cells for line in cell.source.split("\n")}
+    template = build_template(solution).cells
     for path in hidden:
-        shown = template if SHOWN in path.read_text(encoding="utf-8") else set()
+        shown = {normal(line) for cell in _repeated(path, template) for line in cell.source.split("\n")}
         if path.name.startswith("checks") and path.suffix == ".py":
             for name, body in _check_bodies(path):
                 secrets.lines[normal(f"def {name}(")] = "a hidden check"
@@ -67,6 +69,13 @@ def read_secrets(solution: Path, hidden: Sequence[Path]) -> Secrets:
         rows = {row: f"the hidden file `{path.name}`" for block in blocks for row in rows_of(block_of(block))}
         secrets.rows.update({row: what for row, what in _not_shown(rows, shown).items() if row not in secrets.rows})
     return secrets
+
+
+def _repeated(path: Path, template: Sequence[NotebookNode]) -> Iterator[NotebookNode]:
+    """The cells of the template that a hidden file may repeat."""
+    text = path.read_text(encoding="utf-8")
+    replaced = set(re.findall(r"^# %%.* (\S+)$", text, re.MULTILINE)) if path.parent.name == VARIANTS else set()
+    yield from (cell for cell in template if SHOWN in text or ipynb.grade_id(cell) in replaced)
 
 
 def _answers(cells: Sequence[NotebookNode]) -> Secrets:

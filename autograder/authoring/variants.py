@@ -1,13 +1,13 @@
 """Variants of a solution: what the audit grades to see whether an assignment is fair and sharp.
 
-`solutions/hwN/variants.yaml` lists differently written right answers, wrong answers with the cells each must lose,
-and cheats. A variant is a small edit of the solution's cells, or whole cells. Cheats that fit every homework live as
-scripts in `solutions/cheats/`: their code stands at the end of every answer of the blank template.
+solutions/hwN/variants/right_*.py    right answers written differently: the cells they replace
+solutions/hwN/variants/wrong*.yaml   wrong answers: two-line edits of the solution, with the cells each must lose
+solutions/hwN/variants/cheat_*.py    cheats, built on the blank template
+solutions/cheats/*.py                cheats that fit every homework
 """
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from nbformat import NotebookNode
 from pydantic import Field
 
 from autograder.authoring.template import build_template, replaced, with_cells
+from autograder.authoring.variant_files import VariantFile, apply, read_variant_file
 from autograder.errors import UserError
 from autograder.homework import ipynb
 from autograder.homework.files import HomeworkFiles
@@ -47,23 +48,20 @@ class Edited(Protocol):
     def cells(self) -> dict[str, str]: ...
 
 
-class VariantConfig(StrictModel):
-    """One entry of `variants.yaml`."""
+class WrongConfig(StrictModel):
+    """One wrong answer of `wrong.yaml`."""
 
     name: str
-    kind: Literal["right", "wrong", "cheat"]
     why: str  # one sentence: what a student does
+    loses: list[str] = Field(min_length=1)  # the cells that lose points, and no others do
     edits: list[Edit] = Field(default=[])
-    cells: dict[str, str] = Field(default={})  # grade_id -> whole source
-    loses: list[str] = Field(default=[])  # of a wrong variant: the cells that lose points, and no others do
-    earns: float = 0  # of a cheat: what its honest part is worth
-    base: Literal["solution", "blank"] = "solution"
+    cells: dict[str, str] = Field(default={})  # grade_id -> whole source, where an edit does not say it
 
 
-class VariantsFile(StrictModel):
-    """`variants.yaml`."""
+class WrongFile(StrictModel):
+    """`wrong.yaml`."""
 
-    variants: list[VariantConfig]
+    wrong: list[WrongConfig]
 
 
 @dataclass(frozen=True)
@@ -74,30 +72,30 @@ class Variant:
     kind: VariantKind
     why: str
     submission: Submission
-    loses: frozenset[str] = frozenset()
-    earns: float = 0.0
+    loses: frozenset[str] = frozenset()  # of a wrong one
+    earns: float = 0.0  # of a cheat: what its honest part is worth
     harmful: bool = False  # could harm a machine outside a container
     seconds: float | None = None  # grading it must take no longer than this
+    shared: bool = False  # a cheat that fits every homework
 
 
 def load_variants(homework: HomeworkFiles) -> list[Variant]:
-    """Every submission with a known grade: solution, blank, the variants of `variants.yaml`, the shared cheats.
+    """Every submission with a known grade: solution, blank, the homework's own variants, the shared cheats.
 
     Raises:
         UserError: an edit's text is not there exactly once, a cell is unknown, or a name is used twice.
     """
     answers = read_solution(homework.solution)
     template = build_template(homework.solution)
+    own = _files(homework.variants)
     found = [
         Variant("solution", "solution", "the instructor's own answers", submission_of("solution", answers)),
         Variant("blank", "blank", "the template, untouched", submission_of("blank", template)),
+        *(_right(read_variant_file(path, "right"), answers) for path in own["right"]),
+        *(variant for path in own["wrong"] for variant in _wrong(path, answers)),
+        *(_cheat(read_variant_file(path, "cheat"), template) for path in own["cheat"]),
+        *shared_cheats(homework.cheats, template),
     ]
-    for config in load_yaml(homework.variants, VariantsFile).variants:
-        notebook = edited(answers if config.base == "solution" else template, config, homework.variants)
-        submission = submission_of(config.name, notebook)
-        loses = frozenset(config.loses)
-        found.append(Variant(config.name, config.kind, config.why, submission, loses, config.earns))
-    found += shared_cheats(homework.cheats, template)
     names = [variant.submission.student for variant in found]
     for name in names:
         if names.count(name) > 1:
@@ -106,39 +104,45 @@ def load_variants(homework: HomeworkFiles) -> list[Variant]:
 
 
 def shared_cheats(folder: Path, template: NotebookNode) -> Iterator[Variant]:
-    """One variant per script in `folder`; its docstring says what it tries.
-
-    `HARMFUL` scripts need a container, `ONCE` puts the code in the first answer alone, `SECONDS` bounds the grading.
-    """
+    """One variant for each file of `folder`."""
     for path in sorted(folder.glob("*.py")):
-        source = path.read_text(encoding="utf-8")
-        tree = ast.parse(source, str(path))
-        facts = {
-            target.id: ast.literal_eval(node.value)
-            for node in tree.body
-            if isinstance(node, ast.Assign)
-            for target in node.targets
-            if isinstance(target, ast.Name) and target.id in ("HARMFUL", "SECONDS", "ONCE")
-        }
-        cells = list(template.cells)
-        marks = [ipynb.nbgrader_metadata(cell) if cell.cell_type == "code" else {} for cell in cells]
-        answers = [i for i, mark in enumerate(marks) if mark.get("solution")]
-        for i in answers[:1] if facts.get("ONCE") else answers:
-            cells[i] = replaced(cells[i], f"{cells[i].source}\n\n\n{source}")
-        notebook = with_cells(template, cells)
-        yield Variant(
-            name=path.stem.replace("_", "-"),
-            kind="cheat",
-            why=(ast.get_docstring(tree) or path.stem).splitlines()[0],
-            submission=submission_of(path.stem, notebook),
-            harmful=bool(facts.get("HARMFUL", False)),
-            seconds=facts.get("SECONDS"),
-        )
+        yield _cheat(read_variant_file(path, "cheat"), template, shared=True)
+
+
+def _files(folder: Path) -> dict[str, list[Path]]:
+    """The files of a homework's variants, by kind."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} does not exist; it holds right_*.py, wrong.yaml and cheat_*.py.")
+    found: dict[str, list[Path]] = {"right": [], "wrong": [], "cheat": []}
+    for path in sorted(folder.iterdir()):
+        kind = re.match(r"(right|cheat)_.*\.py$|(wrong).*\.ya?ml$", path.name)
+        if kind:
+            found[kind[1] or kind[2]].append(path)
+        elif path.suffix in (".py", ".yaml", ".yml"):
+            raise UserError(f"{path}: variants are files called right_*.py, wrong*.yaml and cheat_*.py.")
+    return found
+
+
+def _right(file: VariantFile, answers: NotebookNode) -> Variant:
+    return Variant(file.name, "right", file.why, submission_of(file.name, apply(answers, file)))
+
+
+def _cheat(file: VariantFile, template: NotebookNode, *, shared: bool = False) -> Variant:
+    return Variant(
+        file.name, "cheat", file.why, submission_of(file.name, apply(template, file)),
+        earns=file.facts.EARNS, harmful=file.facts.HARMFUL, seconds=file.facts.SECONDS, shared=shared,
+    )  # fmt: skip
+
+
+def _wrong(path: Path, answers: NotebookNode) -> Iterator[Variant]:
+    for config in load_yaml(path, WrongFile).wrong:
+        submission = submission_of(config.name, edited(answers, config, path))
+        yield Variant(config.name, "wrong", config.why, submission, loses=frozenset(config.loses))
 
 
 def edited(base: NotebookNode, config: Edited, path: Path) -> NotebookNode:
     """The notebook with a variant's edits. Raises UserError naming file, variant and cell."""
-    cells = {str(ipynb.nbgrader_metadata(c).get("grade_id")): c for c in base.cells if ipynb.nbgrader_metadata(c)}
+    cells = {name: cell for cell in base.cells if (name := ipynb.grade_id(cell))}
     sources = dict(config.cells)
     for name in [*sources, *(edit.cell for edit in config.edits)]:
         if name not in cells:
@@ -150,13 +154,7 @@ def edited(base: NotebookNode, config: Edited, path: Path) -> NotebookNode:
             where = f"{path}: `{config.name}` looks for {edit.find!r} in `{edit.cell}`"
             raise UserError(f"{where}; it is there {count} times.")
         sources[edit.cell] = source.replace(edit.find, edit.replace)
-    return with_cells(
-        base,
-        [
-            replaced(cell, sources.get(str(ipynb.nbgrader_metadata(cell).get("grade_id")), cell.source))
-            for cell in base.cells
-        ],
-    )
+    return with_cells(base, [replaced(c, sources.get(ipynb.grade_id(c) or "", c.source)) for c in base.cells])
 
 
 def submission_of(name: str, notebook: NotebookNode) -> Submission:

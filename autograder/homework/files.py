@@ -12,6 +12,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 CHECKS = "checks.py"
 CONFIG = "assignment.yaml"
 DATA = "data.py"
+VARIANTS = "variants"
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ class HomeworkFiles:
 
     @property
     def variants(self) -> Path:
-        return self.hidden / "variants.yaml"
+        """The folder of submissions whose grade is known."""
+        return self.hidden / VARIANTS
 
     @property
     def calibration(self) -> Path:

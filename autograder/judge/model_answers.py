@@ -35,6 +35,14 @@ def read_solution(path: Path, files_at: str = "") -> NotebookNode:
 
 def read_cells(path: Path, files_at: str = "") -> list[NotebookNode]:
     """All cells of the solution, rubrics included. Raises UserError naming the file."""
+    cells: list[dict[str, Any]] = [_plain_cell(cell, files_at) for cell in read_script(path).cells]
+    for cell, identifier in zip(cells, _identifiers(cells), strict=True):
+        cell["id"] = identifier
+    return list(ipynb.as_notebook(cells).cells)
+
+
+def read_script(path: Path) -> NotebookNode:
+    """A percent script as jupytext reads it. Raises UserError if it can not be read."""
     import jupytext
 
     try:
@@ -47,10 +55,8 @@ def read_cells(path: Path, files_at: str = "") -> list[NotebookNode]:
         script = jupytext.reads(source, fmt="py:percent")
     except Exception as error:  # jupytext raises whatever its parsers raise
         raise UserError(f"{path} is not a percent script: {error}.") from None
-    cells: list[dict[str, Any]] = [_plain_cell(cell, files_at) for cell in script.cells]
-    for cell, identifier in zip(cells, _identifiers(cells), strict=True):
-        cell["id"] = identifier
-    return list(ipynb.as_notebook(cells).cells)
+    assert isinstance(script, NotebookNode)
+    return script
 
 
 def split_answer(cell: NotebookNode) -> tuple[list[tuple[list[str], bool]], list[str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,6 +153,37 @@ def test_trained_slope_is_three(student):
     assert abs(slope - 3) < 0.1
 '''
 
+VARIANTS = {  # files of solutions/hw0/variants, whose audit is clean
+    "right_object.py": '''\
+"""An object that can be called, in the place of a function."""
+
+# %% double-answer
+class Double:
+    def __call__(self, x): return x * 2
+double = Double()
+''',
+    "wrong.yaml": """\
+wrong:
+  - name: wrong-factor
+    why: Three times instead of twice.
+    loses: [double]
+    edits:
+      - {cell: double-answer, find: x + x, replace: 3 * x}
+  - name: wrong-shift
+    why: The line does not go through the origin.
+    loses: [line]
+    edits:
+      - {cell: line-answer, find: self.slope * x, replace: self.slope * x + 1}
+""",
+    "cheat_twos.py": '''\
+"""Always the same number."""
+
+# %% double-answer
+import torch
+def double(x): return torch.full_like(x, 2.5)
+''',
+}
+
 ANSWERS = {
     "double-answer": 'def double(x):\n    """Return 2x."""\n    return 2 * x\n',
     "line-answer": (
@@ -192,6 +224,15 @@ def make_repository(root: Path) -> Repository:
     (public / "checks.py").write_text(PUBLIC_CHECKS)
     (public / f"{NAME}.ipynb").write_text(to_text(build_template(hidden / f"{NAME}.py")))
     return repository
+
+
+def plant_variants(repository: Repository, files: Mapping[str, str] = VARIANTS) -> Path:
+    """Write the homework's variants and return their folder."""
+    folder = repository.files.variants
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return folder
 
 
 def answered(template: NotebookNode, answers: dict[str, str] | None = None) -> NotebookNode:

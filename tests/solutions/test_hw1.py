@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from autograder.authoring.template import build_template
-from autograder.authoring.variants import Variant, VariantsFile, load_variants
+from autograder.authoring.variants import Variant, load_variants
 from autograder.homework import ipynb
 from autograder.homework.assignment import Assignment, load_assignment
 from autograder.homework.files import HomeworkFiles
@@ -23,15 +23,14 @@ from autograder.judge.runner import Bench, run_checks
 from autograder.judge.selfcheck import public_results
 from autograder.report import CheckResult, exact
 from autograder.student.local import LocalChannel
-from autograder.yamlfile import load_yaml
 from solutions.common.data import digits
 from solutions.hw1 import laws
 from tests.solutions.hands.notebooks import namespace
 
 ROOT = Path(__file__).parents[2]
 HW1 = HomeworkFiles("hw1", ROOT / "assignments", ROOT / "solutions")
-SOLUTION, VARIANTS = HW1.solution, HW1.variants
-RIGHT = [entry.name for entry in load_yaml(VARIANTS, VariantsFile).variants if entry.kind == "right"]
+SOLUTION = HW1.solution
+RIGHT = [path.stem.replace("_", "-") for path in sorted(HW1.variants.glob("right_*.py"))]
 TRAINED = {"train-bars", "train-digits"}
 
 
@@ -43,8 +42,7 @@ def assignment() -> Assignment:
 @cache
 def variants() -> list[Variant]:
     """Homework 1's own; the cheats that fit every homework have tests of their own."""
-    shared = {path.stem.replace("_", "-") for path in HW1.cheats.glob("*.py")}
-    return [variant for variant in load_variants(HW1) if variant.name not in shared]
+    return [variant for variant in load_variants(HW1) if not variant.shared]
 
 
 def untrained_results(names: dict[str, Any], seed: int) -> list[CheckResult]:

@@ -15,40 +15,9 @@ from autograder.commands.matrix import print_audit, print_audit_json
 from autograder.errors import Infrastructure, UserError
 from autograder.grading.local import Trouble
 from autograder.judge import grade as grading
-from tests.autograder.course_factory import NAME, Repository, make_repository
+from tests.autograder.course_factory import NAME, Repository, make_repository, plant_variants
 from tests.autograder.providers import FailingProvider, FakeProvider, ForkProvider
 
-VARIANTS = """\
-variants:
-  - name: right-object
-    kind: right
-    why: An object that can be called, in the place of a function.
-    cells:
-      double-answer: |
-        class Double:
-            def __call__(self, x): return x * 2
-        double = Double()
-  - name: wrong-factor
-    kind: wrong
-    why: Three times instead of twice.
-    loses: [double]
-    edits:
-      - {cell: double-answer, find: x + x, replace: 3 * x}
-  - name: wrong-shift
-    kind: wrong
-    why: The line does not go through the origin.
-    loses: [line]
-    edits:
-      - {cell: line-answer, find: self.slope * x, replace: self.slope * x + 1}
-  - name: cheat-ones
-    kind: cheat
-    base: blank
-    why: Always twos.
-    cells:
-      double-answer: |
-        import torch
-        def double(x): return torch.full_like(x, 2.5)
-"""
 ORIGIN = "torch.equal(answer, torch.zeros(4))"
 SLOPE = "assert abs(slope - 3) < 0.1"
 
@@ -70,7 +39,7 @@ def use(monkeypatch, source: FakeProvider) -> None:
 @pytest.fixture
 def repository(tmp_path) -> Repository:
     made = make_repository(tmp_path)
-    (made.solutions / NAME / "variants.yaml").write_text(VARIANTS)
+    plant_variants(made)
     return made
 
 
@@ -104,7 +73,7 @@ def test_a_sound_assignment_is_clean_and_its_matrix_says_so(repository, capsys):
         "right-object": [3.0] * 3,
         "wrong-factor": [1.0] * 3,
         "wrong-shift": [2.0] * 3,
-        "cheat-ones": [0.0] * 3,
+        "cheat-twos": [0.0] * 3,
         "blank": [0.0] * 3,
     }
     assert [(quality.killed, quality.could) for quality in audit.checks] == [(1, 1)] * 6
@@ -144,7 +113,7 @@ def test_a_toothless_check_is_found_also_where_others_catch_the_wrong_answer(rep
 
 
 def test_a_wrong_variant_that_claims_another_cell_is_found(repository):
-    plant(repository.solutions / NAME / "variants.yaml", "loses: [double]", "loses: [line]")
+    plant(repository.files.variants / "wrong.yaml", "loses: [double]", "loses: [line]")
     assert found(audit_of(repository))["wrong-factor"] == [
         "loses `double`, which it does not break (1 of 1 runs)",
         "keeps all of `line`, which it breaks (1 of 1 runs)",
@@ -152,10 +121,10 @@ def test_a_wrong_variant_that_claims_another_cell_is_found(repository):
 
 
 def test_a_cheat_that_earns_is_found_and_one_with_an_honest_part_may_keep_that(repository):
-    path = repository.solutions / NAME / "variants.yaml"
+    path = repository.files.variants / "cheat_twos.py"
     plant(path, "2.5", "2")
-    assert found(audit_of(repository)) == {"cheat-ones": ["earns 0.5 points instead of 0 (1 of 1 runs)"]}
-    plant(path, "    why: Always twos.", "    why: Always twos.\n    earns: 0.5")
+    assert found(audit_of(repository)) == {"cheat-twos": ["earns 0.5 points instead of 0 (1 of 1 runs)"]}
+    plant(path, 'number."""', 'number."""\nEARNS = 0.5')
     assert found(audit_of(repository)) == {}
 
 
@@ -223,11 +192,11 @@ def test_cheats_of_all_homeworks_run_in_the_blank_template_and_harmful_ones_only
         ("cell: double-answer", "cell: dubble", "`dubble`, which the solution does not have"),
         ("name: wrong-shift", "name: wrong-factor", "two variants are called `wrong-factor`"),
         ("name: wrong-shift", "name: wrong factor", "two variants are called `wrong-factor`"),
-        ("kind: right", "kind: good", "kind"),
+        ("loses: [line]", "lose: [line]", "loses"),
     ],
 )
 def test_a_broken_list_of_variants_is_a_sentence(repository, old, new, sentence):
-    plant(repository.solutions / NAME / "variants.yaml", old, new)
+    plant(repository.files.variants / "wrong.yaml", old, new)
     with pytest.raises(UserError, match=sentence):
         audit_of(repository)
 
@@ -236,4 +205,4 @@ def test_a_variant_that_is_not_there_is_a_sentence(repository):
     with pytest.raises(UserError, match="no variant called nonesuch"):
         audit_of(repository, only=["nonesuch"])
     names = [variant.name for variant in load_variants(repository.files)]
-    assert names == ["solution", "blank", "right-object", "wrong-factor", "wrong-shift", "cheat-ones"]
+    assert names == ["solution", "blank", "right-object", "wrong-factor", "wrong-shift", "cheat-twos"]

@@ -16,15 +16,14 @@ from autograder.grading.batch import Options, grade_course
 from autograder.homework import ipynb
 from autograder.judge import grade as grading
 from autograder.report import Report
-from tests.autograder.authoring.test_audit import VARIANTS
-from tests.autograder.course_factory import NAME, Repository, make_repository
+from tests.autograder.course_factory import NAME, Repository, make_repository, plant_variants
 from tests.autograder.providers import ForkProvider
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory) -> Repository:
     made = make_repository(tmp_path_factory.mktemp("repository"))
-    (made.solutions / NAME / "variants.yaml").write_text(VARIANTS)
+    plant_variants(made)
     cheats = made.solutions / "cheats"
     cheats.mkdir()
     (cheats / "fork_bomb.py").write_text('"""Forks without end."""\nHARMFUL = True\nwhile True: pass\n')

@@ -9,7 +9,7 @@ import pytest
 from autograder.authoring.release import release
 from autograder.course.course import Course, init_course
 from autograder.errors import UserError
-from tests.autograder.course_factory import NAME, SOLUTION, Repository, make_repository
+from tests.autograder.course_factory import NAME, SOLUTION, Repository, make_repository, plant_variants
 
 LAWS = '''\
 """What the judge knows."""
@@ -34,19 +34,16 @@ def nearly(value, target, width):
     closeness = max(0.0, 1.0 - gap / float(width))
     return round(closeness * 4) / 4
 """
-VARIANTS = """\
-variants:
-  - name: right-object
-    kind: right
-    why: An object that can be called, in the place of a function.
-    cells:
-      double-answer: |
-        class Double:
-            def __call__(self, given_argument):
-                answer_of_mine = given_argument * 2
-                return answer_of_mine
-        double = Double()
-"""
+RIGHT = '''\
+"""An object that can be called, in the place of a function."""
+
+# %% double-answer
+class Double:
+    def __call__(self, given_argument):
+        answer_of_mine = given_argument * 2
+        return answer_of_mine
+double = Double()
+'''
 
 
 @pytest.fixture
@@ -56,7 +53,7 @@ def repository(tmp_path: Path) -> Repository:
     (hidden / "laws.py").write_text(LAWS)
     (hidden / "more").mkdir()
     (hidden / "more" / "deep.py").write_text(COMMON.replace("nearly", "deeply").replace("closeness", "depth"))
-    (hidden / "variants.yaml").write_text(VARIANTS)
+    plant_variants(made, {"right_object.py": RIGHT})
     (made.solutions / "common").mkdir()
     (made.solutions / "common" / "near.py").write_text(COMMON)
     return made
@@ -79,10 +76,10 @@ PASTED = {
     "a table": ('LEVELS = 1\nTABLE_OF_LEVELS = {"floor": 2.7512, "target": 0.5034, "white": 0.0813}\n', "laws.py"),
     "a file further down": (body(COMMON, "nearly").replace("closeness", "depth"), "deep.py"),
     "common": ("def mine(value, target, width):\n" + body(COMMON, "nearly"), "near.py"),
-    "variants.yaml": (
+    "a right answer": (
         "class D:\n    def __call__(self, given_argument):\n        answer_of_mine = given_argument * 2\n"
         "        return answer_of_mine\n",
-        "variants.yaml",
+        "right_object.py",
     ),
     "a hidden check but for its last line": (
         'secret_input = torch.randn(shape, generator=rng)\nanswer = student.double(secret_input)\n',

@@ -8,7 +8,7 @@ import pytest
 
 from autograder.authoring import audit as audit_module
 from autograder.authoring.audit import run_audit
-from tests.autograder.course_factory import NAME, make_repository
+from tests.autograder.course_factory import NAME, make_repository, plant_variants
 
 ROOT = Path(__file__).resolve().parents[3]
 HEADER = "import pytest\nimport torch\nfrom autograder.checks import assert_close, call\n\n\n"
@@ -90,7 +90,7 @@ def test_the_audit_says_what_is_wrong_with_a_check_before_it_runs_anything(tmp_p
     monkeypatch.setattr(audit_module, "run_jobs", lambda jobs, workers, work: (job for job in ()))
     monkeypatch.setattr(audit_module, "sweep", lambda: [])
     repository = make_repository(tmp_path)
-    (repository.solutions / NAME / "variants.yaml").write_text("variants: []\n")
+    plant_variants(repository)
     path = repository.solutions / NAME / "checks.py"
     path.write_text(path.read_text().replace("2 * secret_input", "2 * secret_inptu"))
     audit = run_audit(repository.files, seeds=1, sandbox="process")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,8 @@ import pytest
 import typer.main
 
 from autograder import cli
-from tests.autograder.authoring.test_audit import VARIANTS
 from tests.autograder.commands.saying import WRONG, export, refused, rewrite
-from tests.autograder.course_factory import ANSWERS, NAME, answered, to_bytes
+from tests.autograder.course_factory import ANSWERS, NAME, answered, plant_variants, to_bytes
 from tests.autograder.running import PATIENCE, start
 
 
@@ -172,18 +172,18 @@ def test_an_audit_says_clean_or_what_to_mend(invoke, provider, repository, monke
     monkeypatch.setattr(
         "autograder.authoring.audit.run_jobs", lambda jobs, workers, work: ((job, work(job)) for job in jobs)
     )
-    (repository.solutions / NAME / "variants.yaml").write_text(VARIANTS)
+    variants = plant_variants(repository)
     folders = ("--assignments", repository.assignments, "--solutions", repository.solutions)
     command = ("audit", NAME, "--seeds", "1", "--sandbox", "process", *folders)
     said = invoke(*command, "--json")
     assert (said.code, json.loads(said.out)["clean"]) == (0, True)
-    rewrite(repository.solutions / NAME / "variants.yaml", "loses: [double]", "loses: [line]")
+    rewrite(variants / "wrong.yaml", "loses: [double]", "loses: [line]")
     said = invoke(*command)
     assert said.code == 1
     assert "wrong-factor: loses `double`, which it does not break (1 of 1 runs)" in said.out
     refused(invoke(*command, "--only", "nonesuch"), "no variant called nonesuch")
-    (repository.solutions / NAME / "variants.yaml").unlink()
-    refused(invoke(*command), "variants.yaml")
+    shutil.rmtree(variants)
+    refused(invoke(*command), "variants does not exist")
 
 
 def test_a_release_is_made_and_says_where(invoke, course):

@@ -8,7 +8,7 @@ from autograder.authoring import audit
 from autograder.course.course import FILE
 from autograder.sandbox import opening
 from tests.autograder.commands.saying import refused, rewrite
-from tests.autograder.course_factory import NAME
+from tests.autograder.course_factory import NAME, plant_variants
 from tests.autograder.running import start
 
 DOWN = "unix:///nowhere/docker.sock"
@@ -67,7 +67,7 @@ def test_an_audit_as_root_needs_the_second_word_too(invoke, repository, monkeypa
     monkeypatch.setattr(opening, "is_root", lambda: True)
     monkeypatch.setattr(audit, "run_jobs", lambda *arguments: pytest.fail("a job was run"))
     folders = ("--assignments", repository.assignments, "--solutions", repository.solutions)
-    (repository.solutions / NAME / "variants.yaml").write_text("variants: []\n")
+    plant_variants(repository)
     refused(invoke("audit", NAME, *folders, "--sandbox", "process"), "root", "--no-walls-as-root")
 
 

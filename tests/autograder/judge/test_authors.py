@@ -17,7 +17,15 @@ from autograder.judge.grade import Job, grade
 from autograder.judge.runner import verdict
 from autograder.report import CheckResult, Report
 from autograder.submission import Submission
-from tests.autograder.course_factory import ANSWERS, NAME, Repository, answered, make_repository, to_bytes
+from tests.autograder.course_factory import (
+    ANSWERS,
+    NAME,
+    Repository,
+    answered,
+    make_repository,
+    plant_variants,
+    to_bytes,
+)
 from tests.autograder.judge.test_runner import check, run
 from tests.autograder.providers import ForkProvider
 
@@ -130,18 +138,6 @@ def test_a_name_error_of_the_students_is_the_students(tmp_path):
     assert (result.outcome, result.reason, result.stumbled) == ("failed", "crash", False)
 
 
-WRONG = """\
-- name: three
-  kind: wrong
-  why: Three times instead of twice.
-  loses: [double]
-  edits: [{cell: double-answer, find: x + x, replace: 3 * x}]
-- name: moved
-  kind: wrong
-  why: The line does not go through the origin.
-  loses: [line]
-  edits: [{cell: line-answer, find: self.slope * x, replace: self.slope * x + 1}]
-"""
 NONE = "def double(x):\n    return None\n"
 
 
@@ -193,8 +189,7 @@ def test_a_clean_audit_counts_as_control(provider, tmp_path, monkeypatch):
     monkeypatch.setattr(audit_module, "run_jobs", lambda jobs, workers, work: ((job, work(job)) for job in jobs))
     monkeypatch.setattr(audit_module, "sweep", lambda: [])
     repository = planted(tmp_path, "    answer = student.double(torch.ones(3))\n    assert answer.sum() == 6")
-    variants = repository.solutions / NAME / "variants.yaml"
-    variants.write_text("variants:\n" + WRONG)
+    plant_variants(repository)
     assert run_audit(repository.files, seeds=1, sandbox="process").findings == []
     provider.started.clear()
     assert double(graded(repository, NONE)).outcome == "failed"
