@@ -17,6 +17,12 @@ from autograder.worker.wire import Caps, at, receive, send
 FOLDER = Path(autograder.worker.__file__).parent
 
 
+def worker_environment(home: Path) -> dict[str, str]:
+    """What a worker's process finds in its environment."""
+    one = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {"PATH": os.environ["PATH"], "HOME": str(home), **one}
+
+
 class WorkerProcess:
     """Starts `python -I autograder/worker` in `cwd` and speaks to it.
 
@@ -27,17 +33,10 @@ class WorkerProcess:
 
     def __init__(self, cwd: Path, seconds: float = 300.0, walls: bool = False) -> None:
         ours, theirs = socket.socketpair()
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(cwd),
-            "OMP_NUM_THREADS": "1",
-            "MPLBACKEND": "Agg",
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
         command = [sys.executable, "-I", "-B", str(FOLDER), "--fd", str(theirs.fileno())]
         command += ["--walls"] if walls else []
         self.process = subprocess.Popen(
-            command, cwd=cwd, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+            command, cwd=cwd, env=worker_environment(cwd), pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
         )
         theirs.close()
         self.socket = ours

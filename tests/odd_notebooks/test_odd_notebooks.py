@@ -23,13 +23,21 @@ from tests.odd_notebooks.oracle import (
     names,
     notebook_file,
 )
+from tests.odd_notebooks.warm import Warm, WarmWorker
 
 KERNEL = json.loads(RECORD.read_text())
 
 
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Warm]:
+    parent = Warm()
+    yield parent
+    parent.close()
+
+
 @pytest.fixture
-def worker(tmp_path: Path) -> Iterator[WorkerProcess]:
-    worker = WorkerProcess(tmp_path, seconds=120.0, walls=True)
+def worker(warm: Warm, tmp_path: Path) -> Iterator[WorkerProcess]:
+    worker = WarmWorker(warm, tmp_path, seconds=120.0)
     yield worker
     worker.close()
 
