@@ -60,7 +60,7 @@ def homework(root: Path, honest: str = HONEST) -> Repository:
     files.calibration.write_text(honest)
     files.config.write_text(f"{files.config.read_text()}data:\n  line: {{floor: 1.0, target: 0.2}}\n")
     write_template(files)
-    files.variants.write_text("variants: []\n")
+    files.variants.mkdir()
     return repository
 
 
