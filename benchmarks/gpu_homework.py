@@ -1,8 +1,8 @@
 """Homework 1 graded with and without a GPU, in the process sandbox: `python -m benchmarks.gpu_homework`.
 
 The solution notebook, with its networks and training data moved to the GPU where there is one, is graded twice by the
-command that TAs use: with `--gpus 0` and without. Prints points, seconds and the device that the notebook saw, and exits
-with 1 where the points differ or the notebook did not see the GPU. For machines of one's own: nothing here is walled in.
+command that TAs use: with `--gpus 0` and without. Prints points, seconds and the device that the notebook saw; exits
+with 1 where the points differ or the notebook did not see the GPU. For a machine of one's own: nothing is walled in.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ from autograder.report import Report
 
 ROOT = Path(__file__).parents[1]
 NAME = "hw1"
-WHERE = 'import torch\ndevice = "cuda" if torch.cuda.is_available() else "cpu"\nprint("this notebook computes on", device)\n'
+WHERE = """\
+import torch
+device = "cuda" if torch.cuda.is_available() else "cpu"
+print("this notebook computes on", device)
+"""
 
 
 def moved_to_the_gpu() -> bytes:
