@@ -138,9 +138,11 @@ class Parametrisation(Protocol):
         ...
 
 
-@runtime_checkable
 class Diffusion(Implicit, Protocol):
-    """A schedule, a forward process, a parametrisation, and `sample`, which takes a sampler."""
+    """A schedule, a forward process, a parametrisation, and `sample`, which takes a sampler.
+
+    For type checkers only: since Python 3.12 isinstance() does not see the submodules of a torch module, as `process`.
+    """
 
     @property
     def schedule(self) -> NoiseSchedule:

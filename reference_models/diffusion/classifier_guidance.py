@@ -32,10 +32,15 @@ Classifier = Callable[[Tensor, Tensor], Tensor]
 
 
 def class_gradient(classifier: Classifier, x_t: Tensor, t: Tensor, y: Tensor) -> Tensor:
-    """∇_x log p(y | x_t), of x_t's shape; classifier(x_t, t) gives logits (*B, K), y long (*B,)."""
+    """∇_x log p(y | x_t), of x_t's shape; classifier(x_t, t) gives logits (*B, K), y long (*B,).
+
+    Raises ValueError for labels out of range: a GPU would not say so, and fail for good.
+    """
     with torch.enable_grad():
         x = x_t.detach().requires_grad_(True)
         log_probs = F.log_softmax(classifier(x, t), dim=-1)
+        if y.numel() and not 0 <= int(y.min()) <= int(y.max()) < log_probs.shape[-1]:
+            raise ValueError(f"labels must lie in 0..{log_probs.shape[-1] - 1}, got {int(y.min())}..{int(y.max())}")
         chosen = log_probs.gather(-1, y.unsqueeze(-1)).sum()
         (gradient,) = torch.autograd.grad(chosen, x)
     return gradient.detach()

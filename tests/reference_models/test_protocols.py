@@ -84,7 +84,8 @@ def test_public_functions_are_described(module):
 
 def test_a_diffusion_has_a_schedule_a_process_and_a_parametrisation():
     model = DDPM(TimeMLP(2, [4], 2, time_scale=1.0), Schedule.scaled_linear(30), (2,))
-    assert isinstance(model, Diffusion)
+    assert isinstance(model, Implicit)
+    assert {name for name in vars(Diffusion) if not name.startswith("_")} == {"schedule", "process", "predict"}
     assert isinstance(model.schedule, NoiseSchedule)
     assert isinstance(model.process, ForwardProcess)
     x, t = torch.randn(3, 2), torch.tensor([0, 5, 29])

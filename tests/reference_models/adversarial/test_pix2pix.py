@@ -92,9 +92,9 @@ def test_dropout_is_the_only_noise_and_lives_in_evaluation_too(generator: torch.
     first = model(x, generator=generator)
     assert (first - model(x, generator=generator)).abs().max() > 1e-3
     generator.set_state(state)
-    assert close(first, model(x, generator=generator), 0)
+    assert close(first, model(x, generator=generator), 1e-9)  # a GPU may add up in another order
     certain = perturb(Pix2Pix(dropped=0)).eval()
-    assert close(certain(x), certain(x), 0)
+    assert close(certain(x), certain(x), 1e-9)
 
 
 def test_dropout_keeps_the_mean(generator: torch.Generator) -> None:
