@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["check", "course_data"]
+__all__ = ["check", "course_data", "dataset"]
 
 
 def __getattr__(name: str) -> object:
     # Only a notebook needs these, and they pull in torch and pytest.
+    if name == "dataset":
+        from autograder.worker.datasets import dataset
+
+        return dataset
     if name in __all__:
         from autograder.judge import selfcheck
 

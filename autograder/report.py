@@ -96,6 +96,7 @@ class Environment(Model):
     image: str | None  # digest of the image, None for the process sandbox
     device: str
     clock: Literal["charged", "wall"] = "charged"  # what time limits counted; "wall" where the machine tells no more
+    profile: str | None = None  # of assignment.yaml
     versions: dict[str, str]  # of python, torch, numpy in the sandbox and of the engine
     limits: dict[str, float]
     seed: int

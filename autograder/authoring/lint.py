@@ -13,7 +13,7 @@ import symtable
 from collections.abc import Iterator
 from pathlib import Path
 
-FIXTURES = frozenset({"student", "seed", "rng", "law_rng", "course_data", "figures", "request"})
+FIXTURES = frozenset({"student", "seed", "rng", "law_rng", "course_data", "figures", "data", "datasets", "request"})
 ASKING = frozenset({"call", "keep", "call_with_echo", "gradient", "parameter_gradients", "jacobian"})
 RANDOM = frozenset({"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial"})
 SWALLOWING = frozenset({"Exception", "BaseException", "StudentFault", "AutograderError"})

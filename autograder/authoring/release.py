@@ -28,12 +28,15 @@ from autograder.homework import ipynb
 from autograder.homework.assignment import Assignment, load_assignment
 from autograder.homework.files import CHECKS, CONFIG, HomeworkFiles
 from autograder.homework.first_cell import WHEEL
+from autograder.homework.profiles import limits_text
+from autograder.homework.settings import AssignmentConfig
 from autograder.judge.model_answers import REPEATS
 from autograder.judge.rubrics import rubrics_of
 from autograder.records.gradebook import Book
 from autograder.report import write_atomically
+from autograder.yamlfile import load_yaml
 
-PUBLIC_KEYS = ("name", "title", "points", "notebook", "budgets", "training")
+PUBLIC_KEYS = ("name", "title", "points", "notebook", "budgets", "training", "data", "datasets", "profiles")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same files give the same zip
 
 
@@ -47,7 +50,8 @@ def write_template(homework: HomeworkFiles, files_at: str = "") -> Path:
         UserError: the solution is not sound.
     """
     target = homework.template()
-    text = ipynb.to_text(build_template(homework.solution, files_at))
+    limits = limits_text(load_yaml(homework.config, AssignmentConfig))
+    text = ipynb.to_text(build_template(homework.solution, files_at, limits))
     if not target.is_file() or target.read_text(encoding="utf-8") != text:
         write_atomically(target, text)
     return target

@@ -19,9 +19,19 @@ from autograder.errors import UserError
 from autograder.homework import ipynb
 from autograder.judge.model_answers import read_solution
 
+LIMITS = "limits"  # tag of a text cell that says what grading allows, from assignment.yaml
 
-def build_template(solution: Path, files_at: str = "") -> NotebookNode:
-    """The template made from a solution script. Raises UserError naming the file if the script is not sound."""
+
+def build_template(solution: Path, files_at: str = "", limits: str = "") -> NotebookNode:
+    """The template made from a solution script.
+
+    Args:
+        files_at: URL of the folder where the released files lie; none if empty.
+        limits: text of the cells tagged `limits` (`homework.profiles`); where it is empty they keep their own.
+
+    Raises:
+        UserError: the script is not sound; the sentence names the file.
+    """
     from nbgrader.nbgraderformat import ValidationError
     from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, ClearSolutions, ComputeChecksums, LockCells
 
@@ -35,7 +45,10 @@ def build_template(solution: Path, files_at: str = "") -> NotebookNode:
         raise UserError(f"{solution}: {_where(read_solution(solution))}{error}") from None
     nbformat.validate(notebook)
     assert isinstance(notebook, NotebookNode)
-    return notebook
+    if not limits:
+        return notebook
+    cells = [replaced(cell, limits) if LIMITS in ipynb.tags(cell) else cell for cell in notebook.cells]
+    return with_cells(notebook, cells)
 
 
 def _where(notebook: NotebookNode) -> str:

@@ -22,6 +22,10 @@ class DemoChoice(StrEnum):
 
 
 AssignmentsOption = Annotated[Path, typer.Option(help="The folder of assignments.")]
+ProfileOption = Annotated[str | None, typer.Option(help="Of assignment.yaml: other budgets and data.")]
+DatasetOption = Annotated[
+    list[str] | None, typer.Option("--dataset", help="Where a large data set lies, NAME=FOLDER; repeat for several.")
+]
 SolutionsOption = Annotated[Path, typer.Option(help="The folder of solutions.")]
 
 
@@ -62,6 +66,8 @@ def audit(
     only: Annotated[list[str] | None, typer.Option(help="Only this variant; repeat for several.")] = None,
     retrain: Annotated[bool, typer.Option(help="Run the notebook, training included, anew for every seed.")] = False,
     thorough: Annotated[bool, typer.Option(help="Also what wrong variants keep, under every seed.")] = False,
+    profile: ProfileOption = None,
+    dataset: DatasetOption = None,
     assignments: AssignmentsOption = Path("assignments"),
     solutions: SolutionsOption = Path("solutions"),
     as_json: JsonOption = False,
@@ -78,7 +84,7 @@ def audit(
     from autograder.commands.matrix import print_audit, print_audit_json
     from autograder.homework.files import HomeworkFiles
 
-    homework = HomeworkFiles(name, assignments, solutions)
+    homework = HomeworkFiles(name, assignments, solutions, profile, _datasets(dataset))
     result = run_audit(
         homework, seeds=seeds, jobs=jobs, sandbox=sandbox.value, as_root=no_walls_as_root, only=only, retrain=retrain,
         thorough=thorough, say=Console(stderr=True, markup=False, highlight=False).print,
@@ -88,6 +94,17 @@ def audit(
         raise typer.Exit(1)
 
 
+def _datasets(given: list[str] | None) -> tuple[tuple[str, Path], ...]:
+    """`NAME=FOLDER` as pairs. Raises UserError for anything else."""
+    pairs = []
+    for text in given or []:
+        name, sign, folder = text.partition("=")
+        if not (name and sign and folder):
+            raise UserError(f"--dataset takes NAME=FOLDER, got {text!r}.")
+        pairs.append((name, Path(folder)))
+    return tuple(pairs)
+
+
 def calibrate(
     name: Name,
     seeds: Annotated[int, typer.Option(min=4, help="Trainings of the solution; of all else half as many.")] = 16,
@@ -95,6 +112,8 @@ def calibrate(
     sandbox: Annotated[SandboxChoice, typer.Option(help="Where they run.")] = SandboxChoice.docker,
     no_walls_as_root: AsRootOption = False,
     only: Annotated[list[str] | None, typer.Option(help="Only this one beside the solution; repeat.")] = None,
+    profile: ProfileOption = None,
+    dataset: DatasetOption = None,
     assignments: AssignmentsOption = Path("assignments"),
     solutions: SolutionsOption = Path("solutions"),
 ) -> None:
@@ -111,8 +130,9 @@ def calibrate(
     from autograder.commands.calibration import print_calibration
     from autograder.homework.files import HomeworkFiles
 
+    homework = HomeworkFiles(name, assignments, solutions, profile, _datasets(dataset))
     result = run_calibration(
-        HomeworkFiles(name, assignments, solutions), seeds=seeds, jobs=jobs, sandbox=sandbox.value,
+        homework, seeds=seeds, jobs=jobs, sandbox=sandbox.value,
         as_root=no_walls_as_root, only=only or (), say=Console(stderr=True, markup=False, highlight=False).print,
     )  # fmt: skip
     print_calibration(result)

@@ -74,6 +74,7 @@ def grade(
     no_walls_as_root: AsRootOption = False,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Submissions at a time.")] = None,
     gpus: Annotated[str | None, typer.Option(help="Device id handed to each sandbox, as in `0`.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Of assignment.yaml: other budgets and data.")] = None,
     force: Annotated[bool, typer.Option(help="Run unchanged submissions again.")] = False,
     student: Annotated[list[str] | None, typer.Option(help="Only this student; repeat for several.")] = None,
     as_json: JsonOption = False,
@@ -94,7 +95,7 @@ def grade(
     loaded = load_course(course)
     options = Options(
         sandbox=sandbox.value if sandbox else None, as_root=no_walls_as_root, jobs=jobs, gpu=gpus, force=force,
-        students=frozenset(student or []),
+        students=frozenset(student or []), profile=profile,
     )  # fmt: skip
     try:
         with live() as events:

@@ -48,9 +48,10 @@ class Course:
         """id -> full name, as `collect` takes it."""
         return {person.id: person.name for person in self.people.values()}
 
-    def files(self, homework: str) -> HomeworkFiles:
+    def files(self, homework: str, profile: str | None = None) -> HomeworkFiles:
         """Where the files of a homework lie. Raises UserError if that can be no homework's name."""
-        return HomeworkFiles(homework, self.assignments_dir, self.solutions_dir)
+        datasets = tuple((name, self.root / path) for name, path in sorted(self.config.datasets.items()))
+        return HomeworkFiles(homework, self.assignments_dir, self.solutions_dir, profile, datasets)
 
     @property
     def assignments_dir(self) -> Path:

@@ -22,6 +22,7 @@ class CourseConfig(StrictModel):
     salt: int = Field(default=0, ge=0)  # seeds derive from it; secret, of at least 128 bits, another in every course
     students: list[Person] = Field(default=[])
     release_url: str = ""  # of the folder where released files lie; released notebooks fetch what they need from there
+    datasets: dict[str, str] = Field(default={})  # name -> folder, from the course folder on unless absolute
     due: Deadlines = Field(default={})
     sandbox: SandboxSettings = SandboxSettings()
     image: ImageSettings = ImageSettings()

@@ -48,6 +48,7 @@ class Options:
     image: str | None = None
     force: bool = False
     students: frozenset[str] = frozenset()  # only these; empty: all
+    profile: str | None = None  # of assignment.yaml
 
 
 @dataclass
@@ -104,7 +105,8 @@ def grade_course(
 
 def _grade_course(course: Course, name: str, source: Path | None, options: Options, events: Events) -> Batch:
     kind = permitted(options.sandbox or course.config.sandbox.kind, as_root=options.as_root)
-    assignment = load_assignment(course.files(name))
+    assignment = load_assignment(course.files(name, options.profile))
+    _ = assignment.datasets  # at hand, or a sentence says which is not
     configure(course)
     batch = Batch(assignment, kind, image.digest(_image(course, options)) if kind == "docker" else None)
     with Reader(known_notebooks(course, name)) as look:
@@ -161,7 +163,7 @@ def _grade_all(
     stale: list[Job] = []  # graded, but what was made of it is not there or is of another content
     for student, submission in submissions.items():
         job = Job(
-            homework=course.files(name).resolved(),
+            homework=course.files(name, options.profile).resolved(),
             submission=submission,
             sandbox=batch.sandbox,
             salt=course.config.salt,

@@ -26,6 +26,7 @@ from autograder.homework import ipynb
 from autograder.homework.checkfile import Check, local_imports, read_checks
 from autograder.homework.files import CONFIG, HomeworkFiles
 from autograder.homework.handed import asked_for, declared
+from autograder.homework.profiles import dataset_folders, under
 from autograder.homework.settings import AssignmentConfig
 from autograder.report import exact
 from autograder.yamlfile import load_yaml
@@ -65,6 +66,11 @@ class Assignment:
         return self.files.public_checks
 
     @property
+    def datasets(self) -> dict[str, Path]:
+        """The folders of its large data sets. Raises UserError if one is not at hand."""
+        return dataset_folders(self.config, dict(self.files.datasets))
+
+    @property
     def points(self) -> float:
         """Points of the homework, manual cells included."""
         return self.config.points
@@ -90,7 +96,7 @@ def load_assignment(files: HomeworkFiles) -> Assignment:
     if not files.folder.is_dir():
         known = ", ".join(sorted(p.parent.name for p in files.assignments.glob(f"*/{CONFIG}"))) or "none"
         raise UserError(f"There is no assignment `{name}` in {files.assignments} (found: {known}).")
-    config = load_yaml(files.config, AssignmentConfig)
+    config = under(load_yaml(files.config, AssignmentConfig), files.profile, files.config)
     if config.name != name:
         raise UserError(f"{files.config}: `name` is {config.name!r} but the folder is called `{name}`.")
     template_path = files.template(config.notebook)
@@ -242,7 +248,7 @@ def _digest(files: HomeworkFiles, template: Path, hidden: tuple[Path, ...]) -> s
     for package in ("student", "vocabulary", "worker"):
         read += sorted((engine / package).rglob("*.py"))
     read += [engine / "homework" / "restore.py", engine / "homework" / "handed.py"]
-    total = hashlib.sha256()
+    total = hashlib.sha256(b"" if files.profile is None else f"profile {files.profile}\0".encode())
     for path in dict.fromkeys(read):
         data = path.read_bytes()
         total.update(f"{path.parent.name}/{path.name}\0{len(data)}\0".encode())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autograder.errors import UserError
@@ -22,6 +22,8 @@ class HomeworkFiles:
     Args:
         assignments: the folder of assignments; the homework is the folder of its name there.
         solutions: the folder of solutions; None on a student's machine.
+        profile: of assignment.yaml, under which it is graded; None: as it stands there.
+        datasets: names and folders of the large data sets that are at hand.
 
     Raises:
         UserError: the name can be no homework's.
@@ -30,6 +32,8 @@ class HomeworkFiles:
     name: str
     assignments: Path
     solutions: Path | None
+    profile: str | None = None
+    datasets: tuple[tuple[str, Path], ...] = ()
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
@@ -38,7 +42,8 @@ class HomeworkFiles:
     def resolved(self) -> HomeworkFiles:
         """The same places, whatever the working directory."""
         hidden = None if self.solutions is None else self.solutions.resolve()
-        return HomeworkFiles(self.name, self.assignments.resolve(), hidden)
+        datasets = tuple((name, folder.resolve()) for name, folder in self.datasets)
+        return replace(self, assignments=self.assignments.resolve(), solutions=hidden, datasets=datasets)
 
     # what students get
 
@@ -90,7 +95,7 @@ class HomeworkFiles:
     @property
     def calibrated(self) -> Path:
         """What the last calibration measured."""
-        return self.hidden / "calibration.json"
+        return self.hidden / f"calibration{'' if self.profile is None else f'-{self.profile}'}.json"
 
     @property
     def cheats(self) -> Path:

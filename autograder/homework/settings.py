@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -53,6 +53,31 @@ class Training(StrictModel):
         return self
 
 
+DatasetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+
+
+class Profile(StrictModel):
+    """What another way of grading changes (`homework.profiles`)."""
+
+    budgets: dict[str, float | int] = Field(default={})
+    data: dict[str, Any] = Field(default={})
+    datasets: list[DatasetName] = Field(default=[])
+
+    @field_validator("budgets")
+    @classmethod
+    def _known_budgets(cls, value: dict[str, float | int]) -> dict[str, float | int]:
+        unknown = value.keys() - Budgets.model_fields.keys()
+        if unknown:
+            known = ", ".join(Budgets.model_fields)
+            raise ValueError(f"has no budget {', '.join(sorted(unknown))}; there are {known}")
+        Budgets.model_validate(value)
+        return value
+
+    def over(self, budgets: Budgets) -> Budgets:
+        """The budgets with the profile's in their place."""
+        return Budgets.model_validate(budgets.model_dump() | self.budgets)
+
+
 class AssignmentConfig(StrictModel):
     """`assignment.yaml`."""
 
@@ -64,4 +89,6 @@ class AssignmentConfig(StrictModel):
     # Whether students read what their code said on hidden checks: "guarded" keeps the words for the TA.
     feedback: Literal["guarded", "everything"] = "guarded"
     training: dict[str, Training] = Field(default={})
-    data: dict[str, Any] = Field(default={})  # datasets and thresholds, as the checks read them
+    data: dict[str, Any] = Field(default={})  # thresholds and what else the checks read (the fixture `data`)
+    datasets: list[DatasetName] = Field(default=[])  # mounted read-only; course.yaml says where they lie
+    profiles: dict[str, Profile] = Field(default={})  # `grade --profile gpu`

@@ -100,7 +100,10 @@ def grade_repeatedly(
             only = narrow.get(seed)
             keys, sources, who = keys_of(job, seed), sources_of(job, restored), job.submission.student
             watch = kept or Kept(None)
-            bench = Bench(session, keys, sources, training(assignment), only, handed=handed, who=who, kept=watch)
+            bench = Bench(
+                session, keys, sources, training(assignment), only, handed=handed, who=who, kept=watch,
+                data=lambda: assignment.config.data, datasets=assignment.datasets,
+            )  # fmt: skip
             mark = time.monotonic()
             results = complete(assignment, run_checks(check_files(assignment), bench), only)
             timings = begin.timings(session, ready, time.monotonic() - mark, results)
@@ -119,7 +122,8 @@ def _played(
 ) -> Iterator[Session]:
     """A session whose notebook has run; the next job's sandbox starts meanwhile."""
     budgets = assignment.config.budgets
-    provider = provider_of(job.sandbox, sandbox_limits(budgets), job.gpu, job.image)
+    datasets = tuple(assignment.datasets.items())
+    provider = provider_of(job.sandbox, sandbox_limits(budgets), job.gpu, job.image, datasets)
     device = "cpu" if job.gpu is None else "cuda"
     files, tensors = job.submission.files, handed.tensors()
     session = Session(provider, restored.cells, files, budgets, seed, device, job.last, tensors)
@@ -176,6 +180,7 @@ def _report(
         device=session.device,
         clock="wall" if session.clock.wall_time else "charged",
         versions=session.versions | {"autograder": VERSION},
+        profile=job.homework.profile,
         limits=session.provider.limits.as_dict() | session.budgets.seconds(),
         seed=bench.keys.number,
     )

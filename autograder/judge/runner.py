@@ -63,6 +63,8 @@ class Bench:
         only: run the checks of these cells alone.
         skip: names of checks that are left out.
         handed: what the notebook was handed, with what checks may know of it.
+        data: the section `data` of assignment.yaml, asked for when a check wants it.
+        datasets: folders of large data sets, by name.
         who: whose submission it is, for the TA.
         kept: what an earlier judge found before it died; given where the judge's own work is watched.
     """
@@ -74,6 +76,8 @@ class Bench:
     only: frozenset[str] | None = None
     skip: frozenset[str] = frozenset()
     handed: Handed = field(default_factory=lambda: NOTHING)
+    data: Callable[[], Mapping[str, Any]] = dict
+    datasets: Mapping[str, Path] = field(default_factory=dict)
     who: str = ""
     kept: Kept | None = None
 
@@ -172,6 +176,16 @@ class _Plugin:
     def course_data(self) -> Callable[[str], CourseData]:
         """What the notebook was handed under a name, with its law: drawn in grading, the example at home."""
         return self.bench.handed.__getitem__
+
+    @pytest.fixture
+    def data(self) -> Mapping[str, Any]:
+        """The section `data` of assignment.yaml, with a profile's values where one is chosen."""
+        return self.bench.data()
+
+    @pytest.fixture
+    def datasets(self) -> Mapping[str, Path]:
+        """The folders of large data sets, by name."""
+        return self.bench.datasets
 
     @pytest.fixture
     def figures(self) -> Figures:

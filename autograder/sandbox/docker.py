@@ -14,7 +14,9 @@ import os
 import shutil
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import docker.errors
@@ -28,16 +30,25 @@ from autograder.sandbox.image import IMAGE_TAG, REPOSITORY, current
 from autograder.sandbox.live import SPARE_SECONDS, LiveSandbox, WarmProvider
 from autograder.sandbox.protocol import Ending, Limits, SandboxKind, Usage
 from autograder.sandbox.reading import Group, Reading, Threads
+from autograder.worker.datasets import FOLDER
 
 SECCOMP = Path(__file__).with_name("seccomp.json")
 LABEL = "autograder.session"
 MOUNT = "/run/judge"  # where the folder of the socket appears inside
+DATASETS = "/datasets"
 UIDS = range(61184, 65520)  # systemd's range for users that own nothing
 PAUSE = 0.5
 
 
 def container_config(
-    limits: Limits, *, image: str, uid: int, folder: Path, labels: dict[str, str], gpu: str | None = None
+    limits: Limits,
+    *,
+    image: str,
+    uid: int,
+    folder: Path,
+    labels: dict[str, str],
+    gpu: str | None = None,
+    datasets: Mapping[str, Path] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """The whole request for one container, as the engine's API takes it."""
     mb = 1 << 20
@@ -60,12 +71,14 @@ def container_config(
         "PYTHONDONTWRITEBYTECODE": "1",  # for what students start; the worker itself runs with -B
         "MPLBACKEND": "agg",
         "MPLCONFIGDIR": "/tmp/.matplotlib",
+        FOLDER: DATASETS,
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "TORCH_DEVICE_BACKEND_AUTOLOAD": "0",  # spares `import torch` the reading of every package's metadata
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # half the page faults: 6 % of the CPU time of `import torch`
     }
+    shown = [(MOUNT, folder), *((f"{DATASETS}/{name}", source) for name, source in datasets.items())]
     host: dict[str, Any] = {
         "NetworkMode": "none",
         "ReadonlyRootfs": True,
@@ -87,7 +100,9 @@ def container_config(
             "/tmp": mounts.format(limits.tmp_files, limits.tmp_mb),
             "/dev/shm": mounts.format(limits.tmp_files, limits.shm_mb),
         },
-        "Mounts": [{"Type": "bind", "Source": str(folder), "Target": MOUNT, "ReadOnly": True}],
+        "Mounts": [
+            {"Type": "bind", "Source": str(source), "Target": target, "ReadOnly": True} for target, source in shown
+        ],
     }
     if gpu is not None:
         host["DeviceRequests"] = [device_request(gpu)]
@@ -190,9 +205,17 @@ class DockerProvider(WarmProvider[DockerSandbox]):
 
     name: SandboxKind = "docker"
 
-    def __init__(self, limits: Limits, *, gpu: str | None = None, image: str | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        gpu: str | None = None,
+        image: str | None = None,
+        datasets: Mapping[str, Path] = MappingProxyType({}),
+    ) -> None:
         super().__init__(limits, engine_socket())
         self.gpu = gpu
+        self._datasets = dict(datasets)
         self._client = connect()
         with engine_errors():
             ours = image is None or image.startswith(f"{REPOSITORY}:")
@@ -223,7 +246,13 @@ class DockerProvider(WarmProvider[DockerSandbox]):
         listener.listen(1)
         uid = UIDS.start + (os.getpid() * 64 + number) % len(UIDS)  # an own user each: the kernel has caps per user
         config = container_config(
-            self.limits, image=str(self.image), uid=uid, folder=folder, labels=self._labels, gpu=self.gpu
+            self.limits,
+            image=str(self.image),
+            uid=uid,
+            folder=folder,
+            labels=self._labels,
+            gpu=self.gpu,
+            datasets=self._datasets,
         )
         container = None
         try:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
 
 from autograder.errors import Infrastructure, SandboxWarning, UserError
 from autograder.sandbox.protocol import Limits, Provider, SandboxKind
@@ -57,12 +60,14 @@ def open_provider(
     limits: Limits | None = None,
     gpu: str | None = None,
     image: str | None = None,
+    datasets: Mapping[str, Path] = MappingProxyType({}),
 ) -> Provider:
     """Open a source of sandboxes.
 
     Args:
         gpu: device id handed to each sandbox ("0"), or to containers a CDI name ("nvidia.com/gpu=0").
         image: image to start, by default the one `autograder image build` makes.
+        datasets: folders that each sandbox may read, by name (`worker.datasets`).
 
     Raises:
         UserError: no engine, no image, or a CDI name asked of the process sandbox.
@@ -72,12 +77,12 @@ def open_provider(
     if kind == "docker":
         from autograder.sandbox.docker import DockerProvider
 
-        return DockerProvider(limits, gpu=gpu, image=image)
+        return DockerProvider(limits, gpu=gpu, image=image, datasets=datasets)
     from autograder.sandbox.process import ProcessProvider
 
     if gpu is not None and "=" in gpu:
         raise UserError(f"`{gpu}` names a GPU to a container engine; --sandbox process takes a device id, as in `0`")
-    return ProcessProvider(limits, gpu=gpu)
+    return ProcessProvider(limits, gpu=gpu, datasets=datasets)
 
 
 def sweep() -> list[str]:

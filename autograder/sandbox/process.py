@@ -20,7 +20,9 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from autograder.errors import SandboxWarning
 from autograder.sandbox import traces
@@ -30,11 +32,13 @@ from autograder.sandbox.protocol import Ending, Limits, SandboxKind, Usage
 from autograder.sandbox.reading import Reading, Threads
 from autograder.sandbox.reaper import MARK, processes_of
 from autograder.sandbox.worker_files import WORKER
+from autograder.worker.datasets import FOLDER
 
 NO_BOUNDARY = (
     "the process sandbox is no security boundary: submissions can read your files and reach the network;"
     " grade only code you trust, or install a container engine (`autograder doctor`)"
 )
+SHELF = ".datasets"  # links to them, in the worker's folder; where there are no walls, nothing is read-only
 LOOK_EVERY = 0.05  # seconds between two looks at the memory in use
 SLACK_MB = 4096  # address space torch and threads reserve without using it
 PAGE = os.sysconf("SC_PAGESIZE")
@@ -125,14 +129,21 @@ class ProcessProvider(WarmProvider[ProcessSandbox]):
 
     name: SandboxKind = "process"
 
-    def __init__(self, limits: Limits, *, gpu: str | None = None) -> None:
+    def __init__(
+        self, limits: Limits, *, gpu: str | None = None, datasets: Mapping[str, Path] = MappingProxyType({})
+    ) -> None:
         super().__init__(limits, engine=None)
         self.gpu = gpu
+        self._datasets = dict(datasets)
         warnings.warn(NO_BOUNDARY, SandboxWarning, stacklevel=3)
         self._started: list[ProcessSandbox] = []
 
     def _launch(self, number: int, folder: Path) -> ProcessSandbox:
         ours, theirs = socket.socketpair()
+        shelf = folder / SHELF
+        shelf.mkdir()
+        for name, source in self._datasets.items():
+            (shelf / name).symlink_to(source)
         with theirs:
             process = subprocess.Popen(
                 [sys.executable, "-I", "-B", str(WORKER), "--fd", str(theirs.fileno())],
@@ -181,6 +192,7 @@ def environment(folder: Path, gpu: str | None = None) -> dict[str, str]:
             "MPLBACKEND": "agg",
             "TORCH_DEVICE_BACKEND_AUTOLOAD": "0",
             "CUDA_VISIBLE_DEVICES": gpu or "",
+            FOLDER: str(folder / SHELF),
             MARK: mark(folder),
         }
     )

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
+from .datasets import dataset
 from .notes import Notes
 
 
@@ -104,6 +105,7 @@ def install(stubs: Stubs) -> None:
     module = ModuleType("autograder")
     module.__dict__["check"] = check
     module.__dict__["course_data"] = stubs.course_data
+    module.__dict__["dataset"] = dataset
     sys.modules["autograder"] = module
     warnings.filterwarnings("ignore", message=".*non-interactive.*")  # plt.show()
     warnings.filterwarnings("ignore", message="invalid escape sequence")

@@ -16,6 +16,7 @@ from autograder.authoring.variants import Variant, load_variants
 from autograder.homework import ipynb
 from autograder.homework.assignment import Assignment, load_assignment
 from autograder.homework.files import HomeworkFiles
+from autograder.homework.profiles import limits_text
 from autograder.judge.grade import check_files
 from autograder.judge.keys import Keys
 from autograder.judge.model_answers import read_solution
@@ -57,7 +58,7 @@ def losing(cell: str) -> Variant:
 
 
 def test_the_template_is_the_solution_with_its_answers_cut_out() -> None:
-    template = ipynb.to_text(build_template(SOLUTION))
+    template = ipynb.to_text(build_template(SOLUTION, limits=limits_text(load_assignment(HW1).config)))
     assert (ROOT / "assignments/hw1/hw1.ipynb").read_text(encoding="utf-8") == template
     assert "BEGIN SOLUTION" not in template
 

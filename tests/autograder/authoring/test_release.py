@@ -18,6 +18,7 @@ from autograder.errors import UserError
 from autograder.homework import ipynb
 from autograder.homework.files import HomeworkFiles
 from autograder.homework.first_cell import WHEEL
+from autograder.homework.profiles import limits_text
 from autograder.judge.model_answers import read_solution
 from autograder.records.gradebook import dump
 from tests.autograder.course_factory import HIDDEN_CHECKS, SOLUTION, Repository, make_repository
@@ -203,6 +204,7 @@ def test_every_homework_of_the_course_can_be_released(name: str) -> None:
     from autograder.homework.assignment import load_assignment
 
     assignment = load_assignment(HomeworkFiles(name, ROOT / "assignments", ROOT / "solutions"))
-    made = ipynb.to_text(build_template(ROOT / "solutions" / name / f"{name}.py"))
+    limits = limits_text(assignment.config)
+    made = ipynb.to_text(build_template(ROOT / "solutions" / name / f"{name}.py", limits=limits))
     assert assignment.template_path.read_text() == made, "run `autograder release` to make the template again"
     released_files(assignment)
