@@ -142,7 +142,11 @@ def run_audit(
     if sandbox != "docker":
         variants = [variant for variant in variants if not variant.harmful]
     audit = Audit(assignment.automatic, variants, whole=not only)
-    audit.troubles += [Finding("checks", sentence) for path in _files_of_checks(assignment) for sentence in lint(path)]
+    audit.troubles += [
+        Finding("checks", sentence)
+        for path in _files_of_checks(assignment)
+        for sentence in lint(path, public=path == assignment.public_checks)
+    ]
     audit.troubles += [Finding("rubrics", sentence) for sentence in missing_rubrics(assignment)]
     audit.notes += complaints(assignment)
     by_student = {variant.submission.student: variant for variant in variants}

@@ -14,21 +14,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FIXTURES = frozenset({"student", "seed", "rng", "law_rng", "course_data", "figures", "data", "datasets", "request"})
+HIDDEN = frozenset({"data", "datasets"})  # of them, those of hidden checks alone
 ASKING = frozenset({"call", "keep", "call_with_echo", "gradient", "parameter_gradients", "jacobian"})
 RANDOM = frozenset({"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial"})
 SWALLOWING = frozenset({"Exception", "BaseException", "StudentFault", "AutograderError"})
 MODULE_NAMES = frozenset({"__file__", "__name__", "__doc__", "__package__", "__spec__", "__builtins__"})
 
 
-def lint(path: Path) -> Iterator[str]:
-    """One sentence for each problem, naming file and line."""
+def lint(path: Path, *, public: bool = False) -> Iterator[str]:
+    """One sentence for each problem, naming file and line.
+
+    Args:
+        public: the checks run on students' machines too, which do not have the thresholds.
+    """
     source = path.read_text(encoding="utf-8")
     tree = ast.parse(source, str(path))
     problems = [*_undefined(source, tree, path)]
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
             if node.name.startswith("test_"):
-                problems += _arguments(node)
+                problems += _arguments(node, FIXTURES - HIDDEN if public else FIXTURES)
             problems += _handed_over(node)
     problems += [*_unseeded(tree), *_swallowed(tree)]
     for line, sentence in sorted(problems):
@@ -64,13 +69,13 @@ def _globals_of(table: symtable.SymbolTable) -> Iterator[str]:
             yield symbol.get_name()
 
 
-def _arguments(node: ast.FunctionDef) -> Iterator[Problem]:
+def _arguments(node: ast.FunctionDef, fixtures: frozenset[str]) -> Iterator[Problem]:
     names = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
     for name in names:
-        if name not in FIXTURES | _parameters(node):
+        if name not in fixtures | _parameters(node):
             yield (
                 node.lineno,
-                f"`{node.name}` takes `{name}`, which is no fixture; there are {', '.join(sorted(FIXTURES))}.",
+                f"`{node.name}` takes `{name}`, which is no fixture; there are {', '.join(sorted(fixtures))}.",
             )
     if "student" not in names:
         yield node.lineno, f"`{node.name}` does not take `student`, so no notebook can fail it."

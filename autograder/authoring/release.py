@@ -36,7 +36,7 @@ from autograder.records.gradebook import Book
 from autograder.report import write_atomically
 from autograder.yamlfile import load_yaml
 
-PUBLIC_KEYS = ("name", "title", "points", "notebook", "budgets", "training", "data", "datasets", "profiles")
+PUBLIC_KEYS = ("name", "title", "points", "notebook", "budgets", "training", "datasets")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same files give the same zip
 
 

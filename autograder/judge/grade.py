@@ -102,7 +102,7 @@ def grade_repeatedly(
             watch = kept or Kept(None)
             bench = Bench(
                 session, keys, sources, training(assignment), only, handed=handed, who=who, kept=watch,
-                data=lambda: assignment.config.data, datasets=assignment.datasets,
+                data=assignment.config.data, datasets=assignment.datasets,
             )  # fmt: skip
             mark = time.monotonic()
             results = complete(assignment, run_checks(check_files(assignment), bench), only)

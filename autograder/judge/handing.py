@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from autograder.errors import AuthorError, UserError
-from autograder.homework.files import CONFIG
+from autograder.errors import AuthorError
 from autograder.homework.handed import CourseData, Maker, make, makers
 from autograder.judge.keys import Keys
 
@@ -66,20 +65,3 @@ def handed_in_grading(assignment: Assignment, keys: Keys) -> Handed:
 def handed_at_home(checks: Path) -> Handed:
     """The example, which everybody sees who has the release: `checks` is its file of public checks."""
     return Handed(makers(checks, package=False), EXAMPLE)
-
-
-def data_beside(checks: Path) -> Mapping[str, Any]:
-    """The section `data` of the assignment.yaml beside a release's checks; {} where there is none.
-
-    Raises:
-        UserError: PyYAML is not installed, or the file is not sound.
-    """
-    path = checks.with_name(CONFIG)
-    if not path.is_file():
-        return {}
-    try:
-        from autograder.homework.settings import AssignmentConfig
-        from autograder.yamlfile import load_yaml
-    except ImportError:  # `check` needs little, and most Pythons with Jupyter have it
-        raise UserError(f"this check reads {CONFIG}: `pip install pyyaml`, and run it again.") from None
-    return load_yaml(path, AssignmentConfig).data

@@ -6,7 +6,6 @@ import os
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from autograder.errors import Infrastructure, SandboxWarning, StudentFault, UnreadableError, UserError
@@ -16,7 +15,7 @@ from autograder.homework.files import CHECKS
 from autograder.homework.restore import restore
 from autograder.homework.settings import Budgets
 from autograder.judge.clock import sandbox_limits
-from autograder.judge.handing import data_beside, handed_at_home
+from autograder.judge.handing import handed_at_home
 from autograder.judge.keys import Keys
 from autograder.judge.runner import Bench, CheckFile, run_checks
 from autograder.judge.session import Session
@@ -69,7 +68,7 @@ def check_notebook(notebook: Path, cell: str | None = None, *, train: bool = Fal
         with suppress(StudentFault, Infrastructure):  # the checks meet the same trouble and say so
             session.play()
         only = None if cell is None else frozenset({cell})
-        bench = Bench(session, keys, only=only, skip=frozenset(slow), handed=handed, data=partial(data_beside, checks))
+        bench = Bench(session, keys, only=only, skip=frozenset(slow), handed=handed)
         results = run_checks([CheckFile(checks, public=True)], bench)
     finally:
         session.close()

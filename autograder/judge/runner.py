@@ -63,7 +63,7 @@ class Bench:
         only: run the checks of these cells alone.
         skip: names of checks that are left out.
         handed: what the notebook was handed, with what checks may know of it.
-        data: the section `data` of assignment.yaml, asked for when a check wants it.
+        data: the section `data` of assignment.yaml; None on a student's machine, which does not have it.
         datasets: folders of large data sets, by name.
         who: whose submission it is, for the TA.
         kept: what an earlier judge found before it died; given where the judge's own work is watched.
@@ -76,7 +76,7 @@ class Bench:
     only: frozenset[str] | None = None
     skip: frozenset[str] = frozenset()
     handed: Handed = field(default_factory=lambda: NOTHING)
-    data: Callable[[], Mapping[str, Any]] = dict
+    data: Mapping[str, Any] | None = None
     datasets: Mapping[str, Path] = field(default_factory=dict)
     who: str = ""
     kept: Kept | None = None
@@ -180,7 +180,9 @@ class _Plugin:
     @pytest.fixture
     def data(self) -> Mapping[str, Any]:
         """The section `data` of assignment.yaml, with a profile's values where one is chosen."""
-        return self.bench.data()
+        if self.bench.data is None:
+            raise AuthorError("`data` is for hidden checks: thresholds stay with the instructor")
+        return self.bench.data
 
     @pytest.fixture
     def datasets(self) -> Mapping[str, Path]:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import random
 import sys
-from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
 from autograder.errors import UserError
 from autograder.homework.files import CHECKS
-from autograder.judge.handing import data_beside, handed_at_home
+from autograder.judge.handing import handed_at_home
 from autograder.judge.keys import Keys
 from autograder.judge.runner import Bench, CheckFile, run_checks
 from autograder.report import CheckResult
@@ -70,8 +69,7 @@ def public_results(path: Path, cell: str, namespace: dict[str, object]) -> list[
     if not path.is_file():
         raise UserError(missing(path))
     keys, handed = Keys.local(random.getrandbits(128)), handed_at_home(path)
-    beside = partial(data_beside, path)
-    bench = Bench(LocalChannel(namespace), keys, only=frozenset({cell}), handed=handed, data=beside)
+    bench = Bench(LocalChannel(namespace), keys, only=frozenset({cell}), handed=handed)
     results = run_checks([CheckFile(path, public=True)], bench)
     if not results:
         raise UserError(f"{path.name} holds no check of `{cell}`: the name is the one in the graded cell")

@@ -140,10 +140,9 @@ class ProcessProvider(WarmProvider[ProcessSandbox]):
 
     def _launch(self, number: int, folder: Path) -> ProcessSandbox:
         ours, theirs = socket.socketpair()
-        shelf = folder / SHELF
-        shelf.mkdir()
         for name, source in self._datasets.items():
-            (shelf / name).symlink_to(source)
+            (folder / SHELF).mkdir(exist_ok=True)
+            (folder / SHELF / name).symlink_to(source)
         with theirs:
             process = subprocess.Popen(
                 [sys.executable, "-I", "-B", str(WORKER), "--fd", str(theirs.fileno())],

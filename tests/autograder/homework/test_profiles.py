@@ -17,6 +17,9 @@ from autograder.homework.assignment import load_assignment
 from autograder.homework.files import HomeworkFiles
 from autograder.homework.profiles import limits_text, under
 from autograder.homework.settings import AssignmentConfig
+from autograder.judge.keys import Keys
+from autograder.judge.runner import Bench, CheckFile, run_checks
+from autograder.student.local import LocalChannel
 from autograder.worker.datasets import dataset
 from tests.autograder.course_factory import ANSWERS, NAME, SOLUTION, Repository, answered, make_repository, to_bytes
 
@@ -118,14 +121,15 @@ def test_the_notebook_prints_the_limits_of_the_file(repository: Repository) -> N
     assert "A cell may take 12 s" in shown()
 
 
-def test_a_release_has_the_thresholds_and_profiles_for_public_checks(course: Course) -> None:
+def test_thresholds_and_profiles_are_for_hidden_checks(course: Course, repository: Repository) -> None:
     released = yaml.safe_load((release(course, NAME) / "assignment.yaml").read_text())
-    assert released["data"] == {"line": {"slope": 3, "width": 0.1}}
-    assert released["profiles"]["gpu"]["datasets"] == ["numbers"]
-
-
-def test_a_check_may_take_the_fixtures(repository: Repository) -> None:
-    assert not list(lint(repository.files.hidden / "checks.py"))
+    assert not {"data", "profiles"} & released.keys()
+    hidden = repository.files.hidden / "checks.py"
+    assert not list(lint(hidden))
+    assert [s for s in lint(hidden, public=True) if "takes `data`, which is no fixture" in s]
+    bench = Bench(LocalChannel({"line": 0}), Keys.local(0), only=frozenset({"line"}))
+    (result,) = run_checks([CheckFile(hidden, public=False)], bench)
+    assert "thresholds stay with the instructor" in (result.detail or "")
 
 
 @pytest.mark.parametrize(("profile", "marks"), [("gpu", 3.0), (None, 2.4)])
