@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,8 @@ from rich.console import Console
 
 from autograder.commands.for_tas import AsRootOption, CourseOption, JsonOption, Name, SandboxChoice
 from autograder.errors import UserError
+
+IMAGE_SECONDS, SUBMISSION_SECONDS = 240.0, 25.0  # of two cores; what progress begins with before anything is done
 
 
 class DemoChoice(StrEnum):
@@ -159,6 +162,8 @@ def demo(
 
     Example: `autograder demo demo --all`
     """
+    talk = Console(stderr=True, markup=False, highlight=False)
+    talk.print("A course, a released homework and a class of submissions, graded: this takes some minutes.")
     from autograder.authoring.demo_class import demo_class, write_class
     from autograder.authoring.release import release as make
     from autograder.authoring.variants import load_variants
@@ -171,11 +176,10 @@ def demo(
     from autograder.report import Report
     from autograder.sandbox import SandboxKind, answering, image
 
-    talk = Console(stderr=True, markup=False, highlight=False)
     kind: SandboxKind = answering() if sandbox is DemoChoice.auto else SandboxChoice(sandbox.value).value
     if kind == "docker":
-        talk.print("A container engine answers. Building the image that submissions run in, if it is not there yet.")
-        with one_line(talk) as say:
+        talk.print("A container engine answers. The image that submissions run in is built if it is not there yet.")
+        with one_line(talk, "image", IMAGE_SECONDS) as say:
             image.build(say=say)
         talk.print("Every submission runs in a container of its own.")
     else:
@@ -203,7 +207,8 @@ def demo(
         lost.append(student)
         return f"{part.story}   <- A RIGHT ANSWER LOST POINTS"
 
-    with live(told) as events:
+    workers = jobs or len(os.sched_getaffinity(0))
+    with live(told, len(people) * SUBMISSION_SECONDS / workers) as events:
         batch = grade_course(course, name, archive, Options(sandbox=kind, as_root=True, jobs=jobs), events)
     summary(course, batch)
     talk.print(f"Right answers that lost points: {', '.join(lost) or 'none'}.")

@@ -11,10 +11,11 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
+from rich.text import Text
 
 from autograder.commands.show import show_class
 from autograder.course.course import Course
@@ -26,19 +27,35 @@ from autograder.report import Outcome, Report
 OPEN: Outcome = "infrastructure"
 
 
+class TimeLeft(ProgressColumn):
+    """The time left: by what is done, and before anything is by what it took elsewhere."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        """As "about 2 min 10 s left"; nothing where nothing is known."""
+        left = task.time_remaining if task.completed else None
+        if left is None and task.fields.get("seconds"):
+            left = max(task.fields["seconds"] - (task.elapsed or 0.0), 1.0)
+        return Text("" if left is None else f"about {text.duration(round(left))} left")
+
+
 @contextmanager
-def live(told: Callable[[str, Report | Trouble], str] = lambda student, result: "") -> Iterator[Events]:
+def live(
+    told: Callable[[str, Report | Trouble], str] = lambda student, result: "", seconds: float = 0.0
+) -> Iterator[Events]:
     """A progress bar on stderr: how far, how long yet, who is being graded, what came out for each; in a log the last.
 
     Args:
         told: what else to say of a student's result, at the end of its line.
+        seconds: how long all of it took elsewhere; 0 where nobody knows.
     """
     console = Console(stderr=True, highlight=False, markup=False)
     columns: list[ProgressColumn] = [TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
-    columns += [TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.description}", markup=False)]
+    columns += [TimeLeft(), TextColumn("{task.description}", markup=False)]
     now: dict[str, None] = {}
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
+        task = bar.add_task("", total=None, seconds=seconds)
 
         def started(student: str) -> None:
             now[student] = None
@@ -56,13 +73,17 @@ def live(told: Callable[[str, Report | Trouble], str] = lambda student, result: 
 
 
 @contextmanager
-def one_line(console: Console) -> Iterator[Callable[[str], None]]:
-    """Shows what a long job says as one line that changes; in a log, its first and last words only."""
-    if not console.is_terminal:
-        yield lambda line: None
-        return
-    with console.status("") as status:
-        yield lambda line: status.update(text.line(line, max(console.width - 10, 20)))
+def one_line(console: Console, what: str, seconds: float) -> Iterator[Callable[[str], None]]:
+    """Shows what a long job says as one line that changes, with the time left; in a log nothing.
+
+    Args:
+        what: the job.
+        seconds: how long it took elsewhere.
+    """
+    columns = [TextColumn(what), TimeElapsedColumn(), TimeLeft(), TextColumn("{task.description}", markup=False)]
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None, seconds=seconds)
+        yield lambda line: bar.update(task, description=text.line(line, max(console.width - len(what) - 40, 20)))
 
 
 def _words(result: Report | Trouble) -> str:
