@@ -3,6 +3,7 @@
 release/hw1/hw1.ipynb           the solution with the answers cut out
 release/hw1/checks.py           the public checks
 release/hw1/assignment.yaml     title, points, budgets, training
+release/hw1/digits.txt          data that the public checks hand to the notebook, of a homework that has such `files`
 release/hw1/README.md           how to work on it
 release/hw1/dgm_autograder-….whl  what `check("…")` needs
 release/hw1.zip                 the same, to put on the course page
@@ -36,7 +37,7 @@ from autograder.records.gradebook import Book
 from autograder.report import write_atomically
 from autograder.yamlfile import load_yaml
 
-PUBLIC_KEYS = ("name", "title", "points", "notebook", "budgets", "training", "datasets")
+PUBLIC_KEYS = ("name", "title", "points", "notebook", "budgets", "files", "training", "datasets")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same files give the same zip
 
 
@@ -50,8 +51,8 @@ def write_template(homework: HomeworkFiles, files_at: str = "") -> Path:
         UserError: the solution is not sound.
     """
     target = homework.template()
-    limits = limits_text(load_yaml(homework.config, AssignmentConfig))
-    text = ipynb.to_text(build_template(homework.solution, files_at, limits))
+    config = load_yaml(homework.config, AssignmentConfig)
+    text = ipynb.to_text(build_template(homework.solution, files_at, limits_text(config), config.files))
     if not target.is_file() or target.read_text(encoding="utf-8") != text:
         write_atomically(target, text)
     return target
@@ -86,6 +87,7 @@ def released_files(assignment: Assignment) -> dict[str, bytes]:
         CONFIG: yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode(),
         "README.md": _read_me(assignment).encode(),
         WHEEL: build_wheel(),
+        **{name: path.read_bytes() for name, path in assignment.data_files.items()},
     }
     leaks = list(find_leaks(files, read_secrets(assignment.files.solution, assignment.files.hidden_files())))
     if not leaks:
@@ -120,6 +122,7 @@ def _read_me(assignment: Assignment) -> str:
     extra = f" Trained weights may be handed in beside it: {', '.join(checkpoints)}." if checkpoints else ""
     if drawn := [f"`{task}`" for task, training in assignment.config.training.items() if training.data is not None]:
         extra += f" No weights are taken of {', '.join(drawn)}, trained in grading on data drawn for you."
+    beside = " and ".join(f"`{name}`" for name in (CHECKS, *assignment.config.files))
     return "\n".join(
         [
             f"# {assignment.title}",
@@ -128,7 +131,7 @@ def _read_me(assignment: Assignment) -> str:
             "add cells of your own as you like. Cells marked as locked are put back as they are here before grading.",
             "",
             f"The first cell installs the course's package, `{WHEEL}`, which has to lie beside the notebook like",
-            f"`{CHECKS}`. In a terminal",
+            f"{beside}. In a terminal",
             "",
             f"    pip install './{WHEEL}[cli]'     # once",
             f"    autograder check {notebook}",

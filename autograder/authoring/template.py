@@ -22,12 +22,13 @@ from autograder.judge.model_answers import read_solution
 LIMITS = "limits"  # tag of a text cell that says what grading allows, from assignment.yaml
 
 
-def build_template(solution: Path, files_at: str = "", limits: str = "") -> NotebookNode:
+def build_template(solution: Path, files_at: str = "", limits: str = "", files: Sequence[str] = ()) -> NotebookNode:
     """The template made from a solution script.
 
     Args:
         files_at: URL of the folder where the released files lie; none if empty.
         limits: text of the cells tagged `limits` (`homework.profiles`); where it is empty they keep their own.
+        files: names of the data files released with it.
 
     Raises:
         UserError: the script is not sound; the sentence names the file.
@@ -35,7 +36,7 @@ def build_template(solution: Path, files_at: str = "", limits: str = "") -> Note
     from nbgrader.nbgraderformat import ValidationError
     from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, ClearSolutions, ComputeChecksums, LockCells
 
-    notebook = read_solution(solution, files_at)
+    notebook = read_solution(solution, files_at, files)
     try:
         for step in (CheckCellMetadata, ClearSolutions, ClearOutput, LockCells, ComputeChecksums):
             tool = step()

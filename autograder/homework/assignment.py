@@ -71,6 +71,11 @@ class Assignment:
         return dataset_folders(self.config, dict(self.files.datasets))
 
     @property
+    def data_files(self) -> dict[str, Path]:
+        """Files that lie beside the checks, by name, and go to students with them."""
+        return {name: self.files.folder / name for name in self.config.files}
+
+    @property
     def points(self) -> float:
         """Points of the homework, manual cells included."""
         return self.config.points
@@ -105,7 +110,9 @@ def load_assignment(files: HomeworkFiles) -> Assignment:
     checks = read_checks(files.public_checks, public=True)
     for path in hidden:
         checks += read_checks(path, public=False)
-    problems: list[str] = []
+    data = tuple(files.folder / name for name in config.files)
+    absent = [path.name for path in data if not path.is_file()]
+    problems = [f"{files.config}: `files` names {name}, which does not exist." for name in absent]
     cells = graded_cells(template, template_path, problems)
     problems += _check_points(config, cells, checks, files.folder, complete=files.solutions is not None)
     problems += _check_training(config, template, checks, files.config)
@@ -121,7 +128,7 @@ def load_assignment(files: HomeworkFiles) -> Assignment:
         cells=cells,
         hidden_checks=hidden,
         checks=checks,
-        checks_sha256=_digest(files, template_path, hidden),
+        checks_sha256=_digest(files, template_path, hidden, data),
     )
 
 
@@ -237,10 +244,10 @@ def _read_template(path: Path) -> NotebookNode:
     return notebook
 
 
-def _digest(files: HomeworkFiles, template: Path, hidden: tuple[Path, ...]) -> str:
+def _digest(files: HomeworkFiles, template: Path, hidden: tuple[Path, ...], data: tuple[Path, ...]) -> str:
     """One hash over all that decides a score, besides the submission, the image and the seed."""
     engine = Path(__file__).parent.parent
-    read = [template, files.config, files.public_checks]
+    read = [template, files.config, files.public_checks, *data]
     for checks in hidden:
         read += [checks, *local_imports(checks)]
     if files.solutions is not None and files.hidden_data.is_file():

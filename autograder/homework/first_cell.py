@@ -5,6 +5,9 @@ It is locked and is run in every sandbox as it stands, where `autograder` is the
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+
 from autograder.version import VERSION
 
 DISTRIBUTION = "dgm-autograder"
@@ -13,10 +16,10 @@ GRADE_ID = "autograder-package"
 
 SOURCE = """\
 # Makes check("…") work: at home, on Colab, or wherever the homework's files lie beside this notebook.
-WHEEL, FILES_AT = "@WHEEL@", "@URL@"
+WHEEL, FILES, FILES_AT = "@WHEEL@", @FILES@, "@URL@"
 
 try:
-    from autograder import check
+    from autograder import check, course_data
 except ImportError:
     import importlib.util, os, subprocess, sys, urllib.request
 
@@ -24,33 +27,39 @@ except ImportError:
         print("Another package called `autograder` is installed here. Run `pip uninstall autograder` in a terminal,")
         print("restart the kernel and run this cell again: it installs the course's own.")
     else:
-        for name in (WHEEL, "checks.py"):
+        for name in (WHEEL, *FILES):
             if FILES_AT and not os.path.exists(name):
                 urllib.request.urlretrieve(f"{FILES_AT}/{name}", name)
         if not os.path.exists(WHEEL) and "google.colab" in sys.modules:
             from google.colab import files
 
-            print(f"Upload two files of the homework's zip: {WHEEL} and checks.py.")
+            print(f"Upload these files of the homework's zip: {WHEEL}, {', '.join(FILES)}.")
             files.upload()
         if os.path.exists(WHEEL):
             subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", WHEEL])
             importlib.invalidate_caches()
     try:
-        from autograder import check
+        from autograder import check, course_data
     except ImportError:
-        print(f"The checks are not installed: put {WHEEL} and checks.py of the homework's zip beside this notebook,")
-        print("or run `pip install @DISTRIBUTION@` from wherever your course keeps it. Everything else works without.")
+        print(f"The checks are not installed: put {WHEEL}, {', '.join(FILES)} of the homework's zip beside this")
+        print("notebook, or run `pip install @DISTRIBUTION@` from wherever your course keeps it. What needs neither")
+        print("checks nor the course's data works without.")
 
         def check(task):
             print(f"{task}: not checked, because the course's package is not installed here.")
+
+        def course_data(name):
+            raise RuntimeError(f"The data {name!r} come with the course's package, which is not installed here.")
 """
 
 
-def first_cell(files_at: str = "") -> str:
+def first_cell(files_at: str = "", files: Sequence[str] = ()) -> str:
     """The cell's source.
 
     Args:
         files_at: URL of the folder where the released files lie, for notebooks opened alone; none if empty.
+        files: names of data files that the homework needs besides its checks.
     """
     text = SOURCE.replace("@WHEEL@", WHEEL).replace("@DISTRIBUTION@", DISTRIBUTION)
-    return text.replace("@URL@", files_at.rstrip("/")).rstrip("\n")
+    names = ", ".join(json.dumps(name) for name in ("checks.py", *files))
+    return text.replace("@FILES@", f"[{names}]").replace("@URL@", files_at.rstrip("/")).rstrip("\n")

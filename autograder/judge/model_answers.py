@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +24,20 @@ RUBRIC = "rubric"  # tag of what only a grader reads (`judge.rubrics`)
 REPEATS = "repeats given code"
 
 
-def read_solution(path: Path, files_at: str = "") -> NotebookNode:
+def read_solution(path: Path, files_at: str = "", files: Sequence[str] = ()) -> NotebookNode:
     """The solution as a notebook with complete nbgrader metadata, answers included and rubrics left out.
 
     Args:
         files_at: URL of the folder where the released files lie; known once a course releases the homework.
+        files: names of the data files released with it.
     """
-    cells = read_cells(path, files_at)
+    cells = read_cells(path, files_at, files)
     return ipynb.as_notebook([cell for cell in cells if RUBRIC not in ipynb.tags(cell)])
 
 
-def read_cells(path: Path, files_at: str = "") -> list[NotebookNode]:
+def read_cells(path: Path, files_at: str = "", files: Sequence[str] = ()) -> list[NotebookNode]:
     """All cells of the solution, rubrics included. Raises UserError naming the file."""
-    cells: list[dict[str, Any]] = [_plain_cell(cell, files_at) for cell in read_script(path).cells]
+    cells: list[dict[str, Any]] = [_plain_cell(cell, files_at, files) for cell in read_script(path).cells]
     for cell, identifier in zip(cells, _identifiers(cells), strict=True):
         cell["id"] = identifier
     return list(ipynb.as_notebook(cells).cells)
@@ -80,11 +82,11 @@ def split_answer(cell: NotebookNode) -> tuple[list[tuple[list[str], bool]], list
     return answers, around
 
 
-def _plain_cell(cell: NotebookNode, files_at: str) -> dict[str, Any]:
+def _plain_cell(cell: NotebookNode, files_at: str, files: Sequence[str]) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
     source = cell.source
     if FIRST in cell.metadata.get("tags", []):
-        source = first_cell(files_at)
+        source = first_cell(files_at, files)
         marks = {"grade": False, "solution": False, "locked": True, "task": False}
         metadata["nbgrader"] = marks | {"grade_id": GRADE_ID, "schema_version": SCHEMA}
     if cell.metadata.get("tags"):

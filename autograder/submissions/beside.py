@@ -26,7 +26,7 @@ def files_beside(entries: list[Entry], assignment: Assignment, notes: list[str])
     total = 0
     for entry in sorted(entries, key=lambda entry: (entry.name not in checkpoints, len(entry.parts), entry.parts)):
         name = "/".join(entry.parts)
-        if name.lower() in GIVEN:
+        if name.lower() in GIVEN or name in assignment.config.files:
             continue
         if entry.name.lower().endswith((".ipynb", ".zip")):
             left_out.append(f"`{show(entry)}` was left out.")

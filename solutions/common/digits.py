@@ -15,7 +15,6 @@ import functools
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from torch import Generator, Tensor
@@ -79,9 +78,17 @@ def originals() -> Digits:
 
 
 def write_digits(path: Path, digits: Digits) -> None:
-    """Write pictures to a file of a release, as whole numbers 0 … 255: `np.load(path)["images"]`, and `["labels"]`."""
-    images = (255 * digits.images[:, 0]).round().to(torch.uint8).numpy()
-    np.savez_compressed(path, images=images, labels=digits.labels.to(torch.uint8).numpy())
+    """Write pictures to a file of a release, one a line: the class, a space, the pixels as hexadecimal digits.
+
+    A digit holds four pixels in raster order if all pictures are black and white, else the grey level 0 … 15 of one.
+    """
+    binary = bool(((digits.images == 0) | (digits.images == 1)).all())
+    levels = (digits.images.flatten(1) * (1 if binary else 15)).round().long()
+    if binary:
+        levels = (levels.reshape(len(levels), -1, 4) * torch.tensor([8, 4, 2, 1])).sum(2)
+    rows = ["".join(f"{level:x}" for level in row) for row in levels.tolist()]
+    lines = [f"{label} {row}\n" for label, row in zip(digits.labels.tolist(), rows, strict=True)]
+    path.write_text("".join(lines), encoding="ascii")
 
 
 @functools.cache

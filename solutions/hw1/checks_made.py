@@ -72,29 +72,23 @@ def test_masked_linear_layer_uses_its_mask(student, rng):
         raise Wrong(f"the layer should train its weight and its bias, but it trains {sorted(trained)}")
 
 
-@pytest.mark.graded("made-log-prob", points=0.2)
-def test_bernoulli_log_prob_of_any_shape(student, rng):
-    """`bernoulli_log_prob` agrees with the formula for any shape and dtype, also for very large logits."""
-    for shape in [(), (9,), (3, 4), (2, 1, 3, 3)]:
-        logits, x = 3 * normal(rng, *shape), bits(rng, *shape)
-        p = logits.sigmoid()
-        alternatives = {"0 and 1 are exchanged": (1 - x) * p.log() + x * (1 - p).log()}
-        value = student.bernoulli_log_prob(logits, x)
-        expected = x * p.log() + (1 - x) * (1 - p).log()
-        assert_close(value, expected, "`bernoulli_log_prob`", alternatives=alternatives)
-        assert_dtype(value, F64, "`bernoulli_log_prob` of float64 numbers")
-    for dtype in (torch.float32, F64):
-        large = torch.tensor([800.0, 800.0, -800.0, -800.0], dtype=dtype)
-        value = student.bernoulli_log_prob(large, torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=dtype))
-        assert_finite(value, "`bernoulli_log_prob` for logits of ±800")
-        expected = torch.tensor([0.0, -800.0, -800.0, 0.0], dtype=dtype)
-        assert_close(value, expected, "`bernoulli_log_prob` for logits of ±800")
+@pytest.mark.graded("made-log-prob", points=0.25)
+def test_log_prob_of_a_known_law(student, rng):
+    """`log_prob` gives the exact law of known networks, one number an image, in nats, also for very large logits."""
+    for shape in ((5,), (1, 2, 3)):
+        assert_known_law(student, student.log_prob, shape, rng, "`log_prob`")
 
 
-@pytest.mark.graded("made-log-prob", points=0.2)
-def test_made_log_prob_of_a_known_law(student, rng):
-    """`made_log_prob` gives the exact law of a known network: one number an image, summed over pixels, in nats."""
-    assert_known_law(student, student.made_log_prob, (5,), rng, "`made_log_prob`")
+@pytest.mark.graded("made-log-prob", points=0.15)
+def test_log_prob_of_single_precision(student, rng):
+    """`log_prob` of float32 images is float32, finite and exact for logits of ±800, for vectors and images."""
+    for shape in ((4,), (1, 2, 2)):
+        x = torch.tensor([[0.0, 1.0, 0.0, 1.0], [1.0, 1.0, 1.0, 1.0]]).reshape(2, *shape)
+        signs = torch.tensor([[1.0, -1.0, 1.0, -1.0]]).reshape(1, *shape)
+        logits = student.probe("Constant", 800.0 * signs[0])
+        value = assert_dtype(student.log_prob(logits, x), torch.float32, "`log_prob` of float32 images")
+        expected = torch.tensor([-3200.0, -1600.0])
+        assert_close(assert_finite(value, "`log_prob` for logits of ±800"), expected, "`log_prob` for logits of ±800")
 
 
 @pytest.mark.graded("made-log-prob", points=0.15)
@@ -102,7 +96,7 @@ def test_made_itself_is_normalised_and_causal(student, seed, rng):
     """Your MADE's probabilities sum to 1, and each logit sees its predecessor but no later pixel."""
     net = student.MADE(6, (80, 60)).double()
     assert_causal_and_seeing(net, (4, 6), [(0, -1)], seed, rng, "your MADE")
-    assert_normalised(lambda x: student.made_log_prob(net, x), 6, dtype=F64, what="your MADE under `made_log_prob`")
+    assert_normalised(lambda x: student.log_prob(net, x), 6, dtype=F64, what="your MADE under `log_prob`")
 
 
 @pytest.mark.graded("made-sampling", points=0.4)

@@ -17,6 +17,7 @@ from autograder.checks import (
     Wrong,
     assert_binary,
     assert_close,
+    assert_deterministic_under_seed,
     assert_dtype,
     assert_leaves_no_gradient,
     assert_no_graph,
@@ -40,12 +41,12 @@ from autograder.checks import (
 from ..common.draws import F64, bits, normal
 from .laws import kernel_mask, pixelcnn_field
 from .properties import (
-    TRIES,
+    STEPS,
     N,
     assert_causal_and_seeing,
     assert_exact_law,
     assert_images_do_not_mix,
-    assert_known_law,
+    assert_interacts,
     assert_random_and_free,
 )
 
@@ -61,6 +62,7 @@ def test_masks_of_every_kernel_size(student):
             assert_close(mask, kernel_mask(kind, k), f"`conv_mask('{kind}', {k})`")
 
 
+WHAT = "`complete_images`"
 LAYERS = [("A", 1, 4, 3), ("B", 3, 2, 3), ("A", 2, 3, 5), ("B", 2, 2, 1), ("B", 1, 2, 7)]
 
 
@@ -96,22 +98,18 @@ def test_masked_convolution_sees_what_its_mask_keeps(student, seed, rng, figures
         assert_receptive_field(layer, (3, c_in, 9, 8), expected, (4, 4), generator=rng, what=what)
 
 
-@pytest.mark.graded("pixelcnn-log-prob", points=0.2)
-def test_image_log_prob_of_a_known_law(student, rng):
-    """`image_log_prob` gives the exact law of a known network: one number an image, summed over pixels, in nats."""
-    assert_known_law(student, student.image_log_prob, (1, 2, 3), rng, "`image_log_prob`")
-
-
-@pytest.mark.graded("pixelcnn-log-prob", points=0.2)
+@pytest.mark.graded("pixelcnn-log-prob", points=0.35)
 def test_losses_in_their_units(student, rng):
-    """`nll_loss` is in nats per image, `bits_per_pixel` in bits per pixel, and gradients reach the network."""
+    """`nll_loss` is in nats per image or in bits per pixel, and its gradient reaches the network."""
     table = strong_table(6, rng)
     net, (states, log_p) = student.probe("TableConditional", table), table_law(table)
     chosen = torch.randperm(64, generator=rng)[:7]
     x, nats = states[chosen].reshape(7, 1, 2, 3), -log_p[chosen].mean()
     sizes = {"pixels": 6, "images": 7}
-    assert_close(student.nll_loss(net, x), nats, "`nll_loss`", sizes=sizes)
-    assert_close(student.bits_per_pixel(net, x), nats / (6 * math.log(2)), "`bits_per_pixel`", sizes=sizes)
+    for unit, expected in (("nats", nats), ("bits", nats / (6 * math.log(2)))):
+        what = f'`nll_loss(net, x, unit="{unit}")`'
+        assert_close(student.nll_loss(net, x, unit=unit), expected, what, sizes=sizes)
+    assert_close(student.nll_loss(net, x), nats, "`nll_loss(net, x)`", sizes=sizes)
     assert_trains(student.nll_loss, net, x, of=net, what="`nll_loss`")
 
 
@@ -124,31 +122,48 @@ def test_network_is_causal_and_normalised(student, seed, rng, figures):
         panels = {"which logit (row) sees which pixel (column)": matrix > 0, "allowed": torch.ones(20, 20).tril(-1)}
         figures.heatmap("Dependences of your PixelCNN on 4 × 5 images", panels)
         assert_causal_and_seeing(net, (4, 1, 4, 5), [(0, -1), (-1, 0)], seed, rng, "your PixelCNN")
-        what = "`image_log_prob` of your PixelCNN"
-        assert_normalised(lambda x, net=net: student.image_log_prob(net, x), (1, 3, 3), dtype=F64, what=what)
+        what = "`log_prob` of your PixelCNN"
+        assert_normalised(lambda x, net=net: student.log_prob(net, x), (1, 3, 3), dtype=F64, what=what)
         assert_images_do_not_mix(net, bits(rng, 4, 1, 5, 3), seed % 2**32, "your PixelCNN")
+    shapes = []
+    for net in (student.PixelCNN(), student.PixelCNN(channels=32, n_layers=4, kernel_size=3)):
+        net(torch.zeros(1, 1, 4, 4))  # a layer may be built at its first call
+        shapes.append({name: tuple(value.shape) for name, value in state_dict(net).items()})
+    if shapes[0] != shapes[1]:
+        raise Wrong("`PixelCNN()` is another network than `PixelCNN(channels=32, n_layers=4, kernel_size=3)`")
     for height, width in ((1, 1), (6, 2)):
         assert_shape(student.PixelCNN()(torch.zeros(2, 1, height, width)), (2, 1, height, width), "`PixelCNN()(x)`")
+
+
+@pytest.mark.graded("pixelcnn-log-prob", points=0.05)
+def test_network_is_not_linear(student, seed, rng):
+    """What the left neighbour adds to a logit of your PixelCNN depends on the pixel above."""
+    net = student.PixelCNN(channels=8, n_layers=2, kernel_size=3).double().eval()
+    x = bits(rng, 8, 1, 3, 4)
+    left, above = torch.zeros(1, 1, 3, 4, dtype=torch.bool), torch.zeros(1, 1, 3, 4, dtype=torch.bool)
+    left[..., 2, 1], above[..., 1, 2] = True, True
+    assert_interacts(net, x, left, above, (0, 2, 2), seed, "the logit of your PixelCNN at (2, 2)")
 
 
 @pytest.mark.graded("pixelcnn-log-prob", points=0.1)
 def test_network_has_the_layers_it_is_asked_for(student, seed, rng, figures):
     """The receptive field of your PixelCNN is that of `n_layers` masked convolutions, the first of type A."""
-    for layers, k in ((1, 3), (2, 3), (3, 3), (2, 5)):
-        net = student.PixelCNN(channels=12, n_layers=layers, kernel_size=k).double().eval()
+    for layers, k in ((1, 3), (2, 3), (3, 3), (2, 5), (None, 3)):
+        sizes = {} if layers is None else {"channels": 12, "n_layers": layers, "kernel_size": k}
+        net, layers = student.PixelCNN(**sizes).double().eval(), layers or 4
         size = 2 * layers * (k // 2) + 1
         at = (size - 1, size // 2)
         expected = torch.zeros(size, size, dtype=torch.bool)
         for dr, dc in pixelcnn_field(layers, k):
             expected[at[0] + dr, at[1] + dc] = True
         seen = torch.zeros_like(expected)
-        for attempt in range(TRIES):
-            perturb(net, 0.5, seed=seed + attempt)
-            matrix = dependence_matrix(net, (3, 1, size, size), values="real", dtype=F64, generator=rng)
+        for attempt, std in enumerate(STEPS):
+            perturb(net, std, seed=seed + attempt)
+            matrix = dependence_matrix(net, (6, 1, size, size), dtype=F64, generator=rng)
             seen |= receptive_field(matrix, (size, size), at)
             if torch.equal(seen, expected):
                 break
-        name = f"{layers} layer{'s' if layers > 1 else ''} of {k} × {k}"
+        name = f"{layers} layer{'s' if layers > 1 else ''} of {k} × {k}" + (", the default" if not sizes else "")
         figures.heatmap(f"Receptive field with {name}", {"measured": seen, "expected": expected})
         if not torch.equal(seen, expected):
             extra, lost = int((seen & ~expected).sum()), int((expected & ~seen).sum())
@@ -191,27 +206,37 @@ def test_completion_respects_every_image_on_its_own(student, rng, figures):
     assert_no_graph(student.complete_images, net, given, known, of=net, what="`complete_images`")
 
 
-@pytest.mark.graded("pixelcnn-complete", points=0.35)
+@pytest.mark.graded("pixelcnn-complete", points=0.05)
+def test_completions_repeat_under_a_seed(student, rng):
+    """With nothing known, completions repeat under a seed, differ under another, and have the dtype of the images."""
+    net = student.probe("AffineScore", 0.0, 1.0 + torch.rand((), generator=rng))
+    for dtype in (torch.float32, F64):
+        x = torch.zeros(64, 1, 4, 6, dtype=dtype)
+        known = torch.zeros(x.shape, dtype=torch.bool)
+        assert_deterministic_under_seed(student.complete_images, net, x, known, what="`complete_images`")
+        result = student.complete_images(net, x, known)
+        name = str(dtype).removeprefix("torch.")
+        assert_dtype(assert_shape(result, x.shape, "`complete_images`"), dtype, f"`complete_images` of {name} images")
+
+
+@pytest.mark.graded("pixelcnn-complete", points=0.3)
 def test_completion_follows_the_exact_law(student, rng):
     """Unknown pixels are drawn one by one given all pixels before them, whatever the input holds in their place."""
     table = strong_table(6, rng)
     net = student.probe("TableConditional", table.float())
     states, log_p = table_law(table)
     terms = conditional_log_probs(TableConditional(table)(states), states)
-    upper = torch.tensor([True, True, True, False, False, False])
-    masks = [
-        upper,
-        torch.zeros(6, dtype=torch.bool),
-        torch.rand(6, generator=rng).argsort() < 3,
-        torch.arange(6) % 2 == 1,
-    ]
-    pictures = bits(rng, 4, 6)
-    junk = torch.tensor([-1.0, 0.0, 1.0, 0.5])[torch.randint(4, (4 * N // 2, 6), generator=rng)]
-    which = torch.randperm(4 * N // 2, generator=rng) % 4  # masks alternate within the batch
-    known = torch.stack(masks)[which]
-    given = torch.where(known, pictures[which].float(), junk).reshape(-1, 1, 2, 3)
-    result = student.complete_images(net, given, known.reshape(-1, 1, 2, 3))
-    assert_shape(result, given.shape, "`complete_images`")
+    upper, none = torch.arange(6) < 3, torch.zeros(6, dtype=torch.bool)
+    masks = [upper, none, torch.rand(6, generator=rng).argsort() < 3, torch.arange(6) % 2 == 1]
+    pictures, found = bits(rng, 4, 6), []
+    for first in range(4):  # each mask is once that of the first image, from which nothing follows for the others
+        which = (torch.arange(N // 2) + first) % 4
+        known = torch.stack(masks)[which]
+        junk = torch.tensor([-1.0, 0.0, 1.0, 0.5])[torch.randint(4, known.shape, generator=rng)]
+        given = torch.where(known, pictures[which].float(), junk).reshape(-1, 1, 2, 3)
+        result = student.complete_images(net, given, known.reshape(-1, 1, 2, 3))
+        found.append((which, assert_binary(assert_shape(result, given.shape, WHAT), WHAT)))
+    which, result = (torch.cat(parts) for parts in zip(*found, strict=True))
     for group, mask in enumerate(masks):
         fits = (states[:, mask] == pictures[group][mask]).all(1)
         law = torch.where(fits, terms[:, ~mask].sum(1).exp(), 0.0)
@@ -222,18 +247,23 @@ def test_completion_follows_the_exact_law(student, rng):
         hints = {"the known pixels do not influence the pixels after them": unaware}
         what = f"the images completed from {int(mask.sum())} known pixels"
         assert_samples_follow(result[which == group], law, alternatives=hints, what=what)
+    everything = torch.ones(64, 1, 2, 3, dtype=torch.bool)
+    x = states.reshape(64, 1, 2, 3)
+    if not torch.equal(assert_shape(student.complete_images(net, x, everything), x.shape, WHAT).double(), x):
+        raise Wrong("with everything known, `complete_images` should give the images back")
 
 
 @pytest.mark.graded("pixelcnn-field", points=0.25)
 def test_measured_field_is_the_exact_one(student, rng, figures):
     """At every position the measured field is exactly the set of pixels that the logit depends on."""
     height, width = 4, 5
-    weight = normal(rng, 20, 20) * (torch.rand(20, 20, generator=rng) < 0.3)
-    weight[:, 0] += 1.0 * ((weight != 0).sum(1) < 2)  # at least two pixels each,
-    weight[:, 7] -= 1.0 * ((weight != 0).sum(1) < 2)
-    seen = weight != 0
-    weight -= seen * (weight.sum(1, keepdim=True) / seen.sum(1, keepdim=True))  # so that these units are on for about
-    bias = 0.1 * weight.norm(dim=1)  # six images of ten, however the images are drawn
+    order = torch.rand(20, 20, generator=rng).argsort(1)  # of each row a permutation
+    seen = order < torch.randint(4, 9, (20, 1), generator=rng)  # from four to eight pixels each
+    weight = (0.5 + torch.rand(20, 20, generator=rng, dtype=F64)) * seen
+    signs = torch.where(order % 2 == 0, 1.0, -1.0)
+    weight *= signs
+    weight -= seen * (weight.sum(1, keepdim=True) / seen.sum(1, keepdim=True))  # zero in sum, so that a unit is off
+    bias = -0.05 * weight.norm(dim=1)  # for images of one colour, and for somewhat more than half of all others
     net = student.probe("ReluMap", weight.float(), bias.float())
     for index in range(20):
         at = divmod(index, width)

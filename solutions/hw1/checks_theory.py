@@ -11,8 +11,7 @@ from autograder.checks import (
     Wrong,
     assert_close,
     assert_dtype,
-    assert_finite,
-    assert_shape,
+    assert_tuple,
     enumerate_binary,
 )
 
@@ -35,29 +34,21 @@ def test_bars_law_for_other_sides_and_flips(student, rng):
         assert_dtype(value, F64, "`bars_log_prob` of float64 images")
 
 
-@pytest.mark.graded("theory-entropy", points=0.15)
-def test_entropy_of_the_bars_of_the_text(student):
-    """With the default flip probability the entropy of the 4 × 4 bars is that of the text."""
-    x = enumerate_binary((1, 4, 4), F64)
-    log_p = torch.cat([assert_shape(student.bars_log_prob(part), (len(part),)).double() for part in x.split(8192)])
-    assert_finite(log_p, "`bars_log_prob`")
-    assert_close(log_p.exp().sum(), 1.0, "the sum of the probabilities of all 4 × 4 images")
-    assert_close(-(log_p.exp() * log_p).sum(), 6.4960, "the entropy in nats", atol=1e-3)
-
-
-@pytest.mark.graded("theory-entropy", points=0.2)
-def test_bits_per_dimension_of_numbers_and_tensors(student, rng):
-    """`bits_per_dim` converts a number and a tensor of numbers."""
-    for n in (1, 16, randint(rng, 20, 900)):
-        nats = 0.5 + 30 * torch.rand(5, generator=rng, dtype=F64)
-        expected = nats / (n * math.log(2))
-        other = {
-            "divided by log 2 only": nats / math.log(2),
-            "multiplied by log 2": nats * math.log(2) / n,
-            "these are nats per pixel": nats / n,
-        }
-        assert_close(student.bits_per_dim(nats, n), expected, "`bits_per_dim` of a tensor", alternatives=other)
-        assert_close(student.bits_per_dim(float(nats[0]), n), expected[0], "`bits_per_dim` of a number")
+@pytest.mark.graded("theory-entropy", points=0.35)
+def test_entropy_in_both_units(student, rng):
+    """`bars_entropy` is the entropy in nats and in bits per pixel, for several sizes and flips."""
+    for side in (2, 3, 1, None):
+        flip = 0.05 if side is None else float(0.02 + 0.45 * torch.rand((), generator=rng))
+        arguments = () if side is None else (side, flip)
+        what = f"`bars_entropy({', '.join(f'{a:.3g}' for a in arguments)})`"
+        answer = assert_tuple(student.bars_entropy(*arguments), 2, what, names=("nats per image", "bits per pixel"))
+        nats, bits = (torch.as_tensor(value, dtype=F64).reshape(()) for value in answer)
+        log_p = bars_law(enumerate_binary((1, side or 4, side or 4), F64), flip)
+        expected, pixels = -(log_p.exp() * log_p).sum(), (side or 4) ** 2
+        assert_close(nats, expected, f"the entropy of {what} in nats", atol=1e-3, sizes={"pixels": pixels})
+        other = {"divided by ln 2 only": expected / math.log(2), "these are nats per pixel": expected / pixels}
+        right = expected / (pixels * math.log(2))
+        assert_close(bits, right, f"the entropy of {what} in bits per pixel", atol=1e-3, alternatives=other)
 
 
 @pytest.mark.graded("theory-receptive", points=0.4)

@@ -21,11 +21,14 @@ from autograder.checks import (
     conditional_log_probs,
     contents,
     dependence_matrix,
+    load_state_dict,
     perturb,
+    state_dict,
 )
 
 from ..common.draws import F64, bits, normal, randint
 from .laws import attention
+from .properties import assert_interacts
 
 
 @pytest.mark.graded("transformer-mask", points=0.25)
@@ -69,7 +72,7 @@ def transformer(student, seed, *sizes):
     return model.double()
 
 
-@pytest.mark.graded("transformer-log-prob", points=0.3)
+@pytest.mark.graded("transformer-log-prob", points=0.1)
 def test_transformer_sees_all_earlier_pixels_and_no_later_one(student, seed, rng, figures):
     """No logit sees its own pixel or a later one, all see every earlier pixel, and probabilities sum to 1."""
     for heads, layers in ((1, 1), (2, 3)):
@@ -80,13 +83,16 @@ def test_transformer_sees_all_earlier_pixels_and_no_later_one(student, seed, rng
         assert_causal(model, (4, 6), dependence=1.0, dtype=F64, generator=rng, what="the logit of your transformer")
         assert_batch_consistent(model, bits(rng, 4, 6), mode="train", what="your transformer")
 
+        early = torch.arange(6)[None] == torch.tensor([[0], [2]])
+        assert_interacts(model, bits(rng, 8, 6), early[:1], early[1:], (4,), seed, "the logit of your transformer at 4")
+
         def log_prob(x, model=model):
             return conditional_log_probs(model(x), x).sum(1)
 
         assert_normalised(log_prob, 6, dtype=F64, what="the law of your transformer")
 
 
-@pytest.mark.graded("transformer-log-prob", points=0.15)
+@pytest.mark.graded("transformer-log-prob", points=0.05)
 def test_position_matters_to_the_transformer(student, seed, rng):
     """Exchanging two earlier pixels of different value changes the later logits."""
     model = transformer(student, seed, 7, 8, 2, 1)
@@ -100,7 +106,82 @@ def test_position_matters_to_the_transformer(student, seed, rng):
         raise Wrong("exchanging the pixels 0 and 2 changes no logit from pixel 4 on: positions do not enter the model")
 
 
-@pytest.mark.graded("transformer-cache", points=0.3)
+@pytest.mark.graded("transformer-log-prob", points=0.15)
+def test_block_attends(student, seed, rng):
+    """A block sees all earlier positions whatever their order, none after, and weighs them against each other."""
+    for heads, n in ((1, 5), (2, 6)):
+        block, h = random_block(student, seed, heads), normal(rng, 3, n, 8)
+        out = block_output(block, h, "`block(h)`")
+        for j in range(n):
+            changed = h.clone()
+            changed[:, j] = normal(rng, 3, 8)
+            change = (block_output(block, changed, "`block(h)`") - out).abs().amax((0, 2)) / out.abs().max()  # (n,)
+            if bool((change[:j] > 1e-9).any()):
+                raise Wrong(f"a block leaks: its output at a position before {j} depends on its input at position {j}")
+            if not bool((change[j:] > 1e-9).all()):
+                raise Wrong(f"a block is blind: some output from position {j} on does not depend on its input there")
+        swapped = h[:, [2, 1, 0, *range(3, n)]]
+        moved = (block_output(block, swapped, "`block(h)`") - out)[:, 3:].abs().max() / out.abs().max()
+        if not float(moved) <= 1e-9:
+            raise Wrong("exchanging two positions changes the output of a block at later ones: attention has no order")
+        values = []
+        for positions in ([], [0], [1], [0, 1]):
+            changed = h.clone()
+            changed[:, positions] = -h[:, positions]
+            values.append(block_output(block, changed, "`block(h)`")[:, -1])
+        if not float((values[0] - values[1] - values[2] + values[3]).abs().max()) > 1e-9 * float(out.abs().max()):
+            raise Wrong("what a block takes from one position does not depend on the others: there is no softmax")
+
+
+@pytest.mark.graded("transformer-log-prob", points=0.1)
+def test_block_continues(student, seed, rng):
+    """A block that continues with one position or with several gives what it gives for all of them at once."""
+    for heads, cuts in ((1, (2, 3, 6)), (2, (1, 4, 5, 7))):
+        block, h = random_block(student, seed, heads), normal(rng, 3, cuts[-1], 8)
+        past, parts, start = None, [], 0
+        for stop in cuts:
+            answer = two(block(h[:, start:stop]) if past is None else block(h[:, start:stop], past), "`Block`")
+            part, past = answer
+            parts.append(assert_shape(part, (3, stop - start, 8), "`block(h, past)`"))
+            start = stop
+        whole = block_output(block, h, "`block(h)`")
+        assert_close(torch.cat(parts, 1), whole, "a block that continues", atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.graded("transformer-log-prob", points=0.05)
+def test_heads_differ(student, seed, rng):
+    """The number of heads matters: one head and two give different blocks of the same weights."""
+    one, two_heads = random_block(student, seed, 1), random_block(student, seed, 2)
+    state = state_dict(one)
+    if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in state_dict(two_heads).items()}:
+        return  # heads that are modules of their own
+    load_state_dict(two_heads, state)
+    h = normal(rng, 2, 5, 8)
+    a, b = (block_output(block, h, "`block(h)`") for block in (one, two_heads))
+    if not float((a - b).abs().max()) > 1e-9:
+        raise Wrong("a block of two heads computes the same as one of one head with the same weights")
+
+
+def random_block(student, seed, heads):
+    """With weights far from their initial values, in double precision."""
+    block = student.Block(8, heads)
+    perturb(block, 0.3, seed=seed)
+    return block.double()
+
+
+def block_output(block, h, what):
+    return assert_finite(assert_shape(two(block(h), "`Block`")[0], h.shape, what), what)
+
+
+def two(answer, what):
+    """The two things that a block or a step returns; the second may be anything."""
+    answer = contents(answer)
+    if not isinstance(answer, tuple | list) or len(answer) != 2:
+        raise Wrong(f"{what} should return two things: the result and the new past")
+    return answer[0], answer[1]
+
+
+@pytest.mark.graded("transformer-cache", points=0.2)
 def test_steps_give_the_logits_of_the_whole(student, seed, rng):
     """Feeding `shift_right(x)` token by token gives the logits of the model, for several blocks and heads."""
     for heads, layers in ((1, 1), (2, 2), (4, 3)):
@@ -118,13 +199,11 @@ def model_logits(model, x):
 
 
 def step(student, model, token, past):
-    answer = contents(student.transformer_step(model, token, past))
-    if not isinstance(answer, tuple | list) or len(answer) != 2:
-        raise Wrong("`transformer_step` should return two things: the logits and the new past")
+    answer = two(student.transformer_step(model, token, past), "`transformer_step`")
     return assert_shape(answer[0], (len(token),), "the logits of a step"), answer[1]
 
 
-@pytest.mark.graded("transformer-cache", points=0.2)
+@pytest.mark.graded("transformer-cache", points=0.15)
 def test_a_step_leaves_its_past_as_it_was(student, seed, rng):
     """From one past one can go on with different tokens: a step changes nothing it was given."""
     model, x = transformer(student, seed, 5, 8, 2, 2), bits(rng, 3, 5)
@@ -139,6 +218,23 @@ def test_a_step_leaves_its_past_as_it_was(student, seed, rng):
         assert_close(logit, model_logits(model, other)[:, 2], "the logits after branching", atol=1e-9, rtol=1e-9)
 
 
+@pytest.mark.graded("transformer-cache", points=0.2)
+def test_a_past_is_worth_what_it_cost(student, seed, rng):
+    """The past holds what the blocks have computed: under new weights, a step with it is not the new network's."""
+    for heads, layers in ((1, 1), (2, 2)):
+        model, x = transformer(student, seed, 6, 8, heads, layers), bits(rng, 8, 6)
+        tokens, past = student.shift_right(x).long(), None
+        for i in range(4):
+            past = step(student, model, tokens[:, i], past)[1]
+        perturb(model, 0.5, seed=seed + 1)
+        old, new = step(student, model, tokens[:, 4], past)[0], model_logits(model, x)[:, 4]
+        if not float((old - new).abs().max()) > 1e-7 * float(new.abs().max()):
+            raise Wrong(
+                "after the weights were exchanged a step still gives the logits of the new network: "
+                "it computes the earlier positions again instead of keeping their keys and values"
+            )
+
+
 def same(a, b):
     """Equal nested lists and tuples of tensors; what stays in the sandbox is compared by its behaviour instead."""
     if isinstance(a, torch.Tensor):
@@ -150,7 +246,7 @@ def same(a, b):
     return type(a) is type(b)
 
 
-@pytest.mark.graded("transformer-cache", points=0.25)
+@pytest.mark.graded("transformer-cache", points=0.2)
 def test_cached_sampling_equals_uncached(student, seed, rng):
     """With the same uniform numbers cached and uncached sampling give the same images."""
     for heads, layers in ((1, 1), (2, 3)):

@@ -15,6 +15,7 @@ from autograder.checks import (
     assert_depends,
     assert_deterministic_under_seed,
     assert_dtype,
+    assert_finite,
     assert_frequencies,
     assert_no_graph,
     assert_samples_follow,
@@ -23,7 +24,9 @@ from autograder.checks import (
     call,
     conditional_log_probs,
     draw_twice,
+    load_state_dict,
     perturb,
+    state_dict,
     strong_table,
     table_law,
 )
@@ -32,7 +35,14 @@ from ..common.draws import F64
 from .laws import filled_law
 
 N = 10_000  # samples of one draw
-TRIES = 6  # sets of random weights, of which one must show a dependence
+STEPS = (
+    0.5,
+    0.5,
+    0.3,
+    0.2,
+    0.1,
+    0.1,
+)  # of random weights, of which one must show a dependence: large ones may saturate
 
 
 def assert_known_law(student, log_prob, shape, rng, what):
@@ -54,11 +64,12 @@ def assert_known_law(student, log_prob, shape, rng, what):
 def assert_causal_and_seeing(net, shape, offsets, seed, rng, what):
     """Causal for every one of several random weights, and for some of them it sees what lies at the offsets.
 
-    A ReLU may be off at all images and so hide a path that is there, hence several weights.
+    A ReLU may be off at all images, or a sigmoid saturated, and so hide a path that is there, hence several weights.
     """
-    blind = None
-    for attempt in range(TRIES):
-        perturb(net, 0.5, seed=seed + attempt)
+    blind, start = None, state_dict(net)
+    for attempt, std in enumerate(STEPS):
+        load_state_dict(net, start)
+        perturb(net, std, seed=seed + attempt)
         assert_causal(net, shape, dependence=0.0, dtype=F64, generator=rng, what=f"the logit of {what}")
         try:
             assert_depends(net, shape, offsets, dtype=F64, generator=rng, what=f"the logit of {what}")
@@ -68,6 +79,23 @@ def assert_causal_and_seeing(net, shape, offsets, seed, rng, what):
             return
     assert blind is not None
     raise blind
+
+
+def assert_interacts(net, x, one, other, at, seed, what):
+    """What a change of the entries `one` of x does to the output at `at` depends on whether `other` are changed too.
+
+    Both are masks over a sample; zeros and ones are exchanged. Of several random weights one must show it.
+    """
+    start = state_dict(net)
+    for attempt, std in enumerate(STEPS):
+        load_state_dict(net, start)
+        perturb(net, std, seed=seed + attempt)
+        changed = [torch.where(mask, 1 - x, x) for mask in (torch.zeros_like(one), one, other, one | other)]
+        values = [assert_finite(net(images), what).double()[(slice(None), *at)] for images in changed]
+        mixed = (values[0] - values[1] - values[2] + values[3]).abs().max()
+        if float(mixed) > 1e-9 * max(float(value.abs().max()) for value in values):
+            return
+    raise Wrong(f"{what} is a sum of what single pixels do to it: nothing that two pixels say together enters")
 
 
 def assert_exact_law(student, sampler, sizes, shape, rng, what):

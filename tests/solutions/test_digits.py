@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 
 from solutions.common import digits
 from solutions.common.digit_baselines import binary_rows, mixture_nll, table_nll
-from solutions.common.digits import BLOCKS, ROWS, Digits, draw_digits, originals, write_digits
+from solutions.common.digits import BLOCKS, ROWS, draw_digits, originals, write_digits
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -103,11 +103,13 @@ def test_a_table_counts_flips() -> None:
     assert next(binary_rows(generator()))[0] == "independent pixels"
 
 
-@pytest.mark.parametrize("threshold", [None, 0.42])
-def test_a_release_s_file_holds_what_was_drawn(tmp_path, threshold: float | None) -> None:
+@pytest.mark.parametrize(("threshold", "levels"), [(None, 15), (0.42, 1)])
+def test_a_release_s_file_holds_what_was_drawn(tmp_path, threshold: float | None, levels: int) -> None:
     drawn = draw_digits(30, "training", generator(), threshold=threshold)
-    write_digits(tmp_path / "digits.npz", drawn)
-    with np.load(tmp_path / "digits.npz", allow_pickle=False) as file:
-        read = Digits(torch.tensor(file["images"]).float().unsqueeze(1) / 255, torch.tensor(file["labels"]).long())
-    assert torch.allclose(read.images, drawn.images, atol=0.5 / 255 + 1e-6)
-    assert torch.equal(read.labels, drawn.labels)
+    write_digits(tmp_path / "digits.txt", drawn)
+    rows = [line.split() for line in (tmp_path / "digits.txt").read_text().splitlines()]
+    assert [int(label) for label, _ in rows] == drawn.labels.tolist()
+    width = len(f"{levels:b}")  # bits of a pixel
+    bits = [f"{int(row, 16):0{64 * width}b}" for _, row in rows]
+    read = torch.tensor([[int(b[k : k + width], 2) / levels for k in range(0, len(b), width)] for b in bits])
+    assert torch.allclose(read.reshape(30, 1, 8, 8), drawn.images, atol=0.5 / levels if levels > 1 else 0)

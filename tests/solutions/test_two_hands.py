@@ -27,7 +27,7 @@ def table(homework: str) -> ModuleType:
 
 @cache
 def written(homework: str) -> dict[str, Any]:
-    return namespace(solution(homework))
+    return namespace(solution(homework), homework)
 
 
 @pytest.fixture(autouse=True)

@@ -118,7 +118,7 @@ def ran(folder: Path, program: str, **environment: str) -> str:
 
 def test_alone_the_first_cell_says_what_to_do_and_the_notebook_runs_on(tmp_path: Path) -> None:
     said = ran(tmp_path, first_cell())
-    assert f"put {WHEEL} and checks.py of the homework's zip beside this notebook" in said
+    assert f"put {WHEEL}, checks.py of the homework's zip beside this\nnotebook" in said
     assert "double: not checked" in said
 
 

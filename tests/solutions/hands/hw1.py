@@ -65,9 +65,13 @@ def check_bars_log_prob(notebook: Notebook) -> None:
         assert_close(notebook.bars_log_prob(x, flip), bars_log_prob(x, flip))
 
 
-def check_bits_per_dim(notebook: Notebook) -> None:
-    nats = 50 * torch.rand(7)
-    assert_close(notebook.bits_per_dim(nats, 49), bits_per_dim(nats, 49))
+def check_bars_entropy(notebook: Notebook) -> None:
+    for side, flip in ((2, 0.3), (3, 0.05)):
+        log_p = bars_log_prob(every_state((1, side, side)), flip)
+        nats, bits = (torch.tensor(value) for value in notebook.bars_entropy(side, flip))
+        expected = -(log_p.exp() * log_p).sum()
+        assert_close(nats, expected)
+        assert_close(bits, bits_per_dim(expected, side * side))
 
 
 def check_wavenet_receptive_field(notebook: Notebook) -> None:
@@ -110,14 +114,12 @@ def check_masked_linear(notebook: Notebook) -> None:
     assert_close(ours(x), theirs(x))
 
 
-def check_bernoulli_log_prob(notebook: Notebook) -> None:
-    logits, x = 5 * torch.randn(4, 3, 2), pixels(4, 3, 2)
-    assert_close(notebook.bernoulli_log_prob(logits, x), bernoulli_log_prob(x, logits))
-
-
-def check_made_log_prob(notebook: Notebook) -> None:
+def check_log_prob(notebook: Notebook) -> None:
     model, x = made(6), every_state((6,))
-    assert_close(notebook.made_log_prob(model.logits, x), model.log_prob(x))
+    assert_close(notebook.log_prob(model.logits, x), model.log_prob(x))
+    images, logits = raster(3)
+    x = every_state((1, 3, 3))
+    assert_close(notebook.log_prob(logits, x), images.log_prob(x))
 
 
 def check_made_sample(notebook: Notebook) -> None:
@@ -155,22 +157,11 @@ def check_pixelcnn(notebook: Notebook) -> None:
         assert torch.equal(notebook.receptive_field(ours, 7, 7, row, column), seen(theirs, 7, row, column))
 
 
-def check_image_log_prob(notebook: Notebook) -> None:
-    model, logits = raster(3)
-    x = every_state((1, 3, 3))
-    assert_close(notebook.image_log_prob(logits, x), model.log_prob(x))
-
-
 def check_nll_loss(notebook: Notebook) -> None:
     model, logits = raster(4)
     x = pixels(9, 1, 4, 4)
     assert_close(notebook.nll_loss(logits, x), -model.log_prob(x).mean())
-
-
-def check_bits_per_pixel(notebook: Notebook) -> None:
-    model, logits = raster(4)
-    x = pixels(9, 1, 4, 4)
-    assert_close(notebook.bits_per_pixel(logits, x), bits_per_dim(-model.log_prob(x), 16).mean())
+    assert_close(notebook.nll_loss(logits, x, unit="bits"), bits_per_dim(-model.log_prob(x), 16).mean())
 
 
 def check_sample_images(notebook: Notebook) -> None:
@@ -226,13 +217,6 @@ def check_attention(notebook: Notebook) -> None:
     assert_close(notebook.attention(q[:, None], k[:, None], v[:, None])[:, 0], theirs)
 
 
-def check_extend_cache(notebook: Notebook) -> None:
-    (a, b), (c, d) = torch.randn(2, 2, 3, 2, 5, 4).unbind()
-    cache = KeyValueCache(a, b)
-    for ours, theirs in zip(notebook.extend_cache((a, b), c, d), cache.append(c, d), strict=True):
-        assert_close(ours, theirs)
-
-
 def twin(ours: torch.nn.Module, n: int) -> ImageGPT:
     """A reference transformer with the weights of the notebook's, whose one logit is that of white over black."""
     first = ours.blocks[0]
@@ -266,12 +250,18 @@ def check_shift_right(notebook: Notebook) -> None:
     assert_close(tokens[:, 1:], x[:, :-1].long())
 
 
+def check_block(notebook: Notebook) -> None:
+    ours, theirs = transformers(notebook, 6)
+    h = torch.randn(2, 6, 12)
+    assert_close(ours.blocks[0](h)[0], theirs.blocks[0](h))
+
+
 def check_image_transformer(notebook: Notebook) -> None:
     ours, theirs = transformers(notebook, 6)
     x = every_state((6,))
     logits = theirs.logits(x.reshape(-1, 1, 1, 6))
     assert_close(ours(x), (logits[:, 1] - logits[:, 0]).reshape(-1, 6))
-    assert_close(notebook.made_log_prob(ours, x), theirs.log_prob(x.reshape(-1, 1, 1, 6)))
+    assert_close(notebook.log_prob(ours, x), theirs.log_prob(x.reshape(-1, 1, 1, 6)))
 
 
 def check_transformer_step(notebook: Notebook) -> None:
@@ -295,28 +285,25 @@ def check_sample_cached(notebook: Notebook) -> None:
 
 PAIRS = {
     "bars_log_prob": check_bars_log_prob,
-    "bits_per_dim": check_bits_per_dim,
+    "bars_entropy": check_bars_entropy,
     "wavenet_receptive_field": check_wavenet_receptive_field,
     "pixelcnn_field_size": check_pixelcnn_field_size,
     "made_masks": check_made_masks,
     "MaskedLinear": check_masked_linear,
-    "bernoulli_log_prob": check_bernoulli_log_prob,
-    "made_log_prob": check_made_log_prob,
+    "log_prob": check_log_prob,
     "made_sample": check_made_sample,
     "conv_mask": check_conv_mask,
     "MaskedConv2d": check_masked_conv2d,
     "PixelCNN": check_pixelcnn,
-    "image_log_prob": check_image_log_prob,
     "nll_loss": check_nll_loss,
-    "bits_per_pixel": check_bits_per_pixel,
     "sample_images": check_sample_images,
     "complete_images": check_complete_images,
     "receptive_field": check_receptive_field,
     "causal_mask": check_causal_mask,
     "attention": check_attention,
     "shift_right": check_shift_right,
+    "Block": check_block,
     "ImageTransformer": check_image_transformer,
-    "extend_cache": check_extend_cache,
     "transformer_step": check_transformer_step,
     "sample_cached": check_sample_cached,
 }
