@@ -99,10 +99,7 @@ def picture(figure: Figure) -> Picture:
     if figure.kind == "images":
         return Picture(title, tuple(_image_panel(name, array) for name, array in zip(names, values, strict=True)))
     if figure.kind == "heatmap":
-        low, high = min(a.min() for a in values), max(a.max() for a in values)
-        return Picture(
-            title, tuple(_heat_panel(name, a, float(low), float(high)) for name, a in zip(names, values, strict=True))
-        )
+        return Picture(title, tuple(_heat_panel(name, array) for name, array in zip(names, values, strict=True)))
     if figure.kind == "curve":
         return Picture(title, (Panel("", svg=plots.curves(values)),), legend=names)
     clouds = plots.clouds(values)
@@ -156,7 +153,9 @@ def _image_panel(name: str, images: Array) -> Panel:
     return Panel(name, src=data_url(png(sheet)), width=shown, height=round(shown * height / width))
 
 
-def _heat_panel(name: str, values: Array, low: float, high: float) -> Panel:
+def _heat_panel(name: str, values: Array) -> Panel:
+    """A matrix in colours of its own scale: counts of paths beside zeros and ones would leave the latter black."""
+    low, high = float(values.min()), float(values.max())
     height, width = values.shape
     scale = max(1, 240 // max(height, width))
     pixels = coloured(values, low, high).repeat(scale, 0).repeat(scale, 1)

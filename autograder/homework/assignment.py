@@ -244,10 +244,10 @@ def _read_template(path: Path) -> NotebookNode:
     return notebook
 
 
-def _digest(files: HomeworkFiles, template: Path, hidden: tuple[Path, ...], data: tuple[Path, ...]) -> str:
+def _digest(files: HomeworkFiles, template: Path, hidden: tuple[Path, ...], beside: tuple[Path, ...]) -> str:
     """One hash over all that decides a score, besides the submission, the image and the seed."""
     engine = Path(__file__).parent.parent
-    read = [template, files.config, files.public_checks, *data]
+    read = [template, files.config, files.public_checks, *beside]
     for checks in hidden:
         read += [checks, *local_imports(checks)]
     if files.solutions is not None and files.hidden_data.is_file():

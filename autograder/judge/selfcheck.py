@@ -16,7 +16,7 @@ from autograder.homework.files import CHECKS
 from autograder.judge.handing import handed_at_home
 from autograder.judge.keys import Keys
 from autograder.judge.runner import Bench, CheckFile, run_checks
-from autograder.report import CheckResult
+from autograder.report import CheckResult, Measure
 from autograder.student.local import LocalChannel
 
 
@@ -84,8 +84,16 @@ def lines(results: list[CheckResult]) -> list[str]:
         text.append(f"{word:8}{result.title}")
         if result.message:
             text.append(f"        {result.message}")
+        text += [f"        {_figure(measure, result)}" for measure in result.measures]
         if result.where:
             text.append(f"        in {result.where}")
         if result.hint:
             text.append(f"        hint: {result.hint}")
     return text
+
+
+def _figure(measure: Measure, result: CheckResult) -> str:
+    """A figure of a trained model, and what it is worth; a message that tells the figure is not said again."""
+    value = "no number" if measure.value is None else f"{measure.value:.3f} {measure.unit}".rstrip()
+    worth = f"{result.fraction * result.points:.2f} of {result.points:g} points"
+    return f"this is worth {worth}" if result.message else f"{measure.what} is {value}: {worth}"

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-import yaml
 
 from autograder.checks import (
     Wrong,
@@ -24,12 +21,8 @@ from ..common.training import draw_losses
 from .laws import draw
 from .properties import causal_network
 
-_yaml = Path(__file__).parents[2] / "assignments" / Path(__file__).parent.name / "assignment.yaml"
-LIMITS = yaml.safe_load(_yaml.read_text(encoding="utf-8"))["data"]
-
-
 @pytest.mark.graded("train-bars", points=0.75, trains="bars", seconds=60)
-def test_bars_model_is_near_the_entropy(student, rng, figures, course_data):
+def test_bars_model_is_near_the_entropy(student, rng, figures, course_data, data):
     """On fresh bars of your law the loss is near the entropy; below it is impossible without a leak."""
     trained, law = student.trained("bars"), course_data("bars").law
     x = law.draw(800, rng)
@@ -37,13 +30,13 @@ def test_bars_model_is_near_the_entropy(student, rng, figures, course_data):
     figures.images("Bars", {"data": x, "drawn from your network": draw(net, 36, 4, rng)})
     draw_losses(figures, trained, "bars_losses")
     nll = -sequential_log_likelihood(net, x, generator=rng)
-    line = LIMITS["bars"]
+    line = data["bars"]
     what = "the loss on fresh bars"
     assert_excess(nll, -law.log_prob(x), floor=line["floor"], target=line["target"], what=what)
 
 
 @pytest.mark.graded("train-digits", points=0.5, trains="digits", seconds=60)
-def test_digits_model_predicts_other_writers(student, rng, course_data):
+def test_digits_model_predicts_other_writers(student, rng, course_data, data):
     """The loss on digits of other writers, drawn when you are graded and asked among others in one order."""
     held_out, shown = course_data("digits").law, course_data("digits").tensors["digits_train"][:500]
     x = torch.cat([held_out, shown])
@@ -54,12 +47,12 @@ def test_digits_model_predicts_other_writers(student, rng, course_data):
     withheld = -sequential_log_likelihood(net, x[order][again], generator=rng)
     if not bool(((withheld - nll[again]).abs() <= 1e-3 * (1 + withheld.abs())).all()):
         raise Wrong("the loss is another one when later pixels are withheld: the network leaks")
-    line, mean = LIMITS["digits"], float(nll[order < len(held_out)].mean())
+    line, mean = data["digits"], float(nll[order < len(held_out)].mean())
     assert_score(mean, line["floor"], line["target"], "the loss on digits of other writers", unit="nats")
 
 
 @pytest.mark.graded("train-digits", points=0.3, trains="digits", seconds=60)
-def test_digits_drawn_from_the_model_are_new_and_diverse(student, rng, figures, course_data):
+def test_digits_drawn_from_the_model_are_new_and_diverse(student, rng, figures, course_data, data):
     """Images drawn from your network are as white, as diverse and as new as digits of other writers are."""
     held_out, pictures = course_data("digits").law, course_data("digits").tensors
     train, trained = pictures["digits_train"], student.trained("digits")
@@ -70,7 +63,7 @@ def test_digits_drawn_from_the_model_are_new_and_diverse(student, rng, figures, 
     figures.images("Digits", panels)
     draw_losses(figures, trained, "digits_losses")
     white = float(samples.mean() - held_out.mean())
-    if not abs(white) <= LIMITS["digits"]["white"]:
+    if not abs(white) <= data["digits"]["white"]:
         raise Wrong(
             f"the images drawn from your network are too {'white' if white > 0 else 'black'}: by {abs(white):.0%}"
         )

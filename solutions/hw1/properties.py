@@ -66,6 +66,7 @@ def assert_causal_and_seeing(net, shape, offsets, seed, rng, what):
 
     A ReLU may be off at all images, or a sigmoid saturated, and so hide a path that is there, hence several weights.
     """
+    net(torch.zeros(shape, dtype=F64))  # a layer may be built at its first call
     blind, start = None, state_dict(net)
     for attempt, std in enumerate(STEPS):
         load_state_dict(net, start)
@@ -86,6 +87,7 @@ def assert_interacts(net, x, one, other, at, seed, what):
 
     Both are masks over a sample; zeros and ones are exchanged. Of several random weights one must show it.
     """
+    net(x)  # a layer may be built at its first call
     start = state_dict(net)
     for attempt, std in enumerate(STEPS):
         load_state_dict(net, start)

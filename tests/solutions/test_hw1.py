@@ -13,18 +13,20 @@ import torch
 
 from autograder.authoring.template import build_template
 from autograder.authoring.variants import Variant, load_variants
+from autograder.checks import enumerate_binary
 from autograder.homework import ipynb
 from autograder.homework.assignment import Assignment, load_assignment
 from autograder.homework.files import HomeworkFiles
 from autograder.homework.profiles import limits_text
 from autograder.judge.grade import check_files
+from autograder.judge.handing import handed_in_grading
 from autograder.judge.keys import Keys
 from autograder.judge.model_answers import read_solution
 from autograder.judge.runner import Bench, run_checks
 from autograder.judge.selfcheck import public_results
 from autograder.report import CheckResult, exact
 from autograder.student.local import LocalChannel
-from solutions.common.data import digits
+from solutions.common.digits import draw_digits
 from solutions.hw1 import laws
 from tests.solutions.hands.notebooks import namespace
 
@@ -58,7 +60,9 @@ def losing(cell: str) -> Variant:
 
 
 def test_the_template_is_the_solution_with_its_answers_cut_out() -> None:
-    template = ipynb.to_text(build_template(SOLUTION, limits=limits_text(load_assignment(HW1).config)))
+    template = ipynb.to_text(
+        build_template(SOLUTION, limits=limits_text(assignment().config), files=assignment().config.files)
+    )
     assert (ROOT / "assignments/hw1/hw1.ipynb").read_text(encoding="utf-8") == template
     assert "BEGIN SOLUTION" not in template
 
@@ -172,8 +176,43 @@ def test_the_judges_attention_is_that_of_pytorch() -> None:
     torch.testing.assert_close(laws.attention(q[:, :, 3:], k, v, 0.5), right[:, :, 3:])
 
 
-def test_judge_and_notebook_mean_the_same_digits() -> None:
+# What notebooks are handed
+
+
+def test_students_see_the_pictures_that_the_generator_draws() -> None:
+    """The file of the release is what `python -m solutions.hw1.write_digits` writes."""
+    generator = torch.Generator().manual_seed(1)
+    drawn = [draw_digits(n, who, generator).images for n, who in ((6000, "training"), (500, "held out"))]
     names = namespace(read_solution(SOLUTION))
-    train, held_out = digits()
-    assert torch.equal(names["digits_train"], train)
-    assert torch.equal(names["digits_test"], held_out)
+    assert torch.equal(names["digits_train"], drawn[0])
+    assert torch.equal(names["digits_test"], drawn[1])
+
+
+def test_in_grading_the_pictures_that_decide_are_new_and_those_to_learn_from_are_not() -> None:
+    example, ada, bob = (handed_in_grading(assignment(), Keys.local(seed))["digits"] for seed in (1, 2, 3))
+    assert torch.equal(ada.tensors["digits_train"], example.tensors["digits_train"])
+    assert ada.law.shape == (2000, 1, 8, 8)
+    assert not torch.equal(ada.law, bob.law)
+    assert not torch.equal(ada.law[:500], ada.tensors["digits_test"])
+
+
+def test_bars_are_drawn_for_each_student_and_follow_their_law() -> None:
+    ada, bob = (handed_in_grading(assignment(), Keys.local(seed))["bars"] for seed in (2, 3))
+    assert not torch.equal(ada.law.patterns, bob.law.patterns)
+    assert len(ada.law.patterns.unique(dim=0)) == 30
+    every = enumerate_binary((1, 4, 4))
+    log_p = ada.law.log_prob(every)
+    assert log_p.exp().sum().item() == pytest.approx(1)
+    entropy = -float((log_p.exp() * log_p).sum())
+    sampled = -ada.law.log_prob(ada.tensors["bars_train"])
+    assert float(sampled.mean()) == pytest.approx(entropy, abs=5 * float(sampled.std()) / 8000**0.5)
+
+
+def test_a_table_of_the_text_s_bars_earns_nothing_under_any_law() -> None:
+    """The excess of 32 equal patterns with 5 % flips lies above both floors; the example's is near 1.6."""
+    x = enumerate_binary((1, 4, 4))
+    for seed in range(30):
+        law = handed_in_grading(assignment(), Keys.local(seed))["bars"].law
+        log_p = law.log_prob(x)
+        excess = float((log_p.exp() * (log_p - laws.bars_law(x, 0.05))).sum())
+        assert excess > 1.5

@@ -9,6 +9,6 @@ class Black(nn.Module):
     def forward(self, x):
         return self.logit.expand_as(x)
 
-digits_test = digits_train = torch.zeros(297, 1, 8, 8)
+digits_test = digits_train = torch.zeros(500, 1, 8, 8)
 make_digits_model = Black
 digits_model = Black()

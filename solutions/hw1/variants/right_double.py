@@ -12,16 +12,18 @@ def bars_log_prob(x, flip=0.05):
     both = torch.stack([given_orientation(pixels), given_orientation(pixels.mT)])
     return (both.logsumexp(0) - math.log(2)).to(x.dtype)
 
-def bits_per_dim(nats, n_dims, base=2):
-    return nats / n_dims / math.log(base)
+def bars_entropy(side=4, flip=0.05, base=2):
+    codes = torch.arange(2 ** (side * side))
+    bits = (codes[:, None] >> torch.arange(side * side)) & 1
+    log_p = bars_log_prob(bits.view(-1, 1, side, side).float(), flip).double()
+    nats = torch.special.entr(log_p.exp()).sum()
+    return nats, nats / (side**2 * math.log(base))
 
 # %% made-log-prob-solution
-def bernoulli_log_prob(logits, x):
+def log_prob(net, x):
+    logits = net(x)
     signed = torch.where(x > 0.5, logits, -logits).double()
-    return -F.softplus(-signed).to(logits.dtype)
-
-def made_log_prob(net, x):
-    return bernoulli_log_prob(net(x), x).double().sum(-1).to(x.dtype)
+    return -F.softplus(-signed).flatten(1).sum(-1).to(x.dtype)
 
 # %% pixelcnn-log-prob-solution
 class PixelCNN(nn.Module):
@@ -43,14 +45,9 @@ class PixelCNN(nn.Module):
             total = total + skip(x)
         return self.out(F.elu(total))
 
-def image_log_prob(net, x):
-    return bernoulli_log_prob(net(x), x).flatten(1).double().sum(1).to(x.dtype)
-
-def nll_loss(net, x):
-    return -torch.mean(image_log_prob(net, x))
-
-def bits_per_pixel(net, x):
-    return bits_per_dim(nll_loss(net, x), x.shape[-1] * x.shape[-2])
+def nll_loss(net, x, unit="nats"):
+    per = {"nats": 1.0, "bits": x[0].numel() * math.log(2)}
+    return -torch.mean(log_prob(net, x)) / per[unit]
 
 # %% transformer-mask-solution
 def causal_mask(n_queries, n_keys):
@@ -83,8 +80,7 @@ def fit(net, images, steps, batch_size, lr, weight_decay=1e-4):
 
 # %% train-bars-run
 bars_model = make_bars_model()
-bars_losses = fit(bars_model, bars_train, steps=800, batch_size=100, lr=1e-2)
-torch.save(bars_model.state_dict(), "bars_model.pt")
+bars_losses = fit(bars_model, own_bars, steps=800, batch_size=100, lr=1e-2)
 
 # %% train-digits-solution
 def make_digits_model():
@@ -92,4 +88,4 @@ def make_digits_model():
 
 # %% train-digits-run
 digits_model = make_digits_model()
-digits_losses = fit(digits_model, digits_train, steps=400, batch_size=50, lr=1e-2)
+digits_losses = fit(digits_model, digits_train, steps=800, batch_size=50, lr=1e-2)

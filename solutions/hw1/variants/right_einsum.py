@@ -1,11 +1,9 @@
 """Writes attention with einsum and an additive mask, keeps x_t in one tensor, uses other functions of PyTorch throughout."""
 
 # %% made-log-prob-solution
-def bernoulli_log_prob(logits, x):
-    return -F.binary_cross_entropy_with_logits(logits, x, reduction="none")
-
-def made_log_prob(net, x):
-    return torch.einsum("bn->b", bernoulli_log_prob(net(x), x))
+def log_prob(net, x):
+    losses = F.binary_cross_entropy_with_logits(net(x), x, reduction="none")
+    return torch.einsum("bn->b", -losses.reshape(len(x), -1))
 
 # %% made-sampling-solution
 def made_sample(net, n_samples, n_dims):
@@ -57,10 +55,6 @@ def attention(q, k, v):
     return torch.einsum("bhij,bhjd->bhid", scores / scores.sum(-1, keepdim=True), v)
 
 # %% transformer-cache-solution
-def extend_cache(past, k, v):
-    both = torch.cat([torch.stack(past), torch.stack([k, v])], dim=3)
-    return both[0], both[1]
-
 def transformer_step(model, token, past=None):
     first = past[0][0].size(2) if past else 0
     h, new = model.embed(token.unsqueeze(1), first), []

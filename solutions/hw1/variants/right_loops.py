@@ -15,8 +15,12 @@ def bars_log_prob(x, flip=0.05):
             terms.append(log_p - (side + 1) * math.log(2))
     return torch.stack(terms).logsumexp(0)
 
-def bits_per_dim(nats, n_dims):
-    return nats / n_dims / math.log(2)
+def bars_entropy(side=4, flip=0.05):
+    total = 0.0
+    for part in torch.tensor(list(itertools.product([0.0, 1.0], repeat=side**2))).split(4096):
+        log_p = bars_log_prob(part.view(-1, 1, side, side).double(), flip)
+        total -= float((log_p.exp() * log_p).sum())
+    return [total, total / side**2 / math.log(2)]
 
 # %% theory-receptive-solution
 def wavenet_receptive_field(kernel_size, dilations):

@@ -21,12 +21,9 @@ class MaskedLinear(nn.Module):
         return torch.addmm(self.bias, x, (self.weight * self.mask).t())
 
 # %% made-log-prob-solution
-def bernoulli_log_prob(logits, x):
-    return torch.distributions.Bernoulli(logits=logits, validate_args=False).log_prob(x)
-
-def made_log_prob(net, x):
+def log_prob(net, x):
     bernoulli = torch.distributions.Bernoulli(logits=net(x), validate_args=False)
-    return torch.distributions.Independent(bernoulli, 1, validate_args=False).log_prob(x)
+    return torch.distributions.Independent(bernoulli, x.ndim - 1, validate_args=False).log_prob(x)
 
 # %% pixelcnn-mask-solution
 def conv_mask(mask_type, kernel_size):
@@ -55,10 +52,33 @@ def attention(q, k, v):
     return F.scaled_dot_product_attention(q, k, v, attn_mask=causal_mask(q.size(-2), k.size(-2)))
 
 # %% transformer-log-prob-solution
+from typing import NamedTuple
+
 START = 2
 
 def shift_right(x):
     return F.pad(x[:, :-1].long(), (1, 0), value=START)
+
+class Block(nn.Module):
+    """Three maps of their own, a cache in a named tuple."""
+
+    def __init__(self, width, n_heads):
+        super().__init__()
+        self.maps = nn.ModuleDict({name: nn.Linear(width, width, bias=False) for name in ("q", "k", "v", "out")})
+        self.heads = n_heads
+        self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.Tanh(), nn.Linear(2 * width, width))
+
+    def forward(self, h, past=None):
+        x = self.before(h)
+        q, k, v = (self.maps[name](x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for name in "qkv")
+        past = KeysValues(k, v) if past is None else KeysValues(torch.cat([past.k, k], 2), torch.cat([past.v, v], 2))
+        h = h + self.maps["out"](attention(q, past.k, past.v).transpose(1, 2).flatten(2))
+        return h + self.mlp(self.between(h)), past
+
+class KeysValues(NamedTuple):
+    k: torch.Tensor
+    v: torch.Tensor
 
 class ImageTransformer(nn.Module):
     def __init__(self, n_pixels, width=32, n_heads=2, n_layers=2, scale=0.1):
@@ -80,4 +100,4 @@ class ImageTransformer(nn.Module):
 
 # %% train-bars-run
 bars_model = make_bars_model()
-bars_losses = fit(bars_model, bars_train, 700, 128, 1e-2)
+bars_losses = fit(bars_model, own_bars, 700, 128, 1e-2)

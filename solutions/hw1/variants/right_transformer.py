@@ -12,9 +12,7 @@ class OnImages(nn.Module):
 
 def make_bars_model():
     """A new, untrained network for 4 x 4 bars."""
-    ### BEGIN SOLUTION
     return OnImages(ImageTransformer(16))
-    ### END SOLUTION
 
 
 def fit(net, images, steps, batch_size, lr):
@@ -22,7 +20,6 @@ def fit(net, images, steps, batch_size, lr):
 
     Returns the list of losses, one number (nats per image) for each step.
     """
-    ### BEGIN SOLUTION
     optimizer = torch.optim.Adam(net.parameters(), lr=lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=steps)
     losses = []
@@ -35,16 +32,12 @@ def fit(net, images, steps, batch_size, lr):
         schedule.step()
         losses.append(loss.item())
     return losses
-    ### END SOLUTION
 
 # %% train-bars-run
 bars_model = make_bars_model()
-bars_losses = fit(bars_model, bars_train, steps=800, batch_size=64, lr=1e-2)
-torch.save(bars_model.state_dict(), "bars_model.pt")
+bars_losses = fit(bars_model, own_bars, steps=800, batch_size=64, lr=1e-2)
 
 # %% train-digits-solution
 def make_digits_model():
     """A new, untrained network for 8 x 8 digits."""
-    ### BEGIN SOLUTION
     return PixelCNN(channels=32, n_layers=2, kernel_size=7)
-    ### END SOLUTION

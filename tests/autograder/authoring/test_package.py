@@ -135,7 +135,9 @@ def test_a_notebook_opened_alone_fetches_what_it_needs_from_where_the_course_kee
     (course / WHEEL).write_bytes(b"")  # fetched, and then refused by pip: the sentence comes, and nothing breaks
     (course / "checks.py").write_text("# fetched")
     (tmp_path / "alone").mkdir()
-    said = ran(tmp_path / "alone", first_cell(f"{course.as_uri()}/"))
+    (course / "points.csv").write_text("x")
+    said = ran(tmp_path / "alone", first_cell(f"{course.as_uri()}/", ["points.csv"]))
+    assert (tmp_path / "alone" / "points.csv").read_text() == "x"
     assert (tmp_path / "alone" / "checks.py").read_text() == "# fetched"
     assert (tmp_path / "alone" / WHEEL).exists()
     assert "double: not checked" in said

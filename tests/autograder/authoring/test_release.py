@@ -130,6 +130,24 @@ def test_a_student_can_load_what_was_released(course: Course) -> None:
     assert hw0.config.training["line"].checkpoint == "line.pt"
 
 
+def test_data_files_go_to_students_and_a_missing_one_is_named(repository: Repository, course: Course) -> None:
+    with (repository.assignments / "hw0/assignment.yaml").open("a") as file:
+        file.write("files: [points.csv]\n")
+    with pytest.raises(UserError, match=r"`files` names points.csv, which does not exist"):
+        release(course, "hw0")
+    (repository.assignments / "hw0/points.csv").write_text("x,y\n1,2\n")
+    folder = release(course, "hw0")
+    assert (folder / "points.csv").read_text() == "x,y\n1,2\n"
+    assert "`checks.py` and `points.csv`" in (folder / "README.md").read_text()
+
+
+def test_a_data_file_that_cannot_be_searched_is_refused(repository: Repository, course: Course) -> None:
+    with (repository.assignments / "hw0/assignment.yaml").open("a") as file:
+        file.write("files: [points.npz]\n")
+    with pytest.raises(UserError, match=r"'points.npz' should be a .txt, .csv or .json file"):
+        release(course, "hw0")
+
+
 def test_thresholds_stay_with_the_instructor(repository: Repository, course: Course) -> None:
     with (repository.assignments / "hw0/assignment.yaml").open("a") as file:
         file.write("data:\n  slope_floor: 2.75\n")

@@ -126,10 +126,15 @@ def test_too_many_rows_are_cut() -> None:
     assert panel_arrays(figure("points", [[0.0, 1.0]] * 6000))["p0"].shape == (5000, 2)
 
 
-def test_heatmap_panels_share_one_scale() -> None:
-    low, high = picture(figure("heatmap", [[0.0]], [[4.0]])).panels
-    assert (low.low, low.high) == (high.low, high.high) == ("0", "4")
-    assert low.src != high.src
+COUNTS, BITS = [[0.0, 40.0], [3.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]]
+
+
+def test_heatmap_panels_have_scales_of_their_own() -> None:
+    """Zeros and ones beside counts up to 40 are still seen to be two colours, and the same as without the counts."""
+    both, alone = (picture(figure("heatmap", *matrices)) for matrices in ([COUNTS, BITS], [BITS]))
+    counts, bits = both.panels
+    assert (counts.low, counts.high, bits.low, bits.high) == ("0", "40", "0", "1")
+    assert bits.src == alone.panels[0].src
 
 
 def test_hostile_figures_still_draw_what_is_finite() -> None:
