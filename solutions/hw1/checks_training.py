@@ -21,6 +21,7 @@ from ..common.training import draw_losses
 from .laws import draw
 from .properties import causal_network
 
+
 @pytest.mark.graded("train-bars", points=0.75, trains="bars", seconds=60)
 def test_bars_model_is_near_the_entropy(student, rng, figures, course_data, data):
     """On fresh bars of your law the loss is near the entropy; below it is impossible without a leak."""
