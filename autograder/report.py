@@ -108,7 +108,7 @@ class Report(Model):
     assignment: str
     student: str
     submission_sha256: str
-    checks_sha256: str  # over template, assignment.yaml, public and hidden checks and the engine's vocabulary
+    basis: str  # hash over all that made the marks beside the submission and the seed
     environment: Environment
     checks: list[CheckResult]
     cells: list[CellResult]
@@ -138,13 +138,23 @@ class Report(Model):
         return float(sum((exact(c.earned) for c in self.cells if c.earned is not None), Fraction(0)))
 
     @property
+    def marks(self) -> dict[str, float | None]:
+        """Points of every automatic cell; None where the machine failed."""
+        return {cell.cell: cell.earned for cell in self.cells if not cell.manual}
+
+    @property
     def automatic_points(self) -> float:
         """Automatic points that could be earned."""
         return float(sum((exact(c.max_points) for c in self.cells if not c.manual), Fraction(0)))
 
     def save(self, path: Path) -> None:
         """Write the report whole or not at all."""
-        write_atomically(path, self.model_dump_json(indent=1))
+        write_atomically(path, self.text)
+
+    @property
+    def text(self) -> str:
+        """What its file holds."""
+        return self.model_dump_json(indent=1)
 
     @classmethod
     def load(cls, path: Path) -> Report:

@@ -43,18 +43,15 @@ def collect(
     """
     from autograder.course.course import load_course
     from autograder.grading.alone import alone
-    from autograder.grading.collecting import collect_into
-    from autograder.grading.reading import Reader
+    from autograder.grading.batch import take_in
     from autograder.homework.assignment import load_assignment
-    from autograder.records.rendering import known_notebooks
-    from autograder.records.state import MemoryRecord
+    from autograder.records.record import Record
 
     loaded = load_course(course)
     assignment = load_assignment(loaded.files(name))
-    record = MemoryRecord()
-    with alone(loaded), Reader(known_notebooks(loaded, name)) as look:
-        collect_into(loaded, assignment, source, record, look)
-    rejected = {state.who: state.rejected for state in record.states() if state.rejected is not None}
+    with alone(loaded), Record(loaded.root, name) as record:
+        take_in(loaded, assignment, record, source)
+        rejected = {state.who: state.rejected for state in record.states() if state.rejected is not None}
     stored = len(list(loaded.submitted_dir.glob(f"*/{name}")))
     console = Console(stderr=True, markup=False, highlight=False)
     console.print(f"{stored} submissions of {name} lie under {loaded.submitted_dir}.")
@@ -104,7 +101,7 @@ def grade(
         print("interrupted; start the same command again and it goes on where it stopped", file=sys.stderr)
         raise typer.Exit(130) from None
     if as_json:
-        rows = [{"student": r.student, "points": r.earned, "infrastructure": r.infrastructure} for r in batch.reports]
+        rows = [{"student": r.student, "points": r.earned, "infrastructure": r.infrastructure} for r in batch.briefs()]
         print(json.dumps({"graded": rows, "rejected": batch.rejected, "sandbox": batch.sandbox}, indent=1))
     else:
         summary(loaded, batch)
@@ -124,28 +121,40 @@ def show(
 
     Example: `autograder show hw1 ada`
     """
-    from autograder.commands.show import show_class, show_report, show_rubrics
+    from autograder.commands.show import show_class, show_report, show_rubrics, show_state
     from autograder.course.course import load_course
     from autograder.homework.assignment import load_assignment
     from autograder.judge.rubrics import rubrics_of
+    from autograder.records.record import Record
     from autograder.records.reports import load_reports
 
     loaded = load_course(course)
-    assignment = load_assignment(loaded.files(name))
-    title = assignment.title
-    rubrics = rubrics_of(assignment) if rubric and ta else {}
-    if rubric and not student:
-        show_rubrics(assignment, rubrics)
-        return
-    reports = load_reports(loaded, name, [student] if student else [])
-    if not reports:
-        raise UserError(f"nothing of {name} is graded yet; run `autograder grade {name}`.")
-    if as_json:
-        print("[" + ",\n".join(report.model_dump_json() for report in reports) + "]")
-    elif student:
-        show_report(reports[0], title, audience="ta" if ta else "student", rubrics=rubrics)
-    else:
-        show_class(reports, {}, title)
+    rubrics = {}
+    if rubric and (ta or not student):
+        assignment = load_assignment(loaded.files(name))
+        rubrics = rubrics_of(assignment)
+        if not student:
+            show_rubrics(assignment, rubrics if ta else {})
+            return
+    with Record(loaded.root, name) as record:
+        title = record.title
+        states = [state for state in record.states() if student in (None, state.who)]
+        graded = [state.who for state in states if state.report is not None]
+        if as_json:
+            reports = load_reports(loaded, name, graded if student is None or graded else [student])
+            print("[" + ",\n".join(report.model_dump_json() for report in reports) + "]")
+        elif student is None and (graded or states):
+            rejected = {state.who: state.rejected for state in states if state.rejected is not None}
+            show_class(record.briefs(graded), rejected, title)
+        elif student is not None and states:
+            show_state(states[0], title)
+            if graded:
+                report = load_reports(loaded, name, graded)[0]
+                show_report(report, title, audience="ta" if ta else "student", rubrics=rubrics)
+        elif student is not None:
+            raise UserError(f"nothing of {name} is known of {student}; collect or grade it first.")
+        else:
+            raise UserError(f"nothing of {name} is graded yet; run `autograder grade {name}`.")
 
 
 def scores(course: CourseOption = Path()) -> None:
@@ -154,11 +163,11 @@ def scores(course: CourseOption = Path()) -> None:
     Example: `autograder scores --course dgm-2026`
     """
     from autograder.course.course import load_course
-    from autograder.records.reports import graded_assignments
+    from autograder.records.record import Record
     from autograder.records.scores import write_scores
 
     loaded = load_course(course)
-    assignments = graded_assignments(loaded)
-    if not assignments:
-        raise UserError(f"nothing is graded yet in {loaded.root}.")
-    print(write_scores(loaded, assignments))
+    with Record(loaded.root, "") as record:
+        if not record.homeworks():
+            raise UserError(f"nothing is graded yet in {loaded.root}.")
+        print(write_scores(loaded, record))

@@ -123,7 +123,7 @@ def _say_what_failed(reports: list[Report], console: Console) -> None:
 def summary(course: Course, batch: Batch) -> None:
     """The table of the class on stdout, and where everything lies."""
     console = Console(markup=False, highlight=False)
-    show_class(batch.reports, batch.rejected, batch.assignment.title, console=console)
+    show_class(batch.briefs(), batch.rejected, batch.assignment.title, console=console)
     name = batch.assignment.name
     console.print()
     if batch.reused:

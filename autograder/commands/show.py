@@ -19,6 +19,7 @@ from autograder.feedback import text
 from autograder.feedback.page import RUN_WORDS, Audience, CheckView, Task, summary, tasks_of
 from autograder.homework.assignment import Assignment
 from autograder.judge.rubrics import Rubric
+from autograder.records.state import State
 from autograder.report import Report, exact
 
 STYLES = {"passed": "green", "partial": "yellow", "failed": "red", "infrastructure": "blue"}
@@ -51,6 +52,17 @@ def show_report(
         if name in rubrics:
             console.print(_rubric(rubrics[name], say))
     _show_runs(report, say, console)
+
+
+def show_state(state: State, assignment_title: str, *, console: Console | None = None) -> None:
+    """Print what the record knows of one student: where they stand, what came, when and from which file."""
+    console = console or Console()
+    say = _Speaker(console)
+    console.print(say(f"{text.line(state.who)} · {text.line(assignment_title)}: {text.line(state.sentence)}", "bold"))
+    facts = {"handed in as": state.source, "collected": state.came, "time stamp": state.submitted or ""}
+    for what, value in facts.items():
+        if value:
+            console.print(say(f"{what}: {text.line(value)}", "dim"))
 
 
 def show_class(

@@ -7,7 +7,9 @@ submitted/<student>/hw1/…            what they handed in (nbgrader's layout)
 autograded/<student>/hw1/hw1.ipynb   what formgrader shows
 reports/hw1/<student>.json           one report a submission
 feedback/hw1/<student>.html          one page a student
+reports/hw1/proposed/<student>.json  a newer report of the same submission, until it is published
 gradebook.db, scores.csv             the scores
+state.db                             what came of each hand-in; made anew if deleted
 """
 
 from __future__ import annotations
@@ -90,6 +92,13 @@ class Course:
 
     def report_path(self, assignment: str, student: str) -> Path:
         return self.reports_dir(assignment) / f"{student}.json"
+
+    def proposed_dir(self, assignment: str) -> Path:
+        """Newer reports, whose marks do not count until they are published."""
+        return self.reports_dir(assignment) / "proposed"
+
+    def proposed_path(self, assignment: str, student: str) -> Path:
+        return self.proposed_dir(assignment) / f"{student}.json"
 
     def feedback_dir(self, assignment: str) -> Path:
         return self.root / "feedback" / assignment

@@ -7,6 +7,15 @@ A page is one HTML file without scripts or requests. Pages are pure functions of
 """
 
 from autograder.feedback.classpage import Known, Theory, class_page, write_class_page
-from autograder.feedback.page import page_name, student_page, write_student_page
+from autograder.feedback.page import page_name, rejected_page, student_page, write_student_page
 
-__all__ = ["Known", "Theory", "class_page", "page_name", "student_page", "write_class_page", "write_student_page"]
+__all__ = [
+    "Known",
+    "Theory",
+    "class_page",
+    "page_name",
+    "rejected_page",
+    "student_page",
+    "write_class_page",
+    "write_student_page",
+]

@@ -144,6 +144,11 @@ def student_page(
     )
 
 
+def rejected_page(student: str, assignment_title: str, sentence: str) -> str:
+    """The page of somebody who handed in what cannot be graded: why, and what to do."""
+    return render("rejected.html", title=assignment_title, student=student, sentence=sentence)
+
+
 def summary(report: Report) -> str:
     """ "8 of 11 checks passed, 1 partly, 2 failed." """
     number = {outcome: sum(c.outcome == outcome for c in report.checks) for outcome in text.WORDS}

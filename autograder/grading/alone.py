@@ -32,7 +32,7 @@ def remove_halves(course: Course, name: str) -> None:
     begun = [*course.submitted_dir.glob(f"*/.{name}-*"), *course.autograded_dir.glob(f"*/{name}/.{name}.ipynb.*")]
     begun += [
         *course.reports_dir(name).glob(".*.json.*"),
-        *course.reports_dir(name).glob(".*.stamp.*"),
+        *course.proposed_dir(name).glob(".*.json.*"),
         *course.feedback_dir(name).glob(".*.html.*"),
     ]
     for whole in (course.scores_path.name, Path(course.gradebook_url).name):

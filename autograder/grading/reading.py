@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
@@ -11,7 +10,8 @@ from types import TracebackType
 from autograder.errors import UnreadableError
 from autograder.grading.local import end_judges, judges
 from autograder.homework import ipynb
-from autograder.records.rendering import digest_of
+from autograder.records.record import Record
+from autograder.records.state import digest_of
 
 SECONDS = 60.0  # for one notebook; the largest takes two
 
@@ -20,11 +20,11 @@ class Reader:
     """Says what is odd about a notebook. A context manager; the process starts with the first unknown notebook.
 
     Args:
-        known: what was said before, by the hash of the file.
+        record: remembers what was said of a notebook, by the hash of its file.
     """
 
-    def __init__(self, known: Mapping[str, list[str]]) -> None:
-        self._known = dict(known)
+    def __init__(self, record: Record) -> None:
+        self._record = record
         self._stack = ExitStack()
         self._judge: ProcessPoolExecutor | None = None
 
@@ -39,9 +39,11 @@ class Reader:
     def __call__(self, data: bytes) -> list[str]:
         """Notes on a notebook. Raises UnreadableError if it is none, or reading it takes too much."""
         digest = digest_of(data)
-        if digest not in self._known:
-            self._known[digest] = self._read(data)
-        return self._known[digest]
+        said = self._record.notes_on(digest)
+        if said is None:
+            said = self._read(data)
+            self._record.put_notes(digest, said)
+        return said
 
     def _read(self, data: bytes) -> list[str]:
         if self._judge is None:

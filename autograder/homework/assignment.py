@@ -51,6 +51,7 @@ class Assignment:
     config: AssignmentConfig
     files: HomeworkFiles
     template: NotebookNode = field(repr=False)
+    template_sha256: str
     cells: Mapping[str, GradedCell]  # grade_id -> cell, in the template's order
     hidden_checks: tuple[Path, ...]  # empty on a student's machine
     checks: tuple[Check, ...]
@@ -125,6 +126,7 @@ def load_assignment(files: HomeworkFiles) -> Assignment:
         config=config,
         files=files,
         template=template,
+        template_sha256=hashlib.sha256(template_path.read_bytes()).hexdigest(),
         cells=cells,
         hidden_checks=hidden,
         checks=checks,

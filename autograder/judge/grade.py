@@ -25,7 +25,7 @@ from autograder.judge.scoring import complete, score
 from autograder.judge.session import Session
 from autograder.report import CellRun, CheckResult, Environment, Report
 from autograder.sandbox import SandboxKind
-from autograder.submission import Submission
+from autograder.submission import Stored, Submission
 from autograder.version import VERSION
 
 WALL_TIME = (
@@ -49,7 +49,7 @@ class Job:
     """
 
     homework: HomeworkFiles
-    submission: Submission
+    submission: Submission | Stored
     sandbox: SandboxKind
     salt: int = 0
     round: int = 0
@@ -90,15 +90,17 @@ def grade_repeatedly(
     """
     begin = _Moment.now()
     assignment = assignment_of(job.homework)
-    restored = restore(job.submission.notebook, assignment.template)
+    submission = job.submission.read()
+    restored = restore(submission.notebook, assignment.template)
     handed = handed_in_grading(assignment, keys_of(job, seeds[0]))  # the same for all of a student's seeds
     ran: list[tuple[Bench, list[CheckResult], dict[str, float]]] = []
     run = kept is None or not kept.stopped
-    with _played(job, assignment, restored, keys_of(job, seeds[0]).notebook, handed, run) as session:
+    played = Played(restored, submission.files, keys_of(job, seeds[0]).notebook, handed, run)
+    with _played(job, assignment, played) as session:
         ready = time.monotonic()
         for seed in seeds:
             only = narrow.get(seed)
-            keys, sources, who = keys_of(job, seed), sources_of(job, restored), job.submission.student
+            keys, sources, who = keys_of(job, seed), sources_of(submission, restored), submission.student
             watch = kept or Kept(None)
             bench = Bench(
                 session, keys, sources, training(assignment), only, handed=handed, who=who, kept=watch,
@@ -116,20 +118,29 @@ def grade_repeatedly(
     return reports
 
 
+@dataclass(frozen=True)
+class Played:
+    """What a sandbox is given to run."""
+
+    restored: Restored
+    files: Mapping[str, bytes]
+    seed: int
+    handed: Handed
+    run: bool  # False: judges died of it twice
+
+
 @contextmanager
-def _played(
-    job: Job, assignment: Assignment, restored: Restored, seed: int, handed: Handed, run: bool
-) -> Iterator[Session]:
+def _played(job: Job, assignment: Assignment, play: Played) -> Iterator[Session]:
     """A session whose notebook has run; the next job's sandbox starts meanwhile."""
     budgets = assignment.config.budgets
     datasets = tuple(assignment.datasets.items())
     provider = provider_of(job.sandbox, sandbox_limits(budgets), job.gpu, job.image, datasets)
     device = "cpu" if job.gpu is None else "cuda"
-    files, tensors = job.submission.files, handed.tensors()
-    session = Session(provider, restored.cells, files, budgets, seed, device, job.last, tensors)
+    tensors = play.handed.tensors()
+    session = Session(provider, play.restored.cells, play.files, budgets, play.seed, device, job.last, tensors)
     try:
         with suppress(StudentFault, Infrastructure):  # every check meets the same trouble and reports it
-            if run:
+            if play.run:
                 session.play()
         if job.more:
             provider.prestart()
@@ -188,7 +199,7 @@ def _report(
         assignment=assignment.name,
         student=job.submission.student,
         submission_sha256=job.submission.sha256,
-        checks_sha256=assignment.checks_sha256,
+        basis=assignment.checks_sha256,
         environment=environment,
         checks=[said.check(result) for result in results],
         cells=[cell for cell in score(assignment, results) if bench.only is None or cell.cell in bench.only],
@@ -220,10 +231,10 @@ def training(assignment: Assignment) -> dict[str, dict[str, str]]:
     return {task: section.model_dump() for task, section in assignment.config.training.items()}
 
 
-def sources_of(job: Job, restored: Restored) -> dict[str, str]:
+def sources_of(submission: Submission, restored: Restored) -> dict[str, str]:
     """What was handed in, by the names that places in it have."""
     found = {f"cell {cell['number']}": str(cell["source"]) for cell in restored.cells if cell["number"] is not None}
-    files = {name: content for name, content in job.submission.files.items() if name.endswith(".py")}
+    files = {name: content for name, content in submission.files.items() if name.endswith(".py")}
     return found | {name: content.decode("utf-8", "replace") for name, content in files.items()}
 
 

@@ -2,7 +2,7 @@
 
 settle                 one report: report, gradebook, notebook, page, in an order that survives a kill
 reports                the reports in a course folder
-state                  one record of each student's state in a homework
+record: state, brief   one record of each student's state in a homework
 gradebook, scores      nbgrader's database; scores.csv
 formgrader             rubrics in nbgrader's formgrader
 autograded, disarm     the notebook a human grades from, and markdown of a student's that is safe to show

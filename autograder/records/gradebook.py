@@ -146,38 +146,63 @@ class Book:
                     _set(grade, cell.earned)
 
     def add_students(self, people: Mapping[str, Person]) -> None:
-        """Enter the course's students, also those who never hand in."""
+        """Enter the course's students, also those who never hand in; whoever is there as they are is left alone."""
+        from nbgrader.api import Student
+        from sqlalchemy import select
+
         with self._transaction() as api:
+            rows = api.db.execute(select(Student.id, Student.first_name, Student.last_name, Student.email))
+            known = {student: (first, last, email) for student, first, last, email in rows}
             for student, person in people.items():
-                self._ensure_student(api, student, person)
+                if known.get(student) != tuple(_names(person).values()):
+                    self._ensure_student(api, student, person)
 
-    def read_scores(self, assignment: Assignment) -> list[StudentScore]:
-        """Every submission of an assignment, sorted by student."""
-        from nbgrader.api import MissingEntry
+    def read_scores(self, homework: str, cells: Mapping[str, float]) -> list[StudentScore]:
+        """Every submission of a homework, sorted by student.
 
+        Args:
+            cells: their points, in the order in which they are given.
+        """
+        found: dict[str, dict[str, CellScore]] = {}
+        names: dict[str, str] = {}
+        for student, first, last, cell, automatic, manual, extra, waits in self._grades(homework):
+            names[student] = f"{first or ''} {last or ''}".strip()
+            points = manual if manual is not None else automatic or 0.0
+            score = CellScore(float(points + (extra or 0.0)), cells.get(cell, 0.0), automatic, manual, bool(waits))
+            found.setdefault(student, {})[cell] = score
+        return [
+            StudentScore(
+                student, names[student], {cell: found[student][cell] for cell in cells if cell in found[student]}
+            )
+            for student in sorted(found)
+        ]
+
+    def standing(self, homework: str) -> dict[str, dict[str, float | None]]:
+        """Student -> cell -> the automatic score that was entered."""
+        found: dict[str, dict[str, float | None]] = {}
+        for student, _, _, cell, automatic, *_ in self._grades(homework):
+            found.setdefault(student, {})[cell] = automatic
+        return found
+
+    def _grades(self, homework: str) -> Iterator[Any]:
+        from nbgrader.api import Assignment as Row
+        from nbgrader.api import BaseCell, Grade, Student, SubmittedAssignment, SubmittedNotebook
+        from sqlalchemy import select
+
+        who = (Student.id, Student.first_name, Student.last_name)
+        points = (Grade.auto_score, Grade.manual_score, Grade.extra_credit, Grade.needs_manual_grade)
+        query = (
+            select(*who, BaseCell.name, *points)
+            .select_from(Grade.__table__)
+            .join(BaseCell.__table__, BaseCell.id == Grade.cell_id)
+            .join(SubmittedNotebook.__table__, SubmittedNotebook.id == Grade.notebook_id)
+            .join(SubmittedAssignment.__table__, SubmittedAssignment.id == SubmittedNotebook.assignment_id)
+            .join(Student.__table__, Student.id == SubmittedAssignment.student_id)
+            .join(Row.__table__, Row.id == SubmittedAssignment.assignment_id)
+            .where(Row.name == homework)
+        )
         with self._transaction() as api:
-            try:
-                submissions = api.assignment_submissions(assignment.name)
-            except MissingEntry:
-                return []
-            scores = []
-            for submission in submissions:
-                student = submission.student
-                name = f"{student.first_name or ''} {student.last_name or ''}".strip()
-                grades = {grade.name: grade for part in submission.notebooks for grade in part.grades}
-                cells = {
-                    key: CellScore(
-                        points=float(grades[key].score),
-                        max_points=cell.points,
-                        automatic=grades[key].auto_score,
-                        manual=grades[key].manual_score,
-                        needs_manual=bool(grades[key].needs_manual_grade),
-                    )
-                    for key, cell in assignment.cells.items()
-                    if key in grades
-                }
-                scores.append(StudentScore(student.id, name, cells))
-        return sorted(scores, key=lambda score: score.student)
+            yield from api.db.execute(query)
 
     def set_manual(self, assignment: Assignment, student: str, cell: str, points: float) -> None:
         """Enter a human's score, as formgrader does."""
@@ -219,11 +244,7 @@ class Book:
 
     @staticmethod
     def _ensure_student(api: Any, student: str, person: Person | None) -> None:
-        values = {}
-        if person is not None:
-            first, _, last = person.name.rpartition(" ")
-            values = {"first_name": first or None, "last_name": last or None, "email": person.email or None}
-        api.update_or_create_student(student, **values)
+        api.update_or_create_student(student, **({} if person is None else _names(person)))
 
     @staticmethod
     def _remove_cells(api: Any, notebook: Any, wanted: Mapping[str, Mapping[str, object]]) -> None:
@@ -290,6 +311,11 @@ def _set(grade: Any, score: float | None, *, review: bool = False) -> None:
         grade.needs_manual_grade = score is None
     elif changed:
         grade.needs_manual_grade = True
+
+
+def _names(person: Person) -> dict[str, str | None]:
+    first, _, last = person.name.rpartition(" ")
+    return {"first_name": first or None, "last_name": last or None, "email": person.email or None}
 
 
 def _notebook(assignment: Assignment) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from autograder.feedback import Known, Theory
 from autograder.feedback.text import line
 from autograder.homework.assignment import Assignment
 from autograder.records.gradebook import Book, StudentScore
+from autograder.records.record import Record
 from autograder.report import exact, write_atomically
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # the last four as typed in East Asia
@@ -26,33 +27,36 @@ def total(score: StudentScore) -> Fraction:
     return sum((exact(cell.points) for cell in score.cells.values()), Fraction(0))
 
 
-def write_scores(course: Course, assignments: Sequence[Assignment], statuses: Mapping[str, str] | None = None) -> Path:
-    """Write `scores.csv` of the course from its gradebook, whole or not at all, and return its path.
+def write_scores(course: Course, record: Record) -> Path:
+    """Write `scores.csv` of the course, whole or not at all, and return its path.
 
-    Args:
-        assignments: whose cells become columns, called `<assignment>/<cell>`.
-        statuses: overrides the column `status` of a student ("rejected: the file is empty").
+    Points come from the gradebook, everything else from the record: no file of a homework is read, so that a broken one
+    hinders nobody. Its columns are called `<homework>/<cell>`.
 
     Raises:
         UserError: the gradebook cannot be read.
     """
+    homeworks, sentences = record.homeworks(), record.sentences()
     with Book(course.gradebook_url) as book:
-        found = [{score.student: score for score in book.read_scores(assignment)} for assignment in assignments]
+        scores = {
+            name: {score.student: score for score in book.read_scores(name, cells)} for name, cells in homeworks.items()
+        }
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    columns = [f"{assignment.name}/{cell}" for assignment in assignments for cell in assignment.cells]
+    columns = [f"{name}/{cell}" for name, cells in homeworks.items() for cell in cells]
     writer.writerow(["student", "name", "total", "max", "status", "needs_manual", *map(safe, columns)])
-    highest = float(sum((exact(assignment.points) for assignment in assignments), Fraction(0)))
-    for student in sorted({*course.roster, *(student for scores in found for student in scores)}):
-        scores = [by_student.get(student) for by_student in found]
-        handed_in = [score for score in scores if score is not None]
-        name = course.roster.get(student) or next((score.name for score in handed_in), "")
-        status = (statuses or {}).get(student) or _status(handed_in)
-        waiting = [key for score in handed_in for key, cell in score.cells.items() if cell.needs_manual]
-        points = f"{float(sum(map(total, handed_in), Fraction(0))):g}" if handed_in else ""
-        cells = [_points(score, key) for a, score in zip(assignments, scores, strict=True) for key in a.cells]
+    highest = (
+        f"{float(sum((exact(points) for cells in homeworks.values() for points in cells.values()), Fraction(0))):g}"
+    )
+    for student in sorted({*course.roster, *sentences, *(student for found in scores.values() for student in found)}):
+        mine = {name: found[student] for name, found in scores.items() if student in found}
+        name = course.roster.get(student) or next((score.name for score in mine.values()), "")
+        status = _status(mine, sentences.get(student, {}), len(homeworks) > 1)
+        waiting = [key for score in mine.values() for key, cell in score.cells.items() if cell.needs_manual]
+        points = f"{float(sum(map(total, mine.values()), Fraction(0))):g}" if mine else ""
+        cells = [_points(mine.get(homework), key) for homework, keys in homeworks.items() for key in keys]
         words = [safe(line(text)) for text in (status, " ".join(waiting))]
-        writer.writerow([safe(student), safe(line(name)), points, f"{highest:g}", *words, *cells])
+        writer.writerow([safe(student), safe(line(name)), points, highest, *words, *cells])
     write_atomically(course.scores_path, buffer.getvalue())
     return course.scores_path
 
@@ -63,8 +67,9 @@ def known_people(course: Course, assignment: Assignment) -> dict[str, Known]:
     Raises:
         UserError: the gradebook cannot be read.
     """
+    points = {name: cell.points for name, cell in assignment.cells.items()}
     with Book(course.gradebook_url) as book:
-        scores = book.read_scores(assignment)
+        scores = book.read_scores(assignment.name, points)
     return {
         score.student: Known(course.roster.get(score.student) or score.name, _theory(score, assignment))
         for score in scores
@@ -88,10 +93,13 @@ def safe(text: str) -> str:
     return f"'{text}" if text.lstrip(" \u00a0\ufeff").startswith(FORMULA) or text.startswith(FORMULA) else text
 
 
-def _status(scores: Sequence[StudentScore]) -> str:
+def _status(scores: Mapping[str, StudentScore], sentences: Mapping[str, str], several: bool) -> str:
+    """Where a student stands, and of each homework that was not graded why."""
+    if sentences:
+        return " ".join(f"{name}: {said}" if several else said for name, said in sentences.items())
     if not scores:
         return "nothing handed in"
-    waits = any(cell.needs_manual for score in scores for cell in score.cells.values())
+    waits = any(cell.needs_manual for score in scores.values() for cell in score.cells.values())
     return "waits for a human" if waits else "graded"
 
 

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from autograder.course.course import Course
 from autograder.feedback import page_name
 from autograder.homework.assignment import Assignment
 from autograder.records.gradebook import Book
-from autograder.records.rendering import Rendered, Stamp, answers_of, write_stamp
+from autograder.records.record import Record
+from autograder.records.rendering import Rendered, answers_of
+from autograder.records.state import State, digest_of
 from autograder.report import Report, write_atomically
-from autograder.submission import Submission
+from autograder.submission import Stored, Submission
 
 
-def settle(
-    book: Book, course: Course, assignment: Assignment, made: Rendered, submission: Submission, *, fresh: bool = True
-) -> None:
-    """Write the report, its scores in the gradebook, the notebook a human grades from, and the student's page.
+@dataclass(frozen=True)
+class Desk:
+    """Where everything about one homework of a course is written."""
+
+    course: Course
+    assignment: Assignment
+    book: Book
+    record: Record
+
+
+def settle(desk: Desk, made: Rendered, submission: Submission | Stored, *, fresh: bool = True) -> None:
+    """Write the report, its scores in the gradebook, the notebook a human grades from, the student's page, the record.
 
     The report comes first: once it is there its submission is done, and everything else is written again from it when
-    the class is graded. The stamp comes last: with it nothing is.
+    the class is graded. The record comes last: with it nothing is.
 
     Args:
         fresh: the report has just been made; otherwise it is the one that lies in the course folder.
@@ -25,36 +37,36 @@ def settle(
     Raises:
         UserError: the gradebook cannot be used.
     """
-    report = made.report
+    name, report = desk.assignment.name, made.report
+    path = desk.course.report_path(name, report.student)
     if fresh:
-        report.save(course.report_path(assignment.name, report.student))
-    record(book, course, assignment, made, submission)
-    write_atomically(course.feedback_dir(assignment.name) / page_name(report.student), made.page)
-    if not report.infrastructure:
-        write_stamp(course, assignment.name, report.student, made.stamp)
+        write_atomically(path, made.text)
+    enter(desk, made, submission)
+    write_atomically(desk.course.feedback_dir(name) / page_name(report.student), made.page)
+    known = {"content": made.content, "answered": made.answered, "page": digest_of(made.page.encode())}
+    desk.record.settled(report, path, **known)
 
 
-def settle_unchanged(
-    book: Book, course: Course, assignment: Assignment, report: Report, stamp: Stamp, submission: Submission
-) -> None:
-    """Enter a report whose page and notebook are as they should be: only the gradebook may be another.
-
-    Raises:
-        UserError: the gradebook cannot be used.
-    """
-    person = course.people.get(report.student)
-    book.write(report, assignment, answers_of(stamp), person=person, submitted=submission.submitted)
-
-
-def record(book: Book, course: Course, assignment: Assignment, made: Rendered, submission: Submission) -> None:
+def enter(desk: Desk, made: Rendered, submission: Submission | Stored) -> None:
     """Enter one report in the gradebook and write the notebook a human grades from.
 
     The gradebook comes first: if the grader is killed in between, the old notebook still tells which answers changed.
     An infrastructure failure leaves both as they were.
     """
-    report = made.report
+    report, course = made.report, desk.course
     if report.infrastructure:
         return
-    person = course.people.get(report.student)
-    book.write(report, assignment, made.answers, person=person, submitted=submission.submitted, changed=made.changed)
-    write_atomically(course.autograded_path(assignment.name, report.student), made.notebook)
+    person, answers, when = course.people.get(report.student), answers_of(made.answered), submission.submitted
+    desk.book.write(report, desk.assignment, answers, person=person, submitted=when, changed=made.changed)
+    write_atomically(course.autograded_path(desk.assignment.name, report.student), made.notebook)
+
+
+def enter_again(desk: Desk, state: State) -> None:
+    """Enter a report whose page and notebook are as they should be in a gradebook that lacks it.
+
+    Raises:
+        UserError: the gradebook cannot be used.
+    """
+    report = Report.load(desk.course.report_path(desk.assignment.name, state.who))
+    person, answers = desk.course.people.get(state.who), answers_of(state.answered)
+    desk.book.write(report, desk.assignment, answers, person=person, submitted=state.when)

@@ -1,76 +1,145 @@
-"""One record of each student's state in a homework: what came of what they handed in.
-
-Written by collecting and settling; read by scores, pages and summaries, so that they cannot disagree.
-"""
+"""Where a student stands in one homework: what they handed in, and what came of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Protocol
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
 
-from autograder.report import Report
+Origin = Literal["collecting", "place", "grading"]  # where something handed in, or its grading, failed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class State:
-    """Where somebody stands. A student may have both a report and a sentence: the newer of two hand-ins was broken.
+    """Where somebody stands in one homework. They may have both a report and a sentence: the newer of two was broken.
 
     Args:
         who: the student's id, or the path of something that nobody on the course's list could be named for.
-        report: of what was graded.
-        rejected: why something handed in could not be graded, a sentence.
-        notes: for the student, made while collecting.
+        came: when it was collected, ISO 8601, UTC.
+        source: the name under which it was handed in.
+        submitted: when it was handed in, as its `timestamp.txt` says, ISO 8601.
+        sha: hash over the notebook and the files; None if nothing sound lies under `submitted/`.
+        notes: for the student, made while collecting; `handed` is the hash of what they speak of.
+        odd: for the student, of what lies under `submitted/`.
+        path: what lies there, for people.
+        files: where it lies, relative to the course folder: the notebook as "", and the files beside it.
+        rejected: why something handed in, or its grading, failed, a sentence; `origin` says where.
+        report, page: hashes of the report that counts and of the page made of it.
+        stat: what `stat` said of the report when it was written.
+        content: hash over all that page and notebook are made of.
+        answered: manual cells, and whether there is an answer.
+        graded: hash of the submission that was graded.
+        basis: hash of all that made the marks, beside the submission: of the newest report, proposed or not.
+        sandbox: where it ran.
+        marks: points of the automatic cells.
+        proposed: those a newer report would give to the same submission, until they are published.
+        seconds: grading took.
+        infrastructure: the machine failed for a part of the report; `final` if grading again would only repeat it.
     """
 
     who: str
-    report: Report | None = None
-    rejected: str | None = None
+    student: bool = True
+    came: str = ""
+    source: str = ""
+    submitted: str | None = None
+    late: bool = False
+    sha: str | None = None
     notes: tuple[str, ...] = ()
+    handed: str | None = None
+    odd: tuple[str, ...] = ()
+    path: str = ""
+    files: dict[str, str] | None = None
+    rejected: str | None = None
+    origin: Origin | None = None
+    report: str | None = None
+    page: str = ""
+    stat: str = ""
+    content: str = ""
+    answered: dict[str, bool] = field(default_factory=dict)
+    graded: str | None = None
+    basis: str = ""
+    sandbox: str = ""
+    marks: dict[str, float | None] = field(default_factory=dict)
+    proposed: dict[str, float | None] | None = None
+    seconds: float = 0.0
+    infrastructure: bool = False
+    final: bool = True
+
+    @property
+    def when(self) -> datetime | None:
+        """When it was handed in."""
+        return None if self.submitted is None else datetime.fromisoformat(self.submitted)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All notes for the student on what lies there."""
+        mine = self.notes if self.handed == self.sha else ()
+        return tuple(dict.fromkeys((*mine, *self.odd)))
+
+    @property
+    def sentence(self) -> str:
+        """Where they stand, for a human."""
+        late = ", handed in late" if self.late else ""
+        if self.rejected is not None:
+            return f"not graded: {self.rejected}"
+        if self.report is None:
+            return f"handed in, not graded yet{late}" if self.sha else "nothing handed in"
+        return f"the machine failed, to be graded again{late}" if self.infrastructure else f"graded{late}"
 
 
-class StateRecord(Protocol):
-    """What collecting and settling write and everybody else reads."""
+NAMES = tuple(item.name for item in fields(State))
+OF_A_REPORT: tuple[str, ...] = (
+    "report",
+    "page",
+    "stat",
+    "content",
+    "answered",
+    "graded",
+    "basis",
+    "sandbox",
+    "marks",
+    "seconds",
+)
+OF_A_REPORT += ("infrastructure", "final")
+FLAGS = ("student", "late", "infrastructure", "final")
+LISTS = ("notes", "odd")
+WRITTEN_AS_JSON = (*LISTS, "files", "answered", "marks", "proposed")
 
-    def collected(self, student: str, notes: tuple[str, ...]) -> None:
-        """A submission lies in its place."""
 
-    def rejected(self, who: str, sentence: str) -> None:
-        """Something handed in, or its grading, failed through no report of its own."""
-
-    def settled(self, report: Report) -> None:
-        """A report is made, or found to be still good."""
-
-    def get(self, who: str) -> State | None:
-        """The state of one student; None if nothing is known."""
-
-    def states(self) -> Iterable[State]:
-        """Every state, in the order in which they came to be known."""
+def row_of(state: State) -> list[object]:
+    """A state as the record writes it, in the order of `NAMES`."""
+    return [
+        json.dumps(value) if name in WRITTEN_AS_JSON else value
+        for name, value in ((name, getattr(state, name)) for name in NAMES)
+    ]
 
 
-class MemoryRecord:
-    """The record of one batch, as long as it runs."""
+def state_of(row: Sequence[Any]) -> State:
+    """The state that was written."""
+    values: dict[str, Any] = dict(zip(NAMES, row, strict=True))
+    values |= {name: json.loads(values[name]) for name in WRITTEN_AS_JSON}
+    values |= {name: bool(values[name]) for name in FLAGS}
+    return State(**(values | {name: tuple(values[name]) for name in LISTS}))
 
-    def __init__(self) -> None:
-        self._states: dict[str, State] = {}
 
-    def collected(self, student: str, notes: tuple[str, ...]) -> None:
-        self._put(replace(self._state(student), notes=notes))
+def digest_of(data: bytes) -> str:
+    """A hash."""
+    return sha256(data).hexdigest()
 
-    def rejected(self, who: str, sentence: str) -> None:
-        self._put(replace(self._state(who), rejected=sentence))
 
-    def settled(self, report: Report) -> None:
-        self._put(replace(self._state(report.student), report=report))
+def now() -> str:
+    """This moment, ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
-    def get(self, who: str) -> State | None:
-        return self._states.get(who)
 
-    def states(self) -> Iterable[State]:
-        return self._states.values()
-
-    def _state(self, who: str) -> State:
-        return self._states.get(who) or State(who)
-
-    def _put(self, state: State) -> None:
-        self._states[state.who] = state
+def stat_of(path: Path) -> str:
+    """What tells that a file is still the one that was written; "" if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ino}"

@@ -15,7 +15,7 @@ import struct
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,12 @@ class Entry:
         return self.parts[-1]
 
     @property
+    def file(self) -> Path | None:
+        """The file itself, unless it is packed into a zip."""
+        opener = self.opener
+        return opener.root.joinpath(*opener.parts) if isinstance(opener, _FolderReader) else None
+
+    @property
     def oddly_named(self) -> bool:
         """Refused for nothing but a name that cannot be shown or kept."""
         return self.problem in (HIDDEN_NAME, LONG_NAME)
@@ -78,11 +84,15 @@ def printable(text: str, limit: int = 120) -> str:
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
-def folder_entries(root: Path) -> list[Entry]:
-    """Every file below `root`, sorted by path. Raises RefusedError if there are too many."""
+def folder_entries(root: Path, tops: Iterable[str] | None = None) -> list[Entry]:
+    """Every file below `root`, sorted by path. Raises RefusedError if there are too many.
+
+    Args:
+        tops: look only at these files and folders of `root`.
+    """
     found: list[tuple[tuple[str, ...], os.stat_result]] = []
     links: Counter[tuple[int, int]] = Counter()
-    for parts, status in _walk(root, ()):
+    for parts, status in _walk(root, ()) if tops is None else _below(root, tops):
         if len(found) >= MAX_ENTRIES:
             raise RefusedError(f"holds more than {MAX_ENTRIES} files")
         found.append((parts, status))
@@ -123,6 +133,18 @@ def zip_entries(source: Path | bytes) -> list[Entry]:
         problem = _member_problem(member, name, parts)
         entries.append(Entry(parts, member.file_size, problem, _ZipReader(archive, member)))
     return entries
+
+
+def _below(root: Path, tops: Iterable[str]) -> Iterator[tuple[tuple[str, ...], os.stat_result]]:
+    for top in tops:
+        try:
+            status = (root / top).lstat()
+        except OSError as error:
+            raise RefusedError(f"cannot be read ({error.strerror})") from None
+        if stat.S_ISDIR(status.st_mode):
+            yield from _walk(root, (top,))
+        else:
+            yield (top,), status
 
 
 def _walk(root: Path, parts: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], os.stat_result]]:

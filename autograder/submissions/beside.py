@@ -13,14 +13,17 @@ WEIGHTS = (".pt", ".pth", ".ckpt", ".safetensors")
 NOTES = 20  # sentences about single files that were left out
 
 
-def files_beside(entries: list[Entry], assignment: Assignment, notes: list[str]) -> dict[str, bytes]:
-    """What is graded with the notebook; what was left out is added to `notes`.
+def files_beside(
+    entries: list[Entry], assignment: Assignment, notes: list[str]
+) -> tuple[dict[str, bytes], dict[str, Entry]]:
+    """What is graded with the notebook, by name, and where each was; what was left out is added to `notes`.
 
     A checkpoint that lies in a folder stays there and is also put beside the notebook, where it is looked for.
     """
     checkpoints = {training.checkpoint for training in assignment.config.training.values()} - {None}
     drawn = [task for task, training in assignment.config.training.items() if training.data is not None]
     files: dict[str, bytes] = {}
+    origins: dict[str, Entry] = {}
     taken = _Paths(assignment)
     left_out: list[str] = []
     total = 0
@@ -38,11 +41,11 @@ def files_beside(entries: list[Entry], assignment: Assignment, notes: list[str])
             left_out.append(f"`{show(entry)}` was left out: it has {size}, and there is room for {room}.")
         else:
             taken.add(entry.parts)
-            files[name] = content(entry, FILE_BYTES)
+            files[name], origins[name] = content(entry, FILE_BYTES), entry
             total += len(files[name])
             if entry.name in checkpoints and taken.is_free((entry.name,)):
                 taken.add((entry.name,))
-                files[entry.name] = files[name]
+                files[entry.name], origins[entry.name] = files[name], entry
                 notes.append(f"`{show(entry)}` was taken as the checkpoint `{entry.name}`.")
             if drawn and entry.name not in checkpoints and entry.name.lower().endswith(WEIGHTS):
                 tasks = " and ".join(f"`{task}`" for task in drawn)
@@ -53,7 +56,7 @@ def files_beside(entries: list[Entry], assignment: Assignment, notes: list[str])
     notes += left_out[:NOTES]
     if len(left_out) > NOTES:
         notes.append(f"{len(left_out) - NOTES} more files were left out.")
-    return files
+    return files, origins
 
 
 class _Paths:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,12 +75,22 @@ def collect(
 
 
 def collect_each(
-    source: Path, assignment: Assignment, roster: Mapping[str, str], due: datetime | None, look: Look
+    source: Path,
+    assignment: Assignment,
+    roster: Mapping[str, str] | Roster,
+    due: datetime | None,
+    look: Look,
+    tops: Collection[str] | None = None,
 ) -> Iterator[Submission | Rejected]:
-    """Like `collect`, one after the other, so that only one submission is in memory at a time."""
-    people = Roster(roster, assignment.name)
+    """Like `collect`, one after the other, so that only one submission is in memory at a time.
+
+    Args:
+        roster: the course's list, or what was made of it.
+        tops: of a folder that has no other around it, look only at these files and folders.
+    """
+    people = roster if isinstance(roster, Roster) else Roster(roster, assignment.name)
     by_student: dict[str, list[_Unit]] = {}
-    for unit in _units(Path(source), assignment, people):
+    for unit in _units(Path(source), assignment, people, tops):
         student, doubt = people.find(unit.key)
         if student is None:
             unsafe = (f"`{show(entry)}` inside {entry.problem}." for entry in unit.entries if entry.problem)
@@ -89,6 +99,12 @@ def collect_each(
             by_student.setdefault(student, []).append(unit)
     for student in sorted(by_student):
         yield from _newest(student, by_student[student], assignment, due, look)
+
+
+def owner(name: str, is_folder: bool, people: Roster) -> str | None:
+    """Whose a file or folder is that lies in a folder of submissions; None if nobody's."""
+    parts = (name, "") if is_folder else (name,)
+    return people.find(_belongs(Entry(parts, 0, None, lambda limit: b""))[0])[0]
 
 
 def store(submission: Submission, assignment: Assignment, folder: Path) -> Path:
@@ -115,10 +131,10 @@ def store(submission: Submission, assignment: Assignment, folder: Path) -> Path:
     return target
 
 
-def _units(source: Path, assignment: Assignment, people: Roster) -> list[_Unit]:
+def _units(source: Path, assignment: Assignment, people: Roster, tops: Collection[str] | None) -> list[_Unit]:
     try:
         if source.is_dir():
-            entries = folder_entries(source)
+            entries = folder_entries(source, tops)
         elif source.suffix.lower() == ".zip" and source.is_file():
             entries = zip_entries(source)
         elif source.is_file():
@@ -130,7 +146,7 @@ def _units(source: Path, assignment: Assignment, people: Roster) -> list[_Unit]:
     entries = [entry for entry in entries if not any(JUNK.fullmatch(part) for part in entry.parts[:-1])]
     if source.is_file() and any(entry.parts == (assignment.template_path.name,) for entry in entries):
         return [_Unit(source.stem, str(source), entries)]  # the zip of one student
-    while prefix := _wrapper(entries, assignment, people):
+    while tops is None and (prefix := _wrapper(entries, assignment, people)):
         entries = [entry.below(1) for entry in entries if entry.parts[0] == prefix and len(entry.parts) > 1]
     units: dict[str, _Unit] = {}
     others = {path.parent.name for path in assignment.files.assignments.glob(f"*/{CONFIG}")} - {assignment.name}
@@ -232,8 +248,15 @@ def _read(student: str, unit: _Unit, assignment: Assignment, look: Look) -> Subm
         notes += look(data)
     except UnreadableError as error:
         raise RefusedError(f"`{show(chosen)}` {error}") from None
-    files = files_beside([entry for entry in entries if entry is not chosen], assignment, notes)
-    return replace(Submission.of(student, data, files), path=printable(unit.path), notes=tuple(notes))
+    files, origins = files_beside([entry for entry in entries if entry is not chosen], assignment, notes)
+    places = {name: entry.file for name, entry in {"": chosen, **origins}.items()}
+    lies = {name: str(place) for name, place in places.items() if place is not None}
+    return replace(
+        Submission.of(student, data, files),
+        path=printable(unit.path),
+        notes=tuple(notes),
+        lies=lies if len(lies) == len(places) else None,
+    )
 
 
 def _without_odd_names(entries: list[Entry], notes: list[str]) -> list[Entry]:

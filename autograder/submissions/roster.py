@@ -32,6 +32,10 @@ class Roster:
                 for joined in {"".join(words), "".join(reversed(words)), "".join(words[-1:] + words[:-1])}:
                     self._people.setdefault(joined, []).append(student)
 
+    def is_student(self, who: str) -> bool:
+        """True if this is an id; without a list of students every name that can be one is."""
+        return who.casefold() in self._ids if self.known else STUDENT_ID.fullmatch(who) is not None
+
     def find(self, key: str) -> tuple[str | None, str]:
         """The student a name means, or None and a sentence why nobody."""
         folded = key.casefold().strip()

@@ -249,6 +249,11 @@ def to_bytes(notebook: NotebookNode) -> bytes:
     return to_text(notebook).encode()
 
 
+def points_of(assignment: Assignment) -> dict[str, float]:
+    """Points of every cell."""
+    return {name: cell.points for name, cell in assignment.cells.items()}
+
+
 def blank_bytes(cells: list[dict[str, object]]) -> bytes:
     """A notebook file with exactly these cells, valid or not."""
     return json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}).encode()

@@ -219,7 +219,7 @@ def report(
         assignment="hw1",
         student=student,
         submission_sha256=digest,
-        checks_sha256="9f2c" * 16,
+        basis="9f2c" * 16,
         environment=Environment(
             sandbox=sandbox,
             image="sha256:" + "4e1b" * 16 if sandbox == "docker" else None,

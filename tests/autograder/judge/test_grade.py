@@ -188,7 +188,7 @@ def test_a_report_holds_what_is_needed_to_repeat_it(provider, repository):
     report = grade(job)
     assert Report.model_validate_json(report.model_dump_json()) == report
     assert report.submission_sha256 == job.submission.sha256
-    assert report.checks_sha256 == module.assignment_of(job.homework).checks_sha256
+    assert report.basis == module.assignment_of(job.homework).checks_sha256
     assert {"python", "torch", "numpy", "autograder"} <= report.environment.versions.keys()
     assert report.environment.limits["submission_seconds"] == 60
     assert report.environment.seed == module.keys_of(job, job.submission.sha256).number

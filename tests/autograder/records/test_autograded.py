@@ -16,14 +16,16 @@ from autograder.course.people import Person
 from autograder.homework import ipynb
 from autograder.homework.assignment import Assignment
 from autograder.homework.restore import restore
+from autograder.records import settle as settling
 from autograder.records.autograded import changed_answers, for_humans
 from autograder.records.disarm import disarm
 from autograder.records.gradebook import Book, dump
+from autograder.records.record import Record
 from autograder.records.rendering import rendered as made_of
-from autograder.records.settle import record, settle
+from autograder.records.settle import Desk, settle
 from autograder.report import CheckResult, Report
 from autograder.submission import Submission
-from tests.autograder.course_factory import ANSWERS, Repository, answered, make_repository, to_bytes
+from tests.autograder.course_factory import ANSWERS, Repository, answered, make_repository, points_of, to_bytes
 from tests.autograder.records.test_gradebook import report as plain_report
 
 
@@ -81,7 +83,9 @@ def test_without_metadata_a_human_sees_the_same(template: NotebookNode) -> None:
 
 def enter(book: Book, course: Course, hw0: Assignment, graded: Report, submission: Submission) -> None:
     """Make all that is made of a report, and enter it."""
-    record(book, course, hw0, made_of(course, hw0, graded, submission), submission)
+    with Record(course.root, hw0.name) as record:
+        desk = Desk(course, hw0, book, record)
+        settling.enter(desk, made_of(course, hw0, graded, submission), submission)
 
 
 def test_nbgraders_tools_find_scores_and_cells_in_it(course: Course, repository: Repository) -> None:
@@ -129,7 +133,7 @@ def test_recording_again_changes_no_byte_and_a_new_answer_asks_the_human_again(
         second = answered(hw0.template, ANSWERS | {"why": "Another reason."})
         for _ in range(2):
             enter(book, course, hw0, report(), Submission.of("alice", to_bytes(second)))
-            (score,) = book.read_scores(hw0)
+            (score,) = book.read_scores(hw0.name, points_of(hw0))
             assert (score.cells["why"].points, score.cells["why"].needs_manual) == (0.5, True)
 
 
@@ -147,7 +151,7 @@ def test_a_kill_between_gradebook_and_notebook_is_repaired_by_grading_again(
             with pytest.raises(ZeroDivisionError):
                 enter(book, course, hw0, report(), second)
         enter(book, course, hw0, report(), second)
-        assert book.read_scores(hw0)[0].cells["why"].needs_manual
+        assert book.read_scores(hw0.name, points_of(hw0))[0].cells["why"].needs_manual
     assert "Another." in course.autograded_path("hw0", "alice").read_text()
 
 
@@ -321,7 +325,9 @@ def test_nothing_only_a_ta_may_read_lies_where_nbgrader_makes_feedback_from(
     told = plain_report("alice", 0.0, 0.4).model_copy(update={"checks": [secret]})
     with Book(course.gradebook_url) as book:
         book.ensure_assignment(assignment)
-        settle(book, course, assignment, made_of(course, assignment, told, submission), submission)
+        with Record(course.root, assignment.name) as record:
+            desk = Desk(course, assignment, book, record)
+            settle(desk, made_of(course, assignment, told, submission), submission)
     for folder in (course.autograded_dir, course.feedback_dir("hw0"), course.root / "gradebook.db"):
         for path in [folder] if folder.is_file() else [p for p in folder.rglob("*") if p.is_file()]:
             said = path.read_bytes()

@@ -23,7 +23,7 @@ from autograder.errors import UserError
 from autograder.homework.assignment import Assignment
 from autograder.records.gradebook import Book, dump
 from autograder.report import CellResult, Environment, Report
-from tests.autograder.course_factory import SOLUTION, Repository, make_repository
+from tests.autograder.course_factory import SOLUTION, Repository, make_repository, points_of
 
 ANSWERS = {"why": "A parabola has one lowest point."}
 
@@ -55,7 +55,7 @@ def report(student: str, double: float | None, line: float | None) -> Report:
         assignment="hw0",
         student=student,
         submission_sha256="0",
-        checks_sha256="0",
+        basis="0",
         environment=Environment(sandbox="process", image=None, device="cpu", versions={}, limits={}, seed=0),
         checks=[],
         cells=[
@@ -140,7 +140,7 @@ def test_a_human_score_survives_grading_again(book: Book, url: str, hw0: Assignm
         "line": [0.4, 1.0, None, False],
         "why": [None, 0.75, None, False],
     }
-    (score,) = book.read_scores(hw0)
+    (score,) = book.read_scores(hw0.name, points_of(hw0))
     assert {name: cell.points for name, cell in score.cells.items()} == {"double": 2.0, "line": 1.0, "why": 0.75}
 
 
@@ -241,7 +241,7 @@ def test_four_graders_at_once_lose_nothing(book: Book, url: str, hw0: Assignment
     for writer in writers:
         writer.join(60)
     assert [writer.exitcode for writer in writers] == [0] * 4
-    assert {score.student: score.cells["double"].points for score in book.read_scores(hw0)} == {
+    assert {score.student: score.cells["double"].points for score in book.read_scores(hw0.name, points_of(hw0))} == {
         f"s{number:02}": number / 8 for number in range(12)
     }
 

@@ -11,6 +11,7 @@ import pytest
 from autograder.course.course import Course, init_course
 from autograder.course.people import Person
 from autograder.records.gradebook import Book
+from autograder.records.record import Record
 from autograder.records.scores import safe, write_scores
 from tests.autograder.course_factory import Repository, make_repository
 from tests.autograder.records.test_gradebook import report
@@ -38,13 +39,16 @@ def test_every_student_has_a_row_with_every_cell(course: tuple[Course, Repositor
         book.write(report("bob", 2, 1), hw0, {"why": "because"})
         book.set_manual(hw0, "bob", "why", 0.7)
         book.write(report("zoe", 0.7, 0.1), hw0, {}, person=Person(id="zoe", name="Zoe Z"))
-    path = write_scores(folder, [hw0], {"eve": "rejected: the file is empty"})
+    with Record(folder.root, hw0.name) as record:
+        record.put_homework(hw0)
+        record.rejected("eve", "the file is empty", "collecting")
+        path = write_scores(folder, record)
     rows = list(csv.reader(path.open(encoding="utf-8")))
     assert rows == [
         ["student", "name", "total", "max", "status", "needs_manual", "hw0/double", "hw0/line", "hw0/why"],
         ["alice", '\'=HYPERLINK("http://evil","x")', "0.3", "4", "waits for a human", "why", "0.1", "0.2", "0"],
         ["bob", 'Bob, "B" Ünal', "3.7", "4", "graded", "", "2", "1", "0.7"],
-        ["eve", "", "", "4", "rejected: the file is empty", "", "", "", ""],
+        ["eve", "", "", "4", "not graded: the file is empty", "", "", "", ""],
         ["zoe", "Zoe Z", "0.8", "4", "graded", "", "0.7", "0.1", "0"],
     ]
 

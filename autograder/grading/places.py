@@ -1,0 +1,153 @@
+"""What lies under `submitted/`: read when it is new or has changed, else a `stat` and a row of the record tell it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from autograder.course.course import Course
+from autograder.errors import UserError
+from autograder.homework.assignment import Assignment
+from autograder.homework.files import CONFIG
+from autograder.records.record import Record
+from autograder.records.state import State
+from autograder.submission import Stored, Submission
+from autograder.submissions.archive import printable
+from autograder.submissions.collect import JUNK, Look, Rejected, collect_each, owner
+from autograder.submissions.roster import Roster
+
+TOGETHER = 50  # students whose places are read between two commits
+
+
+def look_at_places(course: Course, assignment: Assignment, record: Record, look: Look) -> dict[str, Submission]:
+    """Bring the record up to what lies under `submitted/`.
+
+    Returns:
+        by student, what cannot be read again where it is graded, since it lies in a zip.
+    """
+    people = Roster(course.roster, assignment.name)
+    known, groups = record.places(), _groups(course, people)
+    others = others_of(assignment)
+    signatures = {n: signature_of(course, assignment, n, others) for names in groups.values() for n in names}
+    gone: dict[str, list[str]] = {}
+    for name, (_, who) in known.items():
+        if who not in groups or name not in groups[who]:
+            gone.setdefault(who, []).append(name)
+    stale = [
+        who
+        for who in {**groups, **gone}
+        if who in gone or not people.is_student(who) or any(known.get(n) != (signatures[n], who) for n in groups[who])
+    ]
+    packed: dict[str, Submission] = {}
+    for start in range(0, len(stale), TOGETHER):
+        with record.together():
+            for who in stale[start : start + TOGETHER]:
+                for name in gone.get(who, ()):
+                    record.remove_place(name)
+                found = _read(course, assignment, record, look, people, who, groups.get(who, []))
+                if found is not None:
+                    packed[who] = found
+                for name in groups.get(who, ()):
+                    record.put_place(name, signatures[name] if found is None else "", who)
+    return packed
+
+
+def others_of(assignment: Assignment) -> frozenset[str]:
+    """Names of the course's other homeworks."""
+    return frozenset(p.parent.name for p in assignment.files.assignments.glob(f"*/{CONFIG}")) - {assignment.name}
+
+
+def signature_of(course: Course, assignment: Assignment, name: str, others: frozenset[str]) -> str:
+    """What `stat` says of something under `submitted/`, and what else decides how it is read; "" if it is not there.
+
+    Args:
+        others: folders of other homeworks, which are passed over.
+    """
+    total = hashlib.sha256(repr(_terms(course, assignment)).encode())
+    try:
+        for line in _stats(course.submitted_dir / name, "", others):
+            total.update(line.encode("utf-8", "surrogateescape"))
+    except OSError:
+        return ""
+    return total.hexdigest()
+
+
+def stored(course: Course, state: State) -> Stored:
+    """What the record knows of a submission, for whoever grades it."""
+    assert state.sha is not None
+    assert state.files is not None
+    return Stored(
+        student=state.who,
+        sha256=state.sha,
+        root=course.root.resolve(),
+        lies=state.files,
+        path=state.path,
+        notes=state.words,
+        submitted=state.when,
+        late=state.late,
+    )
+
+
+def _groups(course: Course, people: Roster) -> dict[str, list[str]]:
+    """What lies there by whose it is; what is nobody's, by its own name."""
+    groups: dict[str, list[str]] = {}
+    with os.scandir(course.submitted_dir) as listing:
+        entries = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in listing)
+    for name, is_folder in entries:
+        if not JUNK.fullmatch(name):
+            groups.setdefault(owner(name, is_folder, people) or printable(name), []).append(name)
+    return groups
+
+
+def _read(
+    course: Course,
+    assignment: Assignment,
+    record: Record,
+    look: Look,
+    people: Roster,
+    who: str,
+    names: Sequence[str],
+) -> Submission | None:
+    """Read what lies there of one student; it is returned if it lies in a zip."""
+    record.accepted(who, "place")
+    found: Submission | None = None
+    due = course.config.due.get(assignment.name)
+    try:
+        for item in collect_each(course.submitted_dir, assignment, people, due, look, names):
+            if isinstance(item, Rejected):
+                record.rejected(item.student or item.path, item.sentence, "place", student=item.student is not None)
+            else:
+                found = item
+    except UserError as problem:
+        record.rejected(who, str(problem), "place", student=people.is_student(who))
+    if found is None:
+        if record.get(who) is not None:
+            record.change(who, sha=None, files=None)
+        return None
+    root = course.root.resolve()
+    lies = None if found.lies is None else {k: os.path.relpath(Path(v).resolve(), root) for k, v in found.lies.items()}
+    when = None if found.submitted is None else found.submitted.isoformat()
+    values = {"sha": found.sha256, "files": lies, "odd": found.notes, "path": found.path}
+    record.change(who, submitted=when, late=found.late, **values)
+    return found if lies is None else None
+
+
+def _terms(course: Course, assignment: Assignment) -> tuple[object, ...]:
+    """What else decides how a place is read."""
+    checkpoints = sorted(str(training.checkpoint) for training in assignment.config.training.values())
+    return course.config.due.get(assignment.name), assignment.template_path.name, checkpoints
+
+
+def _stats(place: Path, below: str, others: frozenset[str]) -> Iterator[str]:
+    """A line for each file, in a fixed order."""
+    found = place.lstat()
+    if not place.is_dir() or place.is_symlink():
+        yield f"{below} {found.st_mode} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}\n"
+        return
+    with os.scandir(place) as listing:
+        children = sorted(entry.name for entry in listing)
+    for child in children:
+        if child == "timestamp.txt" or not (JUNK.fullmatch(child) or (not below and child in others)):
+            yield from _stats(place / child, f"{below}/{child}", others)

@@ -1,0 +1,133 @@
+"""What is to be done with each submission of a class, and why: read from the record, without opening a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from autograder.course.course import Course
+from autograder.errors import UserError
+from autograder.grading.places import stored
+from autograder.grading.walls import CHANGED, is_stronger
+from autograder.homework.assignment import Assignment
+from autograder.records.record import Record
+from autograder.records.rendering import up_to_date
+from autograder.records.reports import final_report
+from autograder.records.state import State, stat_of
+from autograder.sandbox import SandboxKind
+from autograder.submission import Stored, Submission
+
+
+@dataclass(frozen=True)
+class Task:
+    """One submission to grade."""
+
+    state: State
+    submission: Stored | Submission
+    why: str
+
+
+@dataclass
+class Plan:
+    """What grading a class comes to."""
+
+    grade: list[Task] = field(default_factory=list)
+    render: list[Task] = field(default_factory=list)  # graded, but page or notebook is missing or of another content
+    done: list[State] = field(default_factory=list)  # of which at most the gradebook lacks something
+    reused: int = 0
+    kept: list[str] = field(default_factory=list)  # students whose report was made behind stronger walls and stays
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Under what a class is graded: marks that were made under others are stale."""
+
+    assignment: Assignment
+    sandbox: SandboxKind
+    basis: str
+    force: bool = False
+    students: frozenset[str] = frozenset()  # only these; empty: all
+
+
+def plan_of(course: Course, record: Record, terms: Terms, packed: Mapping[str, Submission]) -> Plan:
+    """What there is to do.
+
+    Args:
+        packed: by student, what cannot be read where it is graded.
+
+    Raises:
+        UserError: there is nothing at all, or nothing of a student who was named.
+    """
+    plan, name = Plan(), terms.assignment.name
+    nothing = UserError(f"there is no submission of {name} under {course.submitted_dir}; collect or name them first.")
+    states = [state for state in record.states() if state.student and state.sha is not None]
+    if not states and not any(state.rejected for state in record.states()):
+        raise nothing
+    unknown = terms.students - {state.who for state in states}
+    if unknown:
+        raise UserError(f"nothing of {', '.join(sorted(unknown))} lies under {course.submitted_dir}.")
+    for state in states:
+        if not terms.students or state.who in terms.students:
+            current = _seen(course, record, name, state)
+            submission = packed.get(current.who) or stored(course, current)
+            _place(course, record, terms, plan, Task(current, submission, ""))
+    return plan
+
+
+def _place(course: Course, record: Record, terms: Terms, plan: Plan, task: Task) -> None:
+    state = task.state
+    why = _why(state, terms)
+    stronger = state.report is not None and is_stronger(state.sandbox, terms.sandbox)
+    same = state.graded == state.sha
+    if stronger and same:
+        plan.kept.append(state.who)
+    elif stronger and not terms.force:
+        record.rejected(state.who, CHANGED, "grading")
+    elif why:
+        plan.grade.append(Task(state, task.submission, why))
+        return
+    else:
+        plan.reused += 1
+    if not same:
+        return
+    if up_to_date(course, terms.assignment, state):
+        plan.done.append(state)
+    else:
+        plan.render.append(task)
+
+
+def _why(state: State, terms: Terms) -> str:
+    """Why a submission is graded; "" if grading would only repeat what is there."""
+    if state.report is None:
+        return "not graded yet"
+    if state.graded != state.sha:
+        return "handed in again"
+    if not state.final:
+        return "the machine failed"
+    if state.basis != terms.basis:
+        return "stale"
+    return "named to be graded again" if terms.force else ""
+
+
+def _seen(course: Course, record: Record, name: str, state: State) -> State:
+    """A state, brought up to what lies in the place of its report."""
+    path = course.report_path(name, state.who)
+    if state.origin == "grading":
+        record.accepted(state.who, "grading")
+    if stat_of(path) != state.stat:
+        report = final_report(path, final=False)
+        if report is not None and report.student == state.who:
+            record.settled(report, path, content="")
+        else:
+            record.forget_report(state.who)
+    elif state.origin != "grading":
+        return state
+    return record.get(state.who) or state
+
+
+def costs(plan: Plan) -> Iterator[tuple[Task, float]]:
+    """Every submission to grade with the seconds it will take, as far as earlier gradings tell."""
+    known = sorted(task.state.seconds for task in plan.grade if task.state.seconds)
+    known += sorted(state.seconds for state in plan.done if state.seconds)
+    usual = sorted(known)[len(known) // 2] if known else 0.0
+    yield from ((task, task.state.seconds or usual) for task in plan.grade)
