@@ -19,8 +19,9 @@ from autograder.errors import UserError
 from autograder.judge.rubrics import Part, missing_rubrics, rubrics_of
 from autograder.records.formgrader import configure
 from autograder.records.gradebook import Book
+from autograder.records.record import Record
 from autograder.records.rendering import rendered
-from autograder.records.settle import settle
+from autograder.records.settle import Desk, settle
 from autograder.submission import Submission
 from tests.autograder.course_factory import NAME, SOLUTION, Repository, answered, make_repository, to_bytes
 from tests.autograder.records.test_autograded import report
@@ -47,7 +48,8 @@ def course(repository: Repository) -> Course:
     with Book(course.gradebook_url) as book:
         book.ensure_assignment(hw0)
         submission = Submission.of("alice", to_bytes(answered(hw0.template)))
-        settle(book, course, hw0, rendered(course, hw0, report(), submission), submission)
+        with Record(course.root, hw0.name) as record:
+            settle(Desk(course, hw0, book, record), rendered(course, hw0, report(), submission), submission)
     configure(course)
     return course
 
