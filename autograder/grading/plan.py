@@ -77,7 +77,7 @@ def plan_of(course: Course, record: Record, terms: Terms, packed: Mapping[str, S
 def _place(course: Course, record: Record, terms: Terms, plan: Plan, task: Task) -> None:
     state = task.state
     why = _why(state, terms)
-    stronger = state.report is not None and is_stronger(state.sandbox, terms.sandbox)
+    stronger = state.report is not None and state.final and is_stronger(state.sandbox, terms.sandbox)
     same = state.graded == state.sha
     if stronger and same:
         plan.kept.append(state.who)

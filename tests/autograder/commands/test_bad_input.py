@@ -142,7 +142,7 @@ def test_a_course_that_is_not_one_is_a_sentence(invoke, course, repository, tmp_
     refused(invoke("grade", "../hw0", "-c", course.root), "no name of an assignment")
     refused(invoke("grade", NAME, "-c", course.root, "--sandbox", "process"), "no submission of hw0")
     refused(invoke("show", NAME, "-c", course.root), "nothing of hw0 is graded yet")
-    refused(invoke("show", NAME, "ada", "-c", course.root), "no report", "grade the submission first")
+    refused(invoke("show", NAME, "ada", "-c", course.root), "nothing of hw0 is known of ada", "grade it first")
     refused(invoke("scores", "-c", course.root), "nothing is graded yet")
     folders = ("--assignments", repository.assignments, "--solutions", repository.solutions)
     refused(invoke("init", course.root, *folders), "exists already")
