@@ -2,8 +2,8 @@
 
 `gan` holds the game and what every family shares: an objective (what each player minimises) and the class `GAN`, two
 networks under an objective. Families change one thing each: the objective (lsgan, f_gan, wgan), what the critic pays
-(wgan_gp), how its layers are bounded (spectral_norm), the networks (dcgan, sagan, biggan, and, growing as growing_gan
-says, progressive_gan and stylegan), what both are told (conditional_gan), what samples must obey (constrained_gan).
+(wgan_gp), how its layers are bounded (spectral_norm), the networks (dcgan, sagan, biggan, and, growing,
+progressive_gan and stylegan), what both are told (conditional_gan), what samples must obey (constrained_gan).
 Three translate images: from pairs (pix2pix), and without, both ways (cyclegan) or one (cut).
 
 Conventions: discriminators return scores before any sigmoid, (*B, *event) to (*B,); losses are means over the batch, to
@@ -20,11 +20,10 @@ from reference_models.adversarial.constrained_gan import (
     ResidualConstraint,
 )
 from reference_models.adversarial.cut import CUT, CutLoss
-from reference_models.adversarial.cyclegan import CycleGAN, CycleLoss, History, ResidualBlock, TranslationNetwork
+from reference_models.adversarial.cyclegan import CycleGAN, CycleLoss, History, TranslationNetwork
 from reference_models.adversarial.dcgan import DCGAN, DCGANDiscriminator, DCGANGenerator
 from reference_models.adversarial.f_gan import FGAN, Variational
 from reference_models.adversarial.gan import GAN, Game, Maxout, Minimax, NonSaturating, Objective
-from reference_models.adversarial.growing_gan import GrowingGAN
 from reference_models.adversarial.lsgan import LSGAN, LeastSquares
 from reference_models.adversarial.pix2pix import (
     DrawnDropout,
@@ -33,11 +32,15 @@ from reference_models.adversarial.pix2pix import (
     TranslationLoss,
     UNetGenerator,
 )
-from reference_models.adversarial.progressive_gan import ProgressiveDiscriminator, ProgressiveGAN, ProgressiveGenerator
+from reference_models.adversarial.progressive_gan import (
+    GrowingGAN,
+    ProgressiveDiscriminator,
+    ProgressiveGAN,
+    ProgressiveGenerator,
+)
 from reference_models.adversarial.sagan import SAGAN, SelfAttention
 from reference_models.adversarial.spectral_norm import SNGAN, Hinge, SpectralNorm
-from reference_models.adversarial.style_generator import Epilogue, MappingNetwork, StyleGenerator, SynthesisNetwork
-from reference_models.adversarial.stylegan import StyleGAN
+from reference_models.adversarial.stylegan import Epilogue, MappingNetwork, StyleGAN, StyleGenerator, SynthesisNetwork
 from reference_models.adversarial.wgan import WGAN, Wasserstein
 from reference_models.adversarial.wgan_gp import WGANGP
 
@@ -81,7 +84,6 @@ __all__ = [
     "ProgressiveDiscriminator",
     "ProgressiveGAN",
     "ProgressiveGenerator",
-    "ResidualBlock",
     "ResidualConstraint",
     "SelfAttention",
     "SpectralNorm",

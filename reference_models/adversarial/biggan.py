@@ -205,7 +205,7 @@ class BigGAN(GAN):
     def forward(self, z: Tensor, *, condition: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         """G(z, y), shape (N, C, H, W) in [-1, 1]."""
         check_labels(condition, len(z), self.num_classes)
-        return super().forward(z, condition=condition, generator=generator)
+        return super().forward(z, condition=condition)
 
     def sample_truncated(
         self, n: int, *, threshold: float, condition: Tensor, generator: Generator | None = None

@@ -118,7 +118,7 @@ class ConditionalGAN(GAN):
         if condition is None or len(condition) != len(z):
             got = "none" if condition is None else f"{len(condition)} conditions"
             raise ValueError(f"every sample needs a label: {len(z)} samples, got {got}")
-        return super().forward(z, condition=condition, generator=generator)
+        return super().forward(z, condition=condition)
 
 
 def _initialise(part: nn.Module) -> None:

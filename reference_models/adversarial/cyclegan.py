@@ -30,6 +30,7 @@ from torch import Generator, Tensor, nn
 
 from reference_models.adversarial.dcgan import INIT_STD
 from reference_models.adversarial.pix2pix import PatchDiscriminator
+from reference_models.parts.residual import Residual
 from reference_models.parts.training import freeze
 from reference_models.parts.validate import at_least
 
@@ -37,22 +38,10 @@ CYCLE_WEIGHT = 10.0  # section 4, λ
 HISTORY = 50  # section 4
 
 
-class ResidualBlock(nn.Module):
+def residual_block(channels: int) -> Residual:
     """x + conv(relu(conv(x))), normalised per image (appendix 7.2, "Rk")."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.net = nn.Sequential(
-            *_conv(channels, channels, 3),
-            nn.InstanceNorm2d(channels),
-            nn.ReLU(),
-            *_conv(channels, channels, 3),
-            nn.InstanceNorm2d(channels),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        residual: Tensor = self.net(x)
-        return x + residual
+    first, second = _conv(channels, channels, 3), _conv(channels, channels, 3)
+    return Residual(*first, nn.InstanceNorm2d(channels), nn.ReLU(), *second, nn.InstanceNorm2d(channels))
 
 
 class TranslationNetwork(nn.Module):
@@ -79,7 +68,7 @@ class TranslationNetwork(nn.Module):
         for _ in range(halvings):
             stages.append(_unit(nn.Conv2d(width, 2 * width, 3, 2, 1), channels=2 * width))
             width *= 2
-        stages += [ResidualBlock(width) for _ in range(blocks)]
+        stages += [residual_block(width) for _ in range(blocks)]
         for _ in range(halvings):
             up = nn.ConvTranspose2d(width, width // 2, 3, 2, 1, output_padding=1)
             stages.append(_unit(up, channels=width // 2))

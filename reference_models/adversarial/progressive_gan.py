@@ -6,7 +6,8 @@ level is new, alpha rises from 0 to 1 (figure 2):
     x = (1 - alpha) double(to_rgb_{l-1}(h_{l-1})) + alpha to_rgb_l(h_l)                              generator
     h = (1 - alpha) from_rgb_{l-1}(halve(x)) + alpha block_l(from_rgb_l(x))                          critic
 
-and data at that resolution are blended with their own halved-and-doubled version. Around it stand
+and data at that resolution are blended with their own halved-and-doubled version. Level l works at side 4 * 2^l; the
+stage of training is a level and the alpha of its newest layers. Around it stand
 
     equalised learning rate   w = w_hat * sqrt(2 / fan_in), w_hat ~ N(0, 1), scaled at each call     (section 4.1)
     pixel normalisation       b = a / sqrt(mean_c a_c² + 1e-8) at each pixel of the generator        (section 4.2)
@@ -26,7 +27,9 @@ https://arxiv.org/abs/1710.10196
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Self, Unpack
 
@@ -34,8 +37,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from reference_models.adversarial.gan import Game, Objective
-from reference_models.adversarial.growing_gan import GrowingGAN
+from reference_models.adversarial.gan import GAN, Game, Objective
 from reference_models.adversarial.wgan import Wasserstein
 from reference_models.adversarial.wgan_gp import PENALTY, gradient_penalty
 from reference_models.parts.equalised import (
@@ -46,12 +48,91 @@ from reference_models.parts.equalised import (
     minibatch_deviation,
     pixel_norm,
 )
-from reference_models.parts.growing import PAPER_WIDTHS, Stage, Widths, blend_rgb, halve, levels_of
 from reference_models.parts.residual_gan import double
-from reference_models.parts.validate import at_least
+from reference_models.parts.validate import at_least, has_event_shape
 
 DRIFT = 1e-3  # appendix A.1, epsilon_drift
 IMAGES_PER_PHASE = 800_000  # appendix A.1: while fading, and again while stable
+
+
+# --- levels, stages, and what data look like meanwhile
+
+
+def halve(x: Tensor) -> Tensor:
+    """Average of each 2×2 square: (N, C, H, W) to (N, C, H/2, W/2)."""
+    return F.avg_pool2d(x, 2)
+
+
+def blur(x: Tensor) -> Tensor:
+    """Each map convolved with (1, 2, 1)' (1, 2, 1) / 16, zeros outside: (N, C, H, W), shaped the same."""
+    x = F.pad(x, (1, 1, 1, 1))  # sums of shifts: second derivatives of a convolution by groups cost twice as much
+    x = x[..., :-2] + 2 * x[..., 1:-1] + x[..., 2:]
+    return (x[..., :-2, :] + 2 * x[..., 1:-1, :] + x[..., 2:, :]) / 16
+
+
+def levels_of(resolution: int) -> int:
+    """How many levels reach the resolution, the first being 4×4.
+
+    Raises:
+        ValueError: the resolution is no power of two, or below 4.
+    """
+    if resolution < 4 or resolution & (resolution - 1):
+        raise ValueError(f"the resolution must be a power of two from 4 on, got {resolution}")
+    return resolution.bit_length() - 2
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Channels at level l: min(base / 2^(l + 1), most); table 2 has base 8192 and 512 at most."""
+
+    base: int = 8192
+    most: int = 512
+
+    def __call__(self, level: int) -> int:
+        return max(1, min(self.base >> (level + 1), self.most))
+
+
+PAPER_WIDTHS = Widths()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How far the networks have grown: the level in use, and the weight alpha of its newest layers."""
+
+    level: int
+    alpha: float = 1.0
+
+
+def stage_after(images: int, images_per_phase: int, levels: int, first: int = 0) -> Stage:
+    """The stage when the critic has seen `images` real images.
+
+    The first level is trained for one phase; each further level fades in during one phase and is stable for another,
+    the last for ever.
+    """
+    at_least("images_per_phase", images_per_phase, 1)
+    phase, inside = divmod(images, images_per_phase)
+    level = first + (phase + 1) // 2
+    if level >= levels:
+        return Stage(levels - 1, 1.0)
+    return Stage(level, inside / images_per_phase if phase % 2 else 1.0)
+
+
+def real_at(x: Tensor, stage: Stage, levels: int) -> Tensor:
+    """Full-size images as data for a stage: halved to its resolution, blended with their coarser version by alpha."""
+    for _ in range(levels - 1 - stage.level):
+        x = halve(x)
+    return x if stage.alpha == 1 else torch.lerp(double(halve(x)), x, stage.alpha)
+
+
+def blend_rgb(to_rgb: nn.ModuleList, before: Tensor, h: Tensor, stage: Stage) -> Tensor:
+    """The image of a stage from the features of the last two levels."""
+    x: Tensor = to_rgb[stage.level](h)
+    if stage.level == 0 or stage.alpha == 1:
+        return x
+    return torch.lerp(double(to_rgb[stage.level - 1](before)), x, stage.alpha)
+
+
+# --- the networks
 
 
 class ProgressiveGenerator(nn.Module):
@@ -116,6 +197,98 @@ class ProgressiveDiscriminator(nn.Module):
         return score.squeeze(-1)
 
 
+def _activate(h: Tensor) -> Tensor:
+    return pixel_norm(F.leaky_relu(h, SLOPE))
+
+
+# --- the game
+
+
+class GrowingGAN(GAN, ABC):
+    """A GAN whose networks are called as (z, stage) and (x, stage), without labels.
+
+    event_shape: (C, R, R), the full size.
+    images_per_phase: real images after which a phase ends, fading in or stable.
+    Other arguments as those of `GAN`.
+
+    Raises:
+        ValueError: images that are not square, whose side is no power of two or below that of the first level.
+    """
+
+    images_seen: Tensor
+    first_level: ClassVar[int] = 0  # where training starts, at side 4 * 2^first_level
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        *,
+        images_per_phase: int,
+        **game: Unpack[Game],
+    ) -> None:
+        super().__init__(generator, discriminator, **game)
+        _, height, width = self.event_shape
+        if height != width:
+            raise ValueError(f"images must be square, got {height} x {width}")
+        at_least("images_per_phase", images_per_phase, 1)
+        self.levels, self.images_per_phase = levels_of(height), images_per_phase
+        at_least("the side of an image", height, 4 << self.first_level)
+        self.register_buffer("images_seen", torch.zeros((), dtype=torch.long))
+
+    @property
+    def stage(self) -> Stage:
+        """The present level and alpha."""
+        return stage_after(int(self.images_seen), self.images_per_phase, self.levels, self.first_level)
+
+    def forward(self, z: Tensor, *, condition: Tensor | None = None, generator: Generator | None = None) -> Tensor:
+        """G(z) at the present stage: (N, latent_dim) to (N, C, side, side)."""
+        has_event_shape("z", z, (self.latent_dim,))
+        no_labels(condition)
+        return self.generator(z, self.stage)
+
+    def score(self, x: Tensor, *, condition: Tensor | None = None) -> Tensor:
+        """D(x) of images of the present size, shape (N,).
+
+        Raises:
+            ValueError: images of another size, or labels.
+        """
+        no_labels(condition)
+        side = 4 << self.stage.level
+        if x.ndim != 4 or x.shape[1:] != (self.event_shape[0], side, side):
+            raise ValueError(f"the stage takes (N, {self.event_shape[0]}, {side}, {side}), got {tuple(x.shape)}")
+        return self.discriminator(x, self.stage)
+
+    def discriminator_loss(
+        self, x: Tensor, *, condition: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """The objective's loss plus what the critic pays, on full-size data (N, *event_shape) and as many samples."""
+        no_labels(condition)
+        has_event_shape("x", x, self.event_shape)
+        real = real_at(x, self.stage, self.levels)
+        with torch.no_grad():
+            fake = self(self.noise(len(x), generator=generator), generator=generator)
+        real_score, fake_score = self.score(real), self.score(fake)
+        loss = self.objective.discriminator_loss(real_score, fake_score)
+        return loss + self.critic_pays(real, fake, real_score, generator=generator)
+
+    @abstractmethod
+    def critic_pays(
+        self, real: Tensor, fake: Tensor, real_score: Tensor, *, generator: Generator | None = None
+    ) -> Tensor:
+        """What keeps the critic smooth, a scalar; real, fake: at the present size; real_score: D(real)."""
+
+    @torch.no_grad()
+    def after_discriminator_step(self, batch_size: int) -> None:
+        """Counts the real images seen, on which the stage depends."""
+        self.images_seen += batch_size
+
+
+def no_labels(condition: Tensor | None) -> None:
+    """Raises ValueError if there is a condition."""
+    if condition is not None:
+        raise ValueError(f"growing networks know no labels, got a condition of shape {tuple(condition.shape)}")
+
+
 class ProgressiveGAN(GrowingGAN):
     """Growing networks under the game of WGAN-GP.
 
@@ -148,7 +321,7 @@ class ProgressiveGAN(GrowingGAN):
         cls,
         image_shape: Sequence[int] = (1, 8, 8),
         latent_dim: int = 16,
-        widths: Widths = Widths(64, 32),  # noqa: B008 - frozen
+        widths: Widths = Widths(64, 32),
         images_per_phase: int = IMAGES_PER_PHASE,
     ) -> Self:
         """Networks of any size; `widths` gives the channels of each level."""
@@ -172,7 +345,3 @@ class ProgressiveGAN(GrowingGAN):
         """The gradient penalty of WGAN-GP and the drift term, each by its weight."""
         penalty = gradient_penalty(self.score, real, fake, generator=generator)
         return self.penalty * penalty + self.drift * real_score.square().mean()
-
-
-def _activate(h: Tensor) -> Tensor:
-    return pixel_norm(F.leaky_relu(h, SLOPE))

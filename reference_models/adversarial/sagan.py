@@ -133,7 +133,7 @@ class SAGAN(GAN):
     def forward(self, z: Tensor, *, condition: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         """G(z, y), shape (N, C, H, W) in [-1, 1]."""
         check_labels(condition, len(z), self.num_classes)
-        return super().forward(z, condition=condition, generator=generator)
+        return super().forward(z, condition=condition)
 
 
 def check_labels(condition: Tensor | None, n: int, num_classes: int) -> None:

@@ -14,7 +14,7 @@ from reference_models.autoregressive.gated_pixelcnn import GatedLayer, GatedPixe
 from reference_models.autoregressive.image_gpt import ImageGPT
 from reference_models.autoregressive.made import MADE
 from reference_models.autoregressive.nade import NADE
-from reference_models.autoregressive.pixelcnn import PixelCNN, ResidualBlock
+from reference_models.autoregressive.pixelcnn import PixelCNN
 from reference_models.autoregressive.pixelcnn_pp import Above, AboveLeft, GatedResidual, PixelCNNPlusPlus
 from reference_models.autoregressive.row_lstm import RowLSTM, RowLSTMLayer
 from reference_models.autoregressive.wavenet import Layer, WaveNet
@@ -36,7 +36,6 @@ __all__ = [
     "Layer",
     "PixelCNN",
     "PixelCNNPlusPlus",
-    "ResidualBlock",
     "RowLSTM",
     "RowLSTMLayer",
     "VerticalConv2d",

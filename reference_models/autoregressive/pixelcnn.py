@@ -17,27 +17,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference_models.parts.raster import RasterConv2d, RasterHead, RasterModel, centred, to_conditionals
+from reference_models.parts.residual import Residual
 from reference_models.parts.validate import at_least
 
 
-class ResidualBlock(nn.Module):
+def residual_block(features: int, kernel: int, channels: int) -> Residual:
     """2h → h → h → 2h maps by 1×1, k×k and 1×1 convolutions, each after a ReLU, all under mask B (figure 5, left)."""
-
-    def __init__(self, features: int, kernel: int, channels: int) -> None:
-        super().__init__()
-        self.reduce = RasterConv2d("B", 2 * features, features, 1, channels)
-        self.look = RasterConv2d("B", features, features, kernel, channels)
-        self.expand = RasterConv2d("B", features, 2 * features, 1, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, 2h, H, W) to the same shape."""
-        h: Tensor = self.reduce(F.relu(x))
-        h = self.look(F.relu(h))
-        return x + self.expand(F.relu(h))
+    reduce = RasterConv2d("B", 2 * features, features, 1, channels)
+    look = RasterConv2d("B", features, features, kernel, channels)
+    expand = RasterConv2d("B", features, 2 * features, 1, channels)
+    return Residual(nn.ReLU(), reduce, nn.ReLU(), look, nn.ReLU(), expand)
 
 
 class PixelCNN(RasterModel):
@@ -63,7 +55,7 @@ class PixelCNN(RasterModel):
         at_least("blocks", blocks, 0)
         channels = self.image_shape[0]
         self.first = RasterConv2d("A", channels, 2 * features, first_kernel, channels)
-        self.blocks = nn.Sequential(*(ResidualBlock(features, kernel, channels) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(residual_block(features, kernel, channels) for _ in range(blocks)))
         self.head = RasterHead(2 * features, head, channels, levels)
 
     @classmethod

@@ -38,7 +38,7 @@ def concat_elu(x: Tensor) -> Tensor:
 
 def shifted(x: Tensor, down: int = 0, right: int = 0) -> Tensor:
     """Moves a map down and to the right, zeros come in: (N, F, H, W), shape kept."""
-    return F.pad(x, (right, 0, down, 0))[:, :, : x.shape[2], : x.shape[3]]
+    return F.pad(x, (right, -right, down, -down))
 
 
 class Above(nn.Module):

@@ -28,6 +28,7 @@ from reference_models.autoregressive.pixelcnn_pp import PixelCNNPlusPlus
 from reference_models.autoregressive.row_lstm import RowLSTM
 from reference_models.autoregressive.wavenet import WaveNet
 from reference_models.data import DataSet
+from reference_models.evaluation.bits_per_dim import bits_per_dim
 from reference_models.parts.training import evaluating
 from reference_models.recipes import Curve, Figure, Goal, Learner, Minimise, Recipe, beside_data
 
@@ -61,7 +62,10 @@ def mean_log_prob(data: DataSet, log_prob: Callable[[Tensor, Tensor | None], Ten
 
 def numbers(data: DataSet, log_prob: float) -> dict[str, float]:
     """nll_nats, bits_per_dim, and excess_nats where the entropy is known."""
-    metrics = {"nll_nats": -log_prob, "bits_per_dim": -log_prob / math.prod(data.event_shape) / math.log(2)}
+    metrics = {
+        "nll_nats": -log_prob,
+        "bits_per_dim": float(bits_per_dim(torch.tensor(-log_prob), math.prod(data.event_shape))),
+    }
     return metrics if data.entropy is None else metrics | {"excess_nats": -log_prob - data.entropy}
 
 

@@ -102,20 +102,9 @@ class Transitions(nn.Module):
             log p(x_{t−1} | x_t)
         NaN where x_t cannot come from x_0, as a symbol other than x_0 and the mask in absorbing diffusion
         """
-        step = self.matrices[_spread(t, x_t), :, x_t]  # (N, *event, S): [Q_t]_{·, x_t}
-        law = log_x_0.flatten(1, -2)  # (N, E, K)
-        classes = law.shape[-1]
-        between = self.cumulative[t][:, :classes]  # (N, K, S)
-        # x_0 Q̄ in two parts, for a p̃ that underflows must keep its gradient: what stays is multiplied in logs, what
-        # moves in double precision
-        stays = law + between.diagonal(dim1=1, dim2=2).log().unsqueeze(1)  # (N, E, K)
-        stays = F.pad(stays, (0, self.states - classes), value=-math.inf)
-        moves = law.double().exp() @ (between.tril(-1) + between.triu(1)).double()  # (N, E, S)
-        none = moves == 0
-        log_moves = moves.masked_fill(none, 1.0).log().masked_fill(none, -math.inf).to(law.dtype)
-        never = none & (stays == -math.inf)  # its −∞ must not meet another in `logaddexp`, whose gradient would be NaN
-        before = torch.logaddexp(stays.masked_fill(never, 0.0), log_moves).masked_fill(never, -math.inf)
-        return (step.log() + before.reshape(step.shape)).log_softmax(-1)
+        log_step = self.matrices[_spread(t, x_t), :, x_t].log()  # log x_t Q_tᵀ, (N, *event, S)
+        log_before = log_product(log_x_0.flatten(1, -2), self.cumulative[t])  # log x_0 Q̄_{t−1}, (N, E, S)
+        return (log_step + log_before.reshape(log_step.shape)).log_softmax(-1)
 
 
 class D3PM(nn.Module):
@@ -219,6 +208,23 @@ class D3PM(nn.Module):
             for index in reversed(range(self.transitions.steps)):
                 x = draw(self.reverse(x, torch.full((n,), index, device=x.device)).exp(), generator)
         return x
+
+
+def log_product(law: Tensor, matrix: Tensor) -> Tensor:
+    """log(exp(law) Q) for rows of logs (N, E, K) and the first K rows of matrices Q (N, S, S): (N, E, S).
+
+    In two parts, for a law that underflows must keep its gradient: what stays where it is, Q's diagonal, is multiplied
+    in logs, what moves in double precision.
+    """
+    classes, states = law.shape[-1], matrix.shape[-1]
+    between = matrix[:, :classes]  # (N, K, S)
+    stays = law + between.diagonal(dim1=1, dim2=2).log().unsqueeze(1)  # (N, E, K)
+    stays = F.pad(stays, (0, states - classes), value=-math.inf)
+    moves = law.double().exp() @ (between.tril(-1) + between.triu(1)).double()  # (N, E, S)
+    none = moves == 0
+    log_moves = moves.masked_fill(none, 1.0).log().masked_fill(none, -math.inf).to(law.dtype)
+    never = none & (stays == -math.inf)  # its −∞ must not meet another in `logaddexp`, whose gradient would be NaN
+    return torch.logaddexp(stays.masked_fill(never, 0.0), log_moves).masked_fill(never, -math.inf)
 
 
 def categorical_kl(log_q: Tensor, log_p: Tensor) -> Tensor:

@@ -21,7 +21,6 @@ Models", Nichol, Dhariwal, 2021, eq. 15) is left out.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -189,9 +188,3 @@ def discretised_normal_log_prob(x: Tensor, mean: Tensor, log_std: Tensor, levels
     log_lower: Tensor = torch.special.log_ndtr(lower)
     tiny = torch.finfo(x.dtype).tiny
     return log_upper + torch.log(-torch.expm1((log_lower - log_upper).clamp(max=-tiny)))
-
-
-def bits_per_dim(nats: Tensor, dimensions: int) -> Tensor:
-    """Nats an example as bits a dimension: nats/(D ln 2)."""
-    at_least("dimensions", dimensions, 1)
-    return nats / (dimensions * math.log(2.0))

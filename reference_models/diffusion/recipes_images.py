@@ -16,10 +16,10 @@ from reference_models.data import DataSet
 from reference_models.diffusion.ddim import DDIM, strided
 from reference_models.diffusion.ddpm import DDPM, cifar10_ddpm
 from reference_models.diffusion.dit import DiT
-from reference_models.diffusion.gaussian_diffusion import bits_per_dim
 from reference_models.diffusion.latent_diffusion import KLAutoencoder, LatentDiffusion
 from reference_models.diffusion.schedule import Schedule
 from reference_models.diffusion.sr3 import SR3
+from reference_models.evaluation.bits_per_dim import bits_per_dim
 from reference_models.evaluation.held_out import digits_found
 from reference_models.parts.descent import descend
 from reference_models.parts.training import EMA, evaluating

@@ -13,9 +13,9 @@ from torch import Generator, Tensor
 
 from reference_models.data import DataSet
 from reference_models.diffusion.d3pm import D3PM, Transitions
-from reference_models.diffusion.gaussian_diffusion import bits_per_dim
 from reference_models.diffusion.schedule import Schedule
 from reference_models.diffusion.tokens import TokenTransformer
+from reference_models.evaluation.bits_per_dim import bits_per_dim
 from reference_models.parts.training import evaluating
 from reference_models.recipes import Goal, Learner, Minimise, Recipe, beside_data
 

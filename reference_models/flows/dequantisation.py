@@ -10,7 +10,7 @@ with q uniform here, log q = 0; variational_dequantisation.py learns q. The boun
 
     log (1/S) Σ_s p((x + u_s) / K) K^{-D} / q(u_s | x),
 
-rises to log P(x) with S. Bits per dimension are -log P(x) / (D log 2).
+rises to log P(x) with S.
 
 "A Note on the Evaluation of Generative Models" (Theis, van den Oord, Bethge, 2016), section 3.1,
 https://arxiv.org/abs/1511.01844; any q: "Flow++" (Ho et al., 2019), section 3.1, https://arxiv.org/abs/1902.00275.
@@ -93,10 +93,6 @@ class Dequantisation(nn.Module, ABC):
         repeated = flat.repeat_interleave(samples, dim=0)  # (N·S, *event_shape)
         weights = self._log_weight(repeated, self.noise(repeated, generator=generator)).reshape(len(flat), samples)
         return restore_batch(torch.logsumexp(weights, dim=1) - math.log(samples), batch)
-
-    def bits_per_dim(self, levels: Tensor, *, samples: int = 1, generator: Generator | None = None) -> Tensor:
-        """-bound / (D log 2), shape (*B,): an upper bound, on average, of the model's bits per dimension."""
-        return -self.importance_bound(levels, samples=samples, generator=generator) / (self.dims * math.log(2))
 
     def sample(self, n: int, *, generator: Generator | None = None) -> Tensor:
         """Levels, long, (n, *event_shape): ⌊K y⌋ for y of the density."""

@@ -29,7 +29,7 @@ from reference_models.latent.residual_group import Group
 from reference_models.latent.vae import VAE, Draw, GaussianEncoder, GaussianPosterior, Posterior, StandardNormal
 from reference_models.latent.vampprior import GatedLinear, VampPrior, VampVAE
 from reference_models.latent.vector_quantiser import Quantised, VectorQuantiser
-from reference_models.latent.vqvae import VQVAE, ResidualBlock, VQLoss
+from reference_models.latent.vqvae import VQVAE, VQLoss
 from reference_models.latent.vqvae2 import VQVAE2, Codes, ConditionalPrior, TwoLevels
 
 __all__ = [
@@ -75,7 +75,6 @@ __all__ = [
     "PushedEncoder",
     "Quantised",
     "RasterAttention",
-    "ResidualBlock",
     "Scale",
     "StandardNormal",
     "Surgery",

@@ -27,22 +27,17 @@ from reference_models.latent.bounds import as_elbo, examples
 from reference_models.latent.code_prior import CodePrior
 from reference_models.latent.vector_quantiser import VectorQuantiser
 from reference_models.parts.likelihoods import Binomial, Gaussian, Likelihood
+from reference_models.parts.residual import Residual
 from reference_models.parts.shapes import restore_batch
 from reference_models.parts.training import evaluating
 from reference_models.parts.validate import at_least
 from reference_models.protocols import Elbo
 
 
-class ResidualBlock(nn.Module):
+def residual_block(channels: int, inner: int) -> Residual:
     """x + conv 1×1(relu(conv 3×3(relu(x)))), with `inner` channels in between (section 4.1)."""
-
-    def __init__(self, channels: int, inner: int) -> None:
-        super().__init__()
-        wide, narrow = nn.Conv2d(channels, inner, 3, padding=1), nn.Conv2d(inner, channels, 1)
-        self.body = nn.Sequential(nn.ReLU(), wide, nn.ReLU(), narrow)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
+    wide, narrow = nn.Conv2d(channels, inner, 3, padding=1), nn.Conv2d(inner, channels, 1)
+    return Residual(nn.ReLU(), wide, nn.ReLU(), narrow)
 
 
 def downwards(channels: int, hidden: int, inner: int, *, halvings: int, blocks: int, out: int) -> nn.Sequential:
@@ -51,13 +46,13 @@ def downwards(channels: int, hidden: int, inner: int, *, halvings: int, blocks: 
     for i in range(halvings):
         layers += [nn.Conv2d(hidden if i else channels, hidden, 4, stride=2, padding=1), nn.ReLU()]
     return nn.Sequential(
-        *layers, *(ResidualBlock(hidden, inner) for _ in range(blocks)), nn.ReLU(), nn.Conv2d(hidden, out, 1)
+        *layers, *(residual_block(hidden, inner) for _ in range(blocks)), nn.ReLU(), nn.Conv2d(hidden, out, 1)
     )
 
 
 def upwards(channels: int, hidden: int, inner: int, *, doublings: int, blocks: int, out: int) -> nn.Sequential:
     """A 1×1 convolution from `channels`, residual blocks, and transposed 4×4 convolutions, each doubling the size."""
-    layers: list[nn.Module] = [nn.Conv2d(channels, hidden, 1), *(ResidualBlock(hidden, inner) for _ in range(blocks))]
+    layers: list[nn.Module] = [nn.Conv2d(channels, hidden, 1), *(residual_block(hidden, inner) for _ in range(blocks))]
     for i in range(doublings):
         layers += [nn.ReLU(), nn.ConvTranspose2d(hidden, hidden if i < doublings - 1 else out, 4, stride=2, padding=1)]
     return nn.Sequential(*layers)

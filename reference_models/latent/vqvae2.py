@@ -25,7 +25,7 @@ from torch import Generator, Tensor, nn
 from reference_models.latent.bounds import as_elbo, examples
 from reference_models.latent.code_prior import CodePrior
 from reference_models.latent.vector_quantiser import Quantised, VectorQuantiser
-from reference_models.latent.vqvae import ResidualBlock, VQLoss, downwards, upwards
+from reference_models.latent.vqvae import VQLoss, downwards, residual_block, upwards
 from reference_models.parts.likelihoods import Binomial, Gaussian, Likelihood
 from reference_models.parts.shapes import restore_batch
 from reference_models.parts.training import evaluating
@@ -60,7 +60,7 @@ class ConditionalPrior(nn.Module):
         at_least("condition_channels", channels, 1)
         self.prior = prior
         self.embedding = nn.Embedding(K, channels)
-        self.stack = nn.Sequential(*(ResidualBlock(channels, inner) for _ in range(blocks)))
+        self.stack = nn.Sequential(*(residual_block(channels, inner) for _ in range(blocks)))
         self.up = nn.ConvTranspose2d(channels, channels, 4, stride=2, padding=1)
 
     def condition(self, top: Tensor) -> Tensor:

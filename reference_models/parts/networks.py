@@ -14,6 +14,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from reference_models.parts.residual import Residual
 from reference_models.parts.shapes import flatten_batch, restore_batch
 from reference_models.parts.validate import has_event_shape
 
@@ -140,24 +141,20 @@ class ConvDecoder(nn.Module):
         return restore_batch(self.net(flat), batch)
 
 
-class ResidualConvBlock(nn.Module):
+class ResidualConvBlock(Residual):
     """x + conv(act(conv(act(x)))), the sizes unchanged; `out_channels` other than `channels` adds a 1×1 shortcut."""
 
     def __init__(self, channels: int, out_channels: int | None = None, kernel_size: int = 3) -> None:
-        super().__init__()
         out = channels if out_channels is None else out_channels
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd so that sizes stay, got {kernel_size}")
-        self.body = nn.Sequential(
+        super().__init__(
             nn.SiLU(),
             nn.Conv2d(channels, out, kernel_size, padding=kernel_size // 2),
             nn.SiLU(),
             nn.Conv2d(out, out, kernel_size, padding=kernel_size // 2),
+            shortcut=None if out == channels else nn.Conv2d(channels, out, 1),
         )
-        self.shortcut = nn.Identity() if out == channels else nn.Conv2d(channels, out, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.shortcut(x) + self.body(x)
 
 
 def _divisible_by_four(image_shape: Sequence[int]) -> tuple[int, int, int]:

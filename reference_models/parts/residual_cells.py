@@ -14,6 +14,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from reference_models.parts.residual import Residual
+
+SCALE = 0.1  # of what a cell adds
 MOMENTUM = 0.05  # of batch normalisation, half of torch's default: NVAE asks for running averages that move slowly
 
 
@@ -29,16 +32,7 @@ class SqueezeExcite(nn.Module):
         return x * self.gate(x.mean(dim=(-2, -1)))[..., None, None]
 
 
-class _Cell(nn.Module):
-    def __init__(self, *layers: nn.Module) -> None:
-        super().__init__()
-        self.body = nn.Sequential(*layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + 0.1 * self.body(x)
-
-
-class NVAEEncoderCell(_Cell):
+class NVAEEncoderCell(Residual):
     """The cell of the bottom-up tower: (N, C, H, W), shape kept."""
 
     def __init__(self, channels: int) -> None:
@@ -50,10 +44,11 @@ class NVAEEncoderCell(_Cell):
             nn.SiLU(),
             nn.Conv2d(channels, channels, 3, padding=1),
             SqueezeExcite(channels),
+            scale=SCALE,
         )
 
 
-class NVAEDecoderCell(_Cell):
+class NVAEDecoderCell(Residual):
     """The cell of the top-down path, wide and depthwise for a large receptive field: (N, C, H, W), shape kept."""
 
     def __init__(self, channels: int, expansion: int = 6) -> None:
@@ -69,4 +64,5 @@ class NVAEDecoderCell(_Cell):
             nn.Conv2d(wide, channels, 1, bias=False),
             nn.BatchNorm2d(channels, momentum=MOMENTUM),
             SqueezeExcite(channels),
+            scale=SCALE,
         )

@@ -272,6 +272,15 @@ def chosen(only: str | None, family: str | None, sample: int | None, seed: int) 
     return entries if sample is None else spread(entries, sample, seed)
 
 
+def share(entries: Sequence[Planted | Mutant], part: str) -> list[Planted | Mutant]:
+    """The entries of one part, "2/4" say; a part's changes lie close to each other, so that it needs few test files."""
+    i, _, n = part.partition("/")
+    if not (i.isdigit() and n.isdigit() and 1 <= int(i) <= int(n) <= len(entries)):
+        raise _refuse(f"--part is I/N with 1 <= I <= N, at most as many as there are errors, got {part}")
+    ordered = sorted(entries, key=lambda entry: entry.file)
+    return ordered[len(ordered) * (int(i) - 1) // int(n) : len(ordered) * int(i) // int(n)]
+
+
 def _refuse(sentence: str) -> typer.Exit:
     talk.print(sentence, style="red", markup=False, soft_wrap=True)
     return typer.Exit(2)
@@ -298,6 +307,7 @@ def main(
     sample: int | None = typer.Option(None, min=1, help="Only so many, spread over folders and families."),
     random: int | None = typer.Option(None, "--random", min=4, help="So many mutants nobody chose, in their place."),
     seed: int = typer.Option(0, help="Which ones --sample or --random draws."),
+    part: str = typer.Option("1/1", metavar="I/N", help="Only the I-th of N parts, by the order of their files."),
     jobs: int = typer.Option(2, min=1, help="Children at a time."),
     limit: float = typer.Option(240, min=1, help="Seconds after which a child is killed."),
     unchanged: bool = typer.Option(True, help="First see the unchanged tests pass."),
@@ -305,7 +315,8 @@ def main(
     """Run the planted errors; exit 1 when one is not caught."""
     for number in ENDING:
         signal.signal(number, _end)
-    entries = chosen(only, family, sample, seed) if random is None else drawn(random, seed)
+    everything = chosen(only, family, sample, seed) if random is None else drawn(random, seed)
+    entries = share(everything, part)
     os.chdir(ROOT)
     for name in HEAVY:
         importlib.import_module(name)

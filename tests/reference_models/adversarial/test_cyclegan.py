@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference_models.adversarial.cyclegan import CycleGAN, History, ResidualBlock, TranslationNetwork
+from reference_models.adversarial.cyclegan import CycleGAN, History, TranslationNetwork, residual_block
 from tests.reference_models.adversarial.games import conv, count, gradients, snapshot, unchanged
 from tests.reference_models.helpers import close, perturb
 
@@ -125,13 +125,13 @@ def test_the_paper_s_translator_has_the_layers_of_appendix_7_2() -> None:
 
 
 def test_a_residual_block_adds_two_normalised_convolutions_over_reflected_borders() -> None:
-    block, x = perturb(ResidualBlock(3)), torch.randn(2, 3, 4, 4)
+    block, x = perturb(residual_block(3)), torch.randn(2, 3, 4, 4)
 
     def conv(h: Tensor, layer: nn.Conv2d) -> Tensor:
         h = F.conv2d(F.pad(h, (1, 1, 1, 1), mode="reflect"), layer.weight, layer.bias)
         return F.instance_norm(h)
 
-    first, second = (part for part in block.net if isinstance(part, nn.Conv2d))
+    first, second = (part for part in block.body if isinstance(part, nn.Conv2d))
     assert close(block(x), x + conv(conv(x, first).relu(), second), 1e-10)
 
 

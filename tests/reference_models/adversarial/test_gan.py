@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy.spatial.distance import jensenshannon
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from reference_models.adversarial.dcgan import DCGAN
 from reference_models.adversarial.gan import (
@@ -223,3 +223,26 @@ def test_sampling_changes_nothing_of_a_model_in_whatever_mode_it_finds_it(traini
     before = {name: value.clone() for name, value in gan.state_dict().items()}
     gan.sample(5)
     assert all(torch.equal(value, before[name]) for name, value in gan.state_dict().items())
+
+
+class Drawing(GAN):
+    """A GAN whose generator draws noise inside, as StyleGAN's does."""
+
+    def forward(self, z: Tensor, *, condition: Tensor | None = None, generator: Generator | None = None) -> Tensor:
+        return super().forward(z, condition=condition) + torch.rand(z.shape, generator=generator)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda model, source: model.sample(4, generator=source),
+        lambda model, source: model.generator_loss(4, generator=source),
+        lambda model, source: model.discriminator_loss(torch.zeros(4, 2), generator=source),
+    ],
+    ids=["sample", "generator_loss", "discriminator_loss"],
+)
+def test_a_network_that_draws_inside_draws_from_the_generator(ask, device: torch.device) -> None:
+    model = mlp_gan(Drawing)
+    one, again, other = (ask(model, torch.Generator(device).manual_seed(seed)) for seed in (0, 0, 1))
+    assert torch.equal(one, again)
+    assert not close(one, other, 1e-6)

@@ -9,7 +9,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from reference_models.adversarial.progressive_gan import ProgressiveDiscriminator, ProgressiveGAN, ProgressiveGenerator
+from reference_models.adversarial.progressive_gan import (
+    ProgressiveDiscriminator,
+    ProgressiveGAN,
+    ProgressiveGenerator,
+    Stage,
+    Widths,
+    blur,
+    halve,
+    levels_of,
+    real_at,
+    stage_after,
+)
 from reference_models.adversarial.wgan_gp import gradient_penalty
 from reference_models.parts.equalised import (
     EqualisedConv2d,
@@ -18,7 +29,6 @@ from reference_models.parts.equalised import (
     minibatch_deviation,
     pixel_norm,
 )
-from reference_models.parts.growing import Stage, Widths, blur, halve, levels_of, real_at, stage_after
 from reference_models.parts.residual_gan import double
 from tests.reference_models.adversarial.games import conv, count, gradients, linear
 from tests.reference_models.helpers import close, numpy, perturb

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from reference_models.autoregressive.pixelcnn import PixelCNN, ResidualBlock
+from reference_models.autoregressive.pixelcnn import PixelCNN, residual_block
 from reference_models.exact import departs_from_law, every_state
 from tests.reference_models.autoregressive.laws import (
     every_parameter_learns,
@@ -39,12 +39,13 @@ def test_a_pixel_sees_what_walking_through_the_masks_reaches(first_kernel, kerne
 
 def test_a_block_is_three_masked_convolutions_after_relus_and_a_residual() -> None:
     """With the masks written down: 3×3, the rows above, the left and the centre."""
-    block = perturb(ResidualBlock(2, 3, 1))
+    block = perturb(residual_block(2, 3, 1))
+    _, reduce, _, look, _, expand = block.body
     x = torch.randn(2, 4, 5, 5)
     mask = torch.tensor([[1, 1, 1], [1, 1, 0], [0, 0, 0]]) * 1.0
-    h = F.conv2d(x.clamp(min=0), block.reduce.weight, block.reduce.bias)
-    h = F.conv2d(h.clamp(min=0), block.look.weight * mask, block.look.bias, padding=1)
-    expected = x + F.conv2d(h.clamp(min=0), block.expand.weight, block.expand.bias)
+    h = F.conv2d(x.clamp(min=0), reduce.weight, reduce.bias)
+    h = F.conv2d(h.clamp(min=0), look.weight * mask, look.bias, padding=1)
+    expected = x + F.conv2d(h.clamp(min=0), expand.weight, expand.bias)
     assert close(block(x), expected, 1e-12)
 
 

@@ -13,7 +13,6 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from reference_models.diffusion.gaussian_diffusion import (
     GaussianDiffusion,
-    bits_per_dim,
     discretised_normal_log_prob,
 )
 from reference_models.diffusion.schedule import Schedule
@@ -228,10 +227,6 @@ def test_the_decoder_sums_over_pixels():
     assert close(process(variance="large", levels=3).reconstruction(x_0, guess, x_1, 1), mass, 1e-12)
 
 
-def test_bits_per_dimension_of_the_uniform_law_over_bytes_are_eight():
-    assert close(bits_per_dim(torch.tensor([3072 * math.log(256)]), 3072), torch.tensor([8.0]), 1e-12)
-
-
 def test_float32_agrees_with_float64(generator):
     x_0, guess, x_t = torch.randn(3, 4, 2)
     low = process().float()
@@ -249,8 +244,6 @@ def test_what_does_not_fit_is_refused():
         process(levels=1)
     with pytest.raises(ValueError, match=r"noise must have the shape \(4, 2\), got \(4, 1\)"):
         process().diffuse(torch.zeros(4, 2), 0, torch.zeros(4, 1))
-    with pytest.raises(ValueError, match="dimensions must be at least 1, got 0"):
-        bits_per_dim(torch.zeros(1), 0)
 
 
 @pytest.mark.parametrize("off", [[0.0, 3.0], [0.0, 0.5], [-1.0, 0.99], [-5 / 3, 1.0], [float("nan"), 1.0]])

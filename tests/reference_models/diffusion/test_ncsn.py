@@ -143,6 +143,8 @@ def test_one_example_or_many_in_float32():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="strictly decreasing"):
         NCSN(Exact(), torch.tensor([0.1, 1.0]), (1,))
+    with pytest.raises(ValueError, match="strictly decreasing"):
+        NCSN(Exact(), torch.tensor([1.0, 0.1, 0.5]), (1,))
     with pytest.raises(ValueError, match="every sigma must be positive"):
         NCSN(Exact(), torch.tensor([1.0, 0.0]), (1,))
     with pytest.raises(ValueError, match=r"largest must exceed smallest, got 0\.1 and 1"):

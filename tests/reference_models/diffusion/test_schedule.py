@@ -138,6 +138,8 @@ def test_no_step_at_all_is_refused():
 def test_a_schedule_that_does_not_decrease_is_refused():
     with pytest.raises(ValueError, match="alpha_bars must decrease strictly"):
         Schedule.from_alpha_bars(torch.tensor([0.5, 0.6]))
+    with pytest.raises(ValueError, match="alpha_bars must decrease strictly"):
+        Schedule.from_alpha_bars(torch.tensor([0.9, 0.5, 0.6]))
 
 
 def test_times_outside_the_schedule_are_refused():

@@ -110,6 +110,7 @@ def test_loading_the_classifier_draws_no_random_numbers():
         (torch.zeros(2, 1, 8, 8).long(), "images must be floats .* got torch.int64"),
         (torch.full((2, 1, 8, 8), 16.0), r"every pixel must lie in \[0, 1\] .* got values in \[16, 16\]"),
         (torch.linspace(-0.5, 1, 64).view(1, 1, 8, 8), r"\[0, 1\] .* got values in \[-0.5, 1\]"),
+        (torch.linspace(0, 1.01, 64).view(1, 1, 8, 8), r"\[0, 1\] .* got values in \[0, 1.01\]"),
         (torch.full((2, 1, 8, 8), torch.nan), r"every pixel must lie in \[0, 1\]"),
     ],
 )

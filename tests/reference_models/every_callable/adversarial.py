@@ -43,11 +43,12 @@ from reference_models.adversarial import (
     biggan,
     cut,
     gan,
+    progressive_gan,
     stylegan,
     wgan_gp,
 )
+from reference_models.adversarial.progressive_gan import Stage, Widths, blur
 from reference_models.adversarial.spectral_norm import spectral_norm as normalised
-from reference_models.parts.growing import Stage, Widths, blur
 from tests.reference_models.every_callable.rows import Row, With, built, fixed, gen
 
 X, REAL = fixed(6, 2), torch.tanh(fixed(6, 1, 8, 8))
@@ -366,9 +367,23 @@ ROWS = [
     Row("adversarial.gan.draw_noise", lambda **k: gan.draw_noise(4, 2, "normal", plane(), **k)),
     Row("adversarial.gan.draw_noise", lambda **k: gan.draw_noise(4, 2, "uniform", plane(), **k)),
     Row("adversarial.gan.mlp_gan", lambda **k: built(gan.mlp_gan, GAN, **k), dim=3, latent_dim=3, hidden=(4,)),
-    Row("adversarial.growing_gan.GrowingGAN", lambda **k: losses(growing(**k), REAL), **OBJECTIVE),
-    Row("adversarial.growing_gan.GrowingGAN.forward", lambda **k: growing()(Z4, **k), drawn=False),
-    Row("adversarial.growing_gan.GrowingGAN.discriminator_loss", lambda **k: growing().discriminator_loss(REAL, **k)),
+    Row(
+        "adversarial.progressive_gan.Widths",
+        lambda **k: [Widths(**k)(level) for level in (1, 8)],
+        base=4096,
+        most=256,
+    ),
+    Row(
+        "adversarial.progressive_gan.Stage",
+        lambda **k: progressive_gan.real_at(fixed(1, 1, 8, 8), Stage(1, **k), 2),
+        alpha=0.5,
+    ),
+    Row("adversarial.progressive_gan.stage_after", lambda **k: progressive_gan.stage_after(150, 100, 3, **k), first=1),
+    Row("adversarial.progressive_gan.GrowingGAN", lambda **k: losses(growing(**k), REAL), **OBJECTIVE),
+    Row("adversarial.progressive_gan.GrowingGAN.forward", lambda **k: growing()(Z4, **k), drawn=False),
+    Row(
+        "adversarial.progressive_gan.GrowingGAN.discriminator_loss", lambda **k: growing().discriminator_loss(REAL, **k)
+    ),
     Row(
         "adversarial.lsgan.LSGAN.images",
         lambda **k: built(LSGAN.images, **{"channels": 4} | k),
@@ -492,14 +507,14 @@ ROWS = [
         channels=8,
     ),
     Row(
-        "adversarial.style_generator.MappingNetwork",
+        "adversarial.stylegan.MappingNetwork",
         lambda **k: built(MappingNetwork, **{"latent_dim": 4, "style_dim": 4, "layers": 1} | k),
         latent_dim=5,
         style_dim=5,
         layers=2,
     ),
     Row(
-        "adversarial.style_generator.SynthesisNetwork",
+        "adversarial.stylegan.SynthesisNetwork",
         lambda **k: built(SynthesisNetwork, **{"resolution": 8, "style_dim": 4, "widths": WIDTHS} | k),
         resolution=16,
         style_dim=5,
@@ -578,9 +593,9 @@ APART = {
     "adversarial.biggan.BigGAN.paper.channels": PAPER,
     "adversarial.biggan.BigGAN.paper.shared": PAPER,
     "adversarial.biggan.BigGAN.paper.skip_z": PAPER,
-    "adversarial.growing_gan.GrowingGAN.forward.condition": UNLABELLED,
-    "adversarial.growing_gan.GrowingGAN.score.condition": UNLABELLED,
-    "adversarial.growing_gan.GrowingGAN.discriminator_loss.condition": UNLABELLED,
+    "adversarial.progressive_gan.GrowingGAN.forward.condition": UNLABELLED,
+    "adversarial.progressive_gan.GrowingGAN.score.condition": UNLABELLED,
+    "adversarial.progressive_gan.GrowingGAN.discriminator_loss.condition": UNLABELLED,
     "adversarial.stylegan.StyleGAN.forward.condition": UNLABELLED,
     "adversarial.stylegan.StyleGAN.sample.condition": UNLABELLED,
 }

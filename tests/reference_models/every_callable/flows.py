@@ -156,7 +156,6 @@ ROWS = [
         "flows.dequantisation.Dequantisation.importance_bound",
         lambda **k: uniform().importance_bound(LEVELS, samples=3, **k),
     ),
-    Row("flows.dequantisation.Dequantisation.bits_per_dim", lambda **k: uniform().bits_per_dim(LEVELS, **k), samples=2),
     Row("flows.dequantisation.Dequantisation.sample", lambda **k: uniform().sample(9, **k)),
     Row("flows.dequantisation.UniformDequantisation.noise", lambda **k: uniform().noise(LEVELS.double(), **k)),
     Row("flows.ffjord.probes_like", lambda **k: ffjord.probes_like(X, **k), law="rademacher"),

@@ -40,11 +40,10 @@ def exact(model: FlowDensity, levels: tuple[int, int]) -> float:
 
 
 def test_a_uniform_density_gives_every_image_the_same_probability(generator: torch.Generator) -> None:
-    """-D log K nats for any noise, so log2 K bits a dimension."""
+    """-D log K nats for any noise."""
     model = UniformDequantisation(uniform(6), num_levels=16)
     levels = torch.randint(0, 16, (64, 6))
     assert close(model.bound(levels, generator=generator), torch.full((64,), -6 * math.log(16)), 1e-9)
-    assert close(model.bits_per_dim(levels, generator=generator), torch.full((64,), 4.0), 1e-9)
     assert close(model.bound(levels[0], generator=generator), -6 * math.log(16), 1e-9)
 
 
@@ -89,7 +88,6 @@ def test_one_draw_of_the_importance_bound_is_the_bound(device: torch.device) -> 
 
     one = model.importance_bound(levels, samples=1, generator=noise())
     assert close(one, model.bound(levels, generator=noise()), 1e-12)
-    assert close(model.bits_per_dim(levels, generator=noise()), -one / (2 * math.log(2)), 1e-12)
 
 
 def test_the_noise_fills_the_cell_of_its_level(generator: torch.Generator) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli
 
 from reference_models.latent.vector_quantiser import VectorQuantiser, perplexity
-from reference_models.latent.vqvae import VQVAE, ResidualBlock
+from reference_models.latent.vqvae import VQVAE, residual_block
 from tests.reference_models.helpers import binary_states, close, jacobian, numpy, perturb
 
 
@@ -267,7 +267,7 @@ def test_batch_shapes_and_single_precision(batch: tuple[int, ...]) -> None:
 
 
 def test_residual_block_by_hand() -> None:
-    block, x = perturb(ResidualBlock(3, 5)), torch.randn(2, 3, 4, 4)
+    block, x = perturb(residual_block(3, 5)), torch.randn(2, 3, 4, 4)
     _, wide, _, narrow = block.body
     assert isinstance(wide, nn.Conv2d)
     assert isinstance(narrow, nn.Conv2d)
