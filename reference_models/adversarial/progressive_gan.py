@@ -29,7 +29,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Self, Unpack
 
@@ -41,12 +40,18 @@ from reference_models.adversarial.gan import GAN, Game, Objective
 from reference_models.adversarial.wgan import Wasserstein
 from reference_models.adversarial.wgan_gp import PENALTY, gradient_penalty
 from reference_models.parts.equalised import (
+    PAPER_WIDTHS,
     SLOPE,
     EqualisedConv2d,
     EqualisedConv4x4,
     EqualisedLinear,
+    Stage,
+    Widths,
+    halve,
+    levels_of,
     minibatch_deviation,
     pixel_norm,
+    real_at,
 )
 from reference_models.parts.residual_gan import double
 from reference_models.parts.validate import at_least, has_event_shape
@@ -56,51 +61,6 @@ IMAGES_PER_PHASE = 800_000  # appendix A.1: while fading, and again while stable
 
 
 # --- levels, stages, and what data look like meanwhile
-
-
-def halve(x: Tensor) -> Tensor:
-    """Average of each 2×2 square: (N, C, H, W) to (N, C, H/2, W/2)."""
-    return F.avg_pool2d(x, 2)
-
-
-def blur(x: Tensor) -> Tensor:
-    """Each map convolved with (1, 2, 1)' (1, 2, 1) / 16, zeros outside: (N, C, H, W), shaped the same."""
-    x = F.pad(x, (1, 1, 1, 1))  # sums of shifts: second derivatives of a convolution by groups cost twice as much
-    x = x[..., :-2] + 2 * x[..., 1:-1] + x[..., 2:]
-    return (x[..., :-2, :] + 2 * x[..., 1:-1, :] + x[..., 2:, :]) / 16
-
-
-def levels_of(resolution: int) -> int:
-    """How many levels reach the resolution, the first being 4×4.
-
-    Raises:
-        ValueError: the resolution is no power of two, or below 4.
-    """
-    if resolution < 4 or resolution & (resolution - 1):
-        raise ValueError(f"the resolution must be a power of two from 4 on, got {resolution}")
-    return resolution.bit_length() - 2
-
-
-@dataclass(frozen=True)
-class Widths:
-    """Channels at level l: min(base / 2^(l + 1), most); table 2 has base 8192 and 512 at most."""
-
-    base: int = 8192
-    most: int = 512
-
-    def __call__(self, level: int) -> int:
-        return max(1, min(self.base >> (level + 1), self.most))
-
-
-PAPER_WIDTHS = Widths()
-
-
-@dataclass(frozen=True)
-class Stage:
-    """How far the networks have grown: the level in use, and the weight alpha of its newest layers."""
-
-    level: int
-    alpha: float = 1.0
 
 
 def stage_after(images: int, images_per_phase: int, levels: int, first: int = 0) -> Stage:
@@ -115,13 +75,6 @@ def stage_after(images: int, images_per_phase: int, levels: int, first: int = 0)
     if level >= levels:
         return Stage(levels - 1, 1.0)
     return Stage(level, inside / images_per_phase if phase % 2 else 1.0)
-
-
-def real_at(x: Tensor, stage: Stage, levels: int) -> Tensor:
-    """Full-size images as data for a stage: halved to its resolution, blended with their coarser version by alpha."""
-    for _ in range(levels - 1 - stage.level):
-        x = halve(x)
-    return x if stage.alpha == 1 else torch.lerp(double(halve(x)), x, stage.alpha)
 
 
 def blend_rgb(to_rgb: nn.ModuleList, before: Tensor, h: Tensor, stage: Stage) -> Tensor:
@@ -321,7 +274,7 @@ class ProgressiveGAN(GrowingGAN):
         cls,
         image_shape: Sequence[int] = (1, 8, 8),
         latent_dim: int = 16,
-        widths: Widths = Widths(64, 32),
+        widths: Widths = Widths(64, 32),  # noqa: B008 - frozen
         images_per_phase: int = IMAGES_PER_PHASE,
     ) -> Self:
         """Networks of any size; `widths` gives the channels of each level."""

@@ -33,7 +33,7 @@ from reference_models.adversarial.f_gan import FGAN, Variational
 from reference_models.adversarial.gan import GAN, mlp_gan
 from reference_models.adversarial.lsgan import LSGAN
 from reference_models.adversarial.pix2pix import Pix2Pix
-from reference_models.adversarial.progressive_gan import ProgressiveGAN, Widths
+from reference_models.adversarial.progressive_gan import ProgressiveGAN
 from reference_models.adversarial.recipes_learners import Adversarial, Translation, adam, invert, rmsprop, sharpen
 from reference_models.adversarial.sagan import SAGAN
 from reference_models.adversarial.spectral_norm import SNGAN
@@ -41,6 +41,7 @@ from reference_models.adversarial.stylegan import StyleGAN
 from reference_models.adversarial.wgan import CRITIC_STEPS, WGAN
 from reference_models.adversarial.wgan_gp import WGANGP
 from reference_models.data import DataSet
+from reference_models.parts.equalised import Widths
 from reference_models.recipes import OF_DIGITS, Goal, Learner, Recipe
 
 # --- in the plane

@@ -35,18 +35,24 @@ from torch import Generator, Tensor, nn
 
 from reference_models.adversarial.gan import Game, NonSaturating
 from reference_models.adversarial.progressive_gan import (
-    PAPER_WIDTHS,
     GrowingGAN,
     ProgressiveDiscriminator,
-    Stage,
-    Widths,
     blend_rgb,
-    blur,
-    levels_of,
     no_labels,
 )
 from reference_models.parts.distributions import standard_normal
-from reference_models.parts.equalised import GAIN, SLOPE, EqualisedConv2d, EqualisedLinear, pixel_norm
+from reference_models.parts.equalised import (
+    GAIN,
+    PAPER_WIDTHS,
+    SLOPE,
+    EqualisedConv2d,
+    EqualisedLinear,
+    Stage,
+    Widths,
+    blur,
+    levels_of,
+    pixel_norm,
+)
 from reference_models.parts.residual_gan import double
 from reference_models.parts.training import evaluating
 from reference_models.parts.truncation import truncate_towards

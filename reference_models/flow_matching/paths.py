@@ -211,7 +211,7 @@ def change_path(x: Tensor, t: Tensor, source: GaussianPath, target: GaussianPath
     open_unit("t", t)
     a = source.coefficients(t)
     t_target = target.time_of(torch.log(a.alpha) - torch.log(a.sigma))
-    if not bool(((t_target >= 0) & (t_target <= 1)).all()):
+    if not bool((t_target >= 0).all()):
         raise ValueError(f"{target} reaches no such ratio: its t would be {float(t_target.min()):g}")
     b = target.coefficients(t_target)
     return Place(expand_right(b.sigma / a.sigma, x) * x, t_target)

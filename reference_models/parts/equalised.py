@@ -1,4 +1,4 @@
-"""Layers that growing networks share: equalised learning rates, pixel normalisation, deviation over the batch.
+"""Layers that growing networks share: equalised learning rates, pixel normalisation, deviation over the batch, levels.
 
     w = w_hat * gain / sqrt(fan_in),  w_hat ~ N(0, 1)
     b = a / sqrt(mean_c a_c² + 1e-8)                  at each pixel
@@ -13,10 +13,13 @@ https://arxiv.org/abs/1710.10196
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from reference_models.parts.residual_gan import double
 
 SLOPE = 0.2  # appendix A.1, leaky rectifiers
 GAIN = math.sqrt(2)  # section 4.1: the constant of He et al. (2015), sqrt(2 / fan_in)
@@ -78,3 +81,58 @@ class EqualisedConv4x4(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """(N, latent_dim) to (N, channels, 4, 4)."""
         return torch.einsum("chwd,nd->nchw", self.weight * self.scale, z) + self.bias[:, None, None]
+
+
+# --- level l works at side 4 * 2^l
+
+
+def halve(x: Tensor) -> Tensor:
+    """Average of each 2×2 square: (N, C, H, W) to (N, C, H/2, W/2)."""
+    return F.avg_pool2d(x, 2)
+
+
+def blur(x: Tensor) -> Tensor:
+    """Each map convolved with (1, 2, 1)' (1, 2, 1) / 16, zeros outside: (N, C, H, W), shaped the same."""
+    x = F.pad(x, (1, 1, 1, 1))  # sums of shifts: second derivatives of a convolution by groups cost twice as much
+    x = x[..., :-2] + 2 * x[..., 1:-1] + x[..., 2:]
+    return (x[..., :-2, :] + 2 * x[..., 1:-1, :] + x[..., 2:, :]) / 16
+
+
+def levels_of(resolution: int) -> int:
+    """How many levels reach the resolution, the first being 4×4.
+
+    Raises:
+        ValueError: the resolution is no power of two, or below 4.
+    """
+    if resolution < 4 or resolution & (resolution - 1):
+        raise ValueError(f"the resolution must be a power of two from 4 on, got {resolution}")
+    return resolution.bit_length() - 2
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Channels at level l: min(base / 2^(l + 1), most); table 2 has base 8192 and 512 at most."""
+
+    base: int = 8192
+    most: int = 512
+
+    def __call__(self, level: int) -> int:
+        return max(1, min(self.base >> (level + 1), self.most))
+
+
+PAPER_WIDTHS = Widths()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How far the networks have grown: the level in use, and the weight alpha of its newest layers."""
+
+    level: int
+    alpha: float = 1.0
+
+
+def real_at(x: Tensor, stage: Stage, levels: int) -> Tensor:
+    """Full-size images as data for a stage: halved to its resolution, blended with their coarser version by alpha."""
+    for _ in range(levels - 1 - stage.level):
+        x = halve(x)
+    return x if stage.alpha == 1 else torch.lerp(double(halve(x)), x, stage.alpha)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -80,7 +81,16 @@ class Mutant:
         return (*([own] if own.is_file() else []), *using[:ENOUGH])
 
     def _used_by(self, file: Path) -> bool:
-        return f"from {self.module} import" in file.read_text()
+        """Whether a test file imports from the module, or one of its names from its folder."""
+        text = file.read_text()
+        folder = re.search(rf"from {self.module.rpartition('.')[0]} import (\([^)]*\)|.*)", text)
+        by_folder = set(re.findall(r"\w+", folder.group(1))) if folder else set()
+        return f"from {self.module} import" in text or bool(by_folder & self._names)
+
+    @cached_property
+    def _names(self) -> set[str]:
+        found = ast.parse((MODELS / self.file).read_text()).body
+        return {node.name for node in found if isinstance(node, ast.FunctionDef | ast.ClassDef)}
 
 
 class Sites(ast.NodeVisitor):

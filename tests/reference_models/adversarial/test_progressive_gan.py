@@ -13,12 +13,6 @@ from reference_models.adversarial.progressive_gan import (
     ProgressiveDiscriminator,
     ProgressiveGAN,
     ProgressiveGenerator,
-    Stage,
-    Widths,
-    blur,
-    halve,
-    levels_of,
-    real_at,
     stage_after,
 )
 from reference_models.adversarial.wgan_gp import gradient_penalty
@@ -26,8 +20,14 @@ from reference_models.parts.equalised import (
     EqualisedConv2d,
     EqualisedConv4x4,
     EqualisedLinear,
+    Stage,
+    Widths,
+    blur,
+    halve,
+    levels_of,
     minibatch_deviation,
     pixel_norm,
+    real_at,
 )
 from reference_models.parts.residual_gan import double
 from tests.reference_models.adversarial.games import conv, count, gradients, linear

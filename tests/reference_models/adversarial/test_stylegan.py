@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from reference_models.adversarial.progressive_gan import Stage, Widths, blur, real_at
 from reference_models.adversarial.stylegan import Epilogue, MappingNetwork, StyleGAN, adain, mix, r1_penalty, truncate
+from reference_models.parts.equalised import Stage, Widths, blur, real_at
 from tests.reference_models.adversarial.games import conv, count, gradients, linear
 from tests.reference_models.helpers import close, perturb, standard_errors
 

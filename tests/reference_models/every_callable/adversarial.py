@@ -47,8 +47,8 @@ from reference_models.adversarial import (
     stylegan,
     wgan_gp,
 )
-from reference_models.adversarial.progressive_gan import Stage, Widths, blur
 from reference_models.adversarial.spectral_norm import spectral_norm as normalised
+from reference_models.parts.equalised import Stage, Widths, blur
 from tests.reference_models.every_callable.rows import Row, With, built, fixed, gen
 
 X, REAL = fixed(6, 2), torch.tanh(fixed(6, 1, 8, 8))
@@ -367,17 +367,6 @@ ROWS = [
     Row("adversarial.gan.draw_noise", lambda **k: gan.draw_noise(4, 2, "normal", plane(), **k)),
     Row("adversarial.gan.draw_noise", lambda **k: gan.draw_noise(4, 2, "uniform", plane(), **k)),
     Row("adversarial.gan.mlp_gan", lambda **k: built(gan.mlp_gan, GAN, **k), dim=3, latent_dim=3, hidden=(4,)),
-    Row(
-        "adversarial.progressive_gan.Widths",
-        lambda **k: [Widths(**k)(level) for level in (1, 8)],
-        base=4096,
-        most=256,
-    ),
-    Row(
-        "adversarial.progressive_gan.Stage",
-        lambda **k: progressive_gan.real_at(fixed(1, 1, 8, 8), Stage(1, **k), 2),
-        alpha=0.5,
-    ),
     Row("adversarial.progressive_gan.stage_after", lambda **k: progressive_gan.stage_after(150, 100, 3, **k), first=1),
     Row("adversarial.progressive_gan.GrowingGAN", lambda **k: losses(growing(**k), REAL), **OBJECTIVE),
     Row("adversarial.progressive_gan.GrowingGAN.forward", lambda **k: growing()(Z4, **k), drawn=False),

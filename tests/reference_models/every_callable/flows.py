@@ -158,6 +158,7 @@ ROWS = [
     ),
     Row("flows.dequantisation.Dequantisation.sample", lambda **k: uniform().sample(9, **k)),
     Row("flows.dequantisation.UniformDequantisation.noise", lambda **k: uniform().noise(LEVELS.double(), **k)),
+    Row("flows.ffjord.probes_like", lambda **k: ffjord.probes_like(X, "rademacher", **k)),
     Row("flows.ffjord.probes_like", lambda **k: ffjord.probes_like(X, **k), law="rademacher"),
     Row("flows.ffjord.ConcatSquashField", lambda **k: built(ffjord.ConcatSquashField, 2, **k), hidden=(4,)),
     Row(

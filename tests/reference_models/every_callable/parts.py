@@ -130,6 +130,17 @@ ROWS = [
         chunk=2,
     ),
     Row(
+        "parts.equalised.Widths",
+        lambda **k: [equalised.Widths(**k)(level) for level in (1, 8)],
+        base=4096,
+        most=256,
+    ),
+    Row(
+        "parts.equalised.Stage",
+        lambda **k: equalised.real_at(fixed(1, 1, 8, 8), equalised.Stage(1, **k), 2),
+        alpha=0.5,
+    ),
+    Row(
         "parts.equalised.EqualisedLinear",
         lambda **k: built(equalised.EqualisedLinear, 3, 2, **k)(X),
         gain=1.0,

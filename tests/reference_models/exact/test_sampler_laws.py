@@ -92,3 +92,15 @@ def test_many_steps_of_a_reverse_sde_lead_from_the_marginal_at_one_to_that_at_th
     assert law.mean == pytest.approx(float(sde.a(t)) * M, abs=0.01)
     assert law.std == pytest.approx(float(sde.a(t) ** 2 * S**2 + sde.sigma(t) ** 2) ** 0.5, rel=0.01)
     assert [i for i, step in enumerate(chain) if step.noise == 0] == [2999]
+
+
+def test_the_first_step_of_a_reverse_sde_by_hand():
+    """From t = 1 to s = 0.55 of the variance-exploding SDE, whose signal stays whole: r = 1, no drift."""
+    sde = VE(0.2, 6.0)
+    v_t, v_s = (float(sde.sigma(torch.tensor(t))) ** 2 for t in (1.0, 0.55))
+    q, v = v_t - v_s, S**2 + v_t
+    first, _ = reverse_diffusion_steps(sde, 2, 0.1, M, S**2)
+    assert first == pytest.approx((1 - q / v, q * M / v, q**0.5))
+    g2 = float(sde.diffusion(torch.tensor(1.0))) ** 2
+    first, _ = euler_steps(sde, 2, 0.1, M, S**2)
+    assert first == pytest.approx((1 - 0.45 * g2 / v, 0.45 * g2 * M / v, (0.45 * g2) ** 0.5))

@@ -70,6 +70,9 @@ def test_the_learned_prior_is_a_normal_given_the_condition() -> None:
     expected = torch.distributions.Normal(mean, log_std.exp()).log_prob(x).flatten(1).sum(1)
     standard = torch.distributions.Normal(torch.zeros(()), torch.ones(())).log_prob(z).flatten(1).sum(1)
     assert close(standard + logdet, expected, 1e-10)
+    back, inverse_logdet = layer.inverse(z, condition=h)
+    assert close(back, x, 1e-10)
+    assert close(inverse_logdet, -logdet, 1e-10)
 
 
 def test_a_step_is_actnorm_then_the_convolution_then_the_coupling() -> None:
