@@ -4,7 +4,8 @@ wire: layout, encoding, decoding   frames between the two sides; the judge impor
 __main__, channel, server          the process: descriptors, output, one reply a request
 notebook: scopes, placing          cells in one namespace, copies of it, the files beside the notebook
 shell: syntax, newer, lines,       IPython's shell: what a cell means, and what of it is not run here
-  absent, notes
+  absent, skipping, notes
+helpers                            modules beside the notebook
 stubs, shims, dynamo               a machine that is neither Colab nor has a GPU
 objects: calling, gradients,       what the judge asks of the notebook's names
   parameters, replies

@@ -43,6 +43,11 @@ def register(number: int, source: str) -> str:
     return name
 
 
+def is_students(file: str) -> bool:
+    """Whether the code of a file is the student's: a cell's, or a module's that is neither installed nor ours."""
+    return not file.startswith(_NOT_STUDENTS)
+
+
 def student_frame(error: BaseException) -> str | None:
     """The last frame of the student's own code, as "cell 12, line 3: text of the line"; None if there is none."""
     found = None
@@ -51,7 +56,7 @@ def student_frame(error: BaseException) -> str | None:
         if step is None:
             break
         name = step.tb_frame.f_code.co_filename
-        if not name.startswith(_NOT_STUDENTS):
+        if is_students(name):
             found = (name, step.tb_lineno, step.tb_frame.f_code.co_name)
         step = step.tb_next
     if issubclass(type(error), SyntaxError):

@@ -22,6 +22,7 @@ import torch
 from . import stubs
 from .calling import Fault
 from .frames import describe
+from .helpers import HelperFinder
 from .notes import Notes
 from .placing import checked, place
 from .scopes import Scopes
@@ -172,7 +173,7 @@ class Notebook:
             self._home = str(Path.cwd())
             sys.path += [self._home, ""]  # last: a file named like a library must not stand in for it
             sys.argv[:] = ["notebook"]
-            stubs.install(self._stubs)
+            stubs.install(self._stubs, HelperFinder(self._shell.note_skipped))
         os.chdir(self._home)
 
     def _end(self) -> dict[str, Any]:

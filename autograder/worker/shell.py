@@ -7,11 +7,13 @@ needs a package that is not here is skipped; what would install or wait for some
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -21,12 +23,14 @@ from IPython.core.displaypub import DisplayPublisher
 from IPython.core.history import HistoryManager
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from IPython.utils.syspathcontext import prepended_to_syspath
 from IPython.utils.text import LSString, SList
 
-from .absent import AbsentPackage, bind_import, bind_skipped
+from .absent import AbsentPackage
 from .frames import describe, register
 from .lines import SCRIPTS, OwnMagics, installed, short
 from .notes import Notes
+from .skipping import guarded, play, skipped
 from .syntax import asks_for_colab, body_of, in_place, name_version
 
 _OURS = frozenset(("_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh", "_dh"))  # IPython's, by name
@@ -144,24 +148,41 @@ class Shell(InteractiveShell):
     ) -> bool:
         for node in nodelist:
             shows = interactivity if node is nodelist[-1] or interactivity == "all" else "none"
-            if await super().run_ast_nodes([node], cell_name, shows, compiler, result) and not self._skip(node, result):
+            whole = guarded(node, self.user_ns, self.note_skipped)
+            if await super().run_ast_nodes([whole], cell_name, shows, compiler, result) and not self._skip(
+                node, result
+            ):
                 return True
         return False
 
     def _skip(self, node: ast.stmt, result: Any) -> bool:
         """Whether the cell goes on without a statement that failed."""
         error = None if result is None else result.error_in_exec
-        if isinstance(node, ast.Import | ast.ImportFrom) and isinstance(error, ImportError):
-            reason = bind_import(node, error, self.user_ns)
-            self.notes.add(f"`{short(ast.unparse(node))}` failed: {reason}; what uses it is skipped")
-        elif type(error) is AbsentPackage:
-            self.skipped = self.skipped or error
-            bind_skipped(node, error, self.user_ns)
-            self.notes.add(f"line {node.lineno}: `{short(ast.unparse(node))}` was skipped: {error}")
-        else:
+        note = skipped(node, error, self.user_ns)
+        if note is None or error is None:
             return False
+        self.note_skipped(note, error)
         result.error_in_exec = self._shown = None
         return True
+
+    def note_skipped(self, note: str, error: ImportError) -> None:
+        """Notes a statement that was skipped for want of a package."""
+        self.notes.add(note)
+        if type(error) is AbsentPackage:
+            self.skipped = self.skipped or error
+
+    def safe_execfile(self, fname: Any, *where: Any, exit_ignore: bool = False, **options: Any) -> None:
+        """Runs a script for `%run`."""
+        path = Path(fname).expanduser().resolve()
+        names = where[0] if where else self.user_ns
+        with prepended_to_syspath(str(path.parent)), self.builtin_trap:
+            try:
+                play(importlib.util.decode_source(path.read_bytes()), str(path), names, self.note_skipped)
+            except SystemExit as status:
+                if status.code and not exit_ignore:
+                    self.showtraceback()
+            except BaseException:
+                self.showtraceback()
 
     @contextmanager
     def _captured(self, captures: bool, bind: str | None) -> Iterator[None]:

@@ -99,9 +99,9 @@ def check(*cells: Any, **options: Any) -> None:
 NAMES = {"check": check, "__builtins__": builtins}  # in a notebook's namespace before its first cell
 
 
-def install(stubs: Stubs) -> None:
-    """Makes the stand-ins importable."""
-    sys.meta_path.insert(0, stubs)
+def install(stubs: Stubs, *finders: importlib.abc.MetaPathFinder) -> None:
+    """Makes the stand-ins importable, and what else the finders find."""
+    sys.meta_path[:0] = [stubs, *finders]
     module = ModuleType("autograder")
     module.__dict__["check"] = check
     module.__dict__["course_data"] = stubs.course_data

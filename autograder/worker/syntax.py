@@ -52,7 +52,7 @@ def body_of(source: str) -> Body:
 def in_place(tree: ast.Module) -> ast.Module:
     """The statements of a cell as they run one after the other."""
     tree = _RunsInPlace().visit(tree)
-    tree.body = [part for statement in tree.body for part in _one_by_one(statement)]
+    tree.body = [part for statement in tree.body for part in one_by_one(statement)]
     return ast.fix_missing_locations(tree)
 
 
@@ -126,7 +126,8 @@ def _place(tree: Any, at: ast.expr | ast.stmt) -> Any:
     return tree
 
 
-def _one_by_one(statement: ast.stmt) -> list[ast.stmt]:
+def one_by_one(statement: ast.stmt) -> list[ast.stmt]:
+    """An import of several modules as an import of each."""
     if not isinstance(statement, ast.Import):
         return [statement]
     return [ast.copy_location(ast.Import([name]), statement) for name in statement.names]

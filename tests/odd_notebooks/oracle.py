@@ -40,10 +40,27 @@ NOT_IN_A_KERNEL = {
 # Where the worker leaves something else than a kernel: the names, and the reason.
 DIFFERENCES: dict[str, tuple[set[str], str]] = {
     "argparse": ({"scale"}, "a kernel's own options stand in `sys.argv` and end the cell; here nothing stands there"),
+    "block-needs-absent": (
+        {"LOCAL", "fast", "itertools", "math", "ns", "pi", "scale", "shown", "upload"},
+        "a package that is not here costs what uses it, also where it is imported in a block",
+    ),
     "colab-style": ({"ROOT", "drive", "files", "os", "scale"}, "the modules of Colab are there and do nothing"),
+    "error-then-go-on": ({"last"}, "the last error is not kept, since what its frames hold would count as memory"),
+    "helper-needs-absent": (
+        {"plots_helper", "scale", "v", "w"},
+        "a package that is not here costs what uses it, also in a module beside the notebook",
+    ),
     "ipython-embed": ({"ip"}, "the shell is another class of IPython's"),
     "lightning": ({"L", "M", "scale"}, "a package that is not here costs what uses it, not the rest of its cell"),
+    "loop-needs-absent": (
+        {"epoch", "log", "losses", "net", "opt", "scale", "train"},
+        "a package that is not here costs what uses it: a call in a loop is skipped, the loop goes on",
+    ),
     "pylab": ({"requested_backend"}, "figures are not shown, so matplotlib keeps the backend it has"),
+    "run-needs-absent": (
+        {"nonesuch_plots", "scale", "v_script"},
+        "a package that is not here costs what uses it, also in a script",
+    ),
     "seaborn-style": ({"itertools", "scale", "sns"}, "a package that is not here costs what uses it"),
     "torchvision-same-cell": (
         {"math", "scale", "tf", "torchvision", "transforms"},

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
 
 import pytest
+import torch
 
 from tests.autograder.worker_process import WorkerProcess, graded, texts, training
 
@@ -82,11 +84,131 @@ def test_imports_inside_try_and_inside_functions_fail_as_in_python(shared):
     runs = shared.run(
         "try:\n    import nonesuch\nexcept ImportError:\n    nonesuch = None",
         "def f():\n    import nonesuch\nf()\nx = 1",
-        "if True:\n    import nonesuch",
+        "class A:\n    if True:\n        import nonesuch",
     )
     assert texts(runs) == ["ok", "error", "error"]
     assert [run["error"] and run["error"]["type"] for run in runs] == [None, *2 * ["ModuleNotFoundError"]]
     assert (shared.resolve("nonesuch"), missing(shared, "x")) == (None, True)
+
+
+BLOCKS = [
+    "if True:\n    {}",
+    "if False: pass\nelse:\n    {}",
+    "with open('x', 'w') as f:\n    {}",
+    "for _ in range(2):\n    {}",
+    "while True:\n    {}\n    break",
+    "match 1:\n    case 1:\n        {}",
+    "if True:\n    with open('x', 'w') as f:\n        {}",
+    "try:\n    {}\nfinally:\n    pass",
+    "try:\n    {}\nexcept KeyboardInterrupt:\n    pass",
+    "try:\n    pass\nfinally:\n    {}",
+]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_an_import_in_a_block_costs_what_uses_it_and_nothing_else(shared, block):
+    (run,) = shared.run(block.format("import nonesuch as ns, math; before = 1; ns.x(); after = 2") + "\nx = math.pi")
+    assert run["status"] == "ok"
+    assert run["notes"][0] == f"`import nonesuch as ns` failed: {ABSENT}; what uses it is skipped"
+    assert [shared.resolve(name) for name in ("before", "x")] == [1, math.pi]
+    assert missing(shared, "after")  # nobody knew before the block ran
+
+
+LOG = """\
+import nonesuch as ns
+losses = []
+def log(k): ns.log(k)
+def train():
+    for k in range(3):
+        losses.append(k)
+        ns.log(loss=k)
+        if k: ns.log(k)
+    ns.finish()
+    return losses
+for k in range(2):
+    ns.log(k)
+    losses.append(k)
+try:
+    ns.log(k)
+except ImportError:
+    losses.append("caught")
+"""
+
+
+def test_a_call_for_what_is_not_here_is_skipped_where_it_stands_also_in_a_loop_or_a_function(shared):
+    (run,) = shared.run(LOG)
+    assert run["status"] == "ok"
+    assert [note.split("`")[1] for note in run["notes"][1:]] == ["ns.log(k)"]
+    assert shared.call("train")["value"] == [0, 1, "caught", 0, 1, 2]
+    assert shared.call("log", 1)["value"] is None
+
+
+def test_what_else_fails_in_a_guarded_statement_fails_as_ever(shared):
+    runs = shared.run("import nonesuch as ns\nfor _ in range(2):\n    print(1 / 0, ns)\nx = 1", "if True:\n    1 / 0")
+    assert [(run["error"]["type"], run["error"]["where"]) for run in runs] == [
+        ("ZeroDivisionError", "cell 1, line 3: print(1 / 0, ns)"),
+        ("ZeroDivisionError", "cell 2, line 2: 1 / 0"),
+    ]
+
+
+HELPER = """\
+\"\"\"Words.\"\"\"
+from __future__ import annotations
+import math
+import nonesuch as ns
+ns.set_theme()
+PALETTE = ns.palette(8)
+if True:
+    import nonesuch_too
+"more words"
+def circle(r: Nowhere) -> float:
+    ns.log(r)
+    return math.pi * r
+class Fancy(ns.Figure): pass
+def draw(): return Fancy()
+"""
+
+
+def files(**sources: str) -> dict[str, torch.Tensor]:
+    return {
+        name.replace("__", "/") + ".py": torch.tensor(list(text.encode()), dtype=torch.uint8)
+        for name, text in sources.items()
+    }
+
+
+def test_a_module_beside_the_notebook_loses_only_what_uses_a_missing_package(shared):
+    beside = files(plots=HELPER, pkg__inner="from plots import *\nfrom nonesuch.api import x\ny = 3\n")
+    runs = shared.run(
+        "import plots\nfrom plots import circle, draw\nfrom pkg.inner import y, x\ndoc = plots.__doc__\n"
+        "area = circle(1.0)\ndraw()\nz = 4",
+        files=beside,
+    )
+    (run,) = runs
+    assert run["status"] == "ok"
+    assert [shared.resolve(name) for name in ("area", "doc", "y", "z")] == [math.pi, "Words.", 3, 4]
+    assert run["notes"][:3] == [
+        f"`import nonesuch as ns` in plots.py failed: {ABSENT}; what uses it is skipped",
+        f"plots.py, line 5: `ns.set_theme()` was skipped: {ABSENT}",
+        f"plots.py, line 6: `PALETTE = ns.palette(8)` was skipped: {ABSENT}",
+    ]
+    assert f"line 6: `draw()` was skipped: {ABSENT}" in run["notes"]
+
+
+def test_a_module_beside_the_notebook_that_fails_otherwise_is_lost_with_its_reason(shared):
+    beside = files(broken="x = 1\n1 / 0\n", newer="x = f'{'a'}'\n", asks="raise ImportError('install it')\n")
+    runs = shared.run("import broken", "import newer", "import asks\nx = 1", files=beside)
+    assert [run["error"] and run["error"]["type"] for run in runs] == ["ZeroDivisionError", "SyntaxError", None]
+    assert runs[0]["error"]["where"] == "broken.py, line 2: 1 / 0"
+    if sys.version_info < (3, 12):
+        assert "needs Python 3.12" in runs[1]["error"]["message"]
+    assert runs[2]["notes"] == ["`import asks` failed: install it; what uses it is skipped"]
+
+
+def test_a_script_loses_only_what_uses_a_missing_package(shared):
+    script = files(script="import nonesuch as ns, sys\nns.init()\ndef v(): return 3\nw = __name__\nsys.exit(0)\n")
+    (run,) = shared.run("%run script.py\nx = v()", files=script)
+    assert run["status"] == "ok"
+    assert (shared.resolve("x"), shared.resolve("w")) == (3, "__main__")
 
 
 def test_a_missing_part_of_a_package_leaves_the_package(shared):

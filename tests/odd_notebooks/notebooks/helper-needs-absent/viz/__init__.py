@@ -1,0 +1,2 @@
+from .inner import w
+from .pretty import show

@@ -1,0 +1,2 @@
+def w():
+    return 1.0

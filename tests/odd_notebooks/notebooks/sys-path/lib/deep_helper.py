@@ -1,0 +1,5 @@
+import torch
+
+
+def v():
+    return 1.0

@@ -1,0 +1,3 @@
+from . import const
+
+w = const.C
