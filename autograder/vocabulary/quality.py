@@ -9,6 +9,7 @@ probability at most δ (Markov's inequality).
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from scipy import stats
@@ -17,7 +18,7 @@ from torch import Tensor
 from autograder.errors import AuthorError, PartialCredit, Wrong
 from autograder.vocabulary.chance import FALSE_FAILURE
 from autograder.vocabulary.measures import note
-from autograder.vocabulary.tensors import as_double, assert_rows, assert_shape
+from autograder.vocabulary.tensors import as_double, assert_real, assert_rows, assert_shape
 
 
 def score_line(value: float, floor: float, target: float) -> float:
@@ -33,13 +34,17 @@ def score_line(value: float, floor: float, target: float) -> float:
     return min(share, 1.0)
 
 
-def assert_score(value: float, floor: float, target: float, what: str, *, unit: str = "") -> None:
+def assert_score(value: Any, floor: float, target: float, what: str, *, unit: str = "") -> None:
     """Full points at `target` or better, none at `floor` or worse, a share between them.
+
+    Args:
+        value: a number, or a tensor of shape ().
 
     Raises:
         PartialCredit: the value lies between floor and target.
         Wrong: the value is no better than the floor, or not a number.
     """
+    value = float(as_double(assert_real(assert_shape(value, (), what), what)))
     share = score_line(value, floor, target)
     note(what, value, floor, target, unit)
     if share >= 1.0:

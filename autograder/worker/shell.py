@@ -243,8 +243,6 @@ class Shell(InteractiveShell):
         try:
             return super().run_line_magic(magic_name, line, _stack_depth + 1)
         except ModuleNotFoundError as error:
-            if magic_name not in ("load_ext", "reload_ext"):
-                raise
             self.notes.add(f"`{short(f'%{magic_name} {line}')}` failed: {error}")
 
     def run_cell_magic(self, magic_name: str, line: str, cell: str) -> Any:
