@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -41,6 +41,7 @@ from autograder.sandbox import SandboxKind, permitted, sweep
 from autograder.submission import Submission
 from autograder.yamlfile import StrictModel, load_yaml
 
+AGAIN = 10_000  # rounds from here on draw the laws of earlier ones
 Kind = Literal["solution", "right", "honest", "baseline"]
 Figure = tuple[str, str]  # check, what it measures
 
@@ -81,6 +82,7 @@ class Calibration:
     assignment: Assignment
     trainings: Sequence[Training]
     reports: dict[str, list[Report]] = field(default_factory=dict)  # training -> one a run
+    repeats: dict[int, Report] = field(default_factory=dict)  # law -> the solution trained on it once more
     troubles: list[str] = field(default_factory=list)
 
     def figures(self) -> dict[Figure, Line]:
@@ -94,9 +96,17 @@ class Calibration:
 
     def spread(self, name: str, figure: Figure) -> Spread:
         """What one training reached."""
-        checks = [check for report in self.reports.get(name, []) for check in report.checks if check.id == figure[0]]
-        measured = [measure for check in checks for measure in check.measures if measure.what == figure[1]]
-        return Spread(tuple(measure.value for measure in measured if measure.value is not None))
+        return Spread(tuple(value for report in self.reports.get(name, []) for value in _values(report, figure)))
+
+    def pairs(self, figure: Figure) -> list[tuple[float, float]]:
+        """What the solution reached in two trainings on the same drawn laws."""
+        found = []
+        for report in self.reports.get("solution", []):
+            other = self.repeats.get(report.environment.seed)
+            values = [] if other is None else [*_values(report, figure), *_values(other, figure)]
+            if len(values) == 2:
+                found.append((values[0], values[1]))
+        return found
 
     def baselines(self, figure: Figure) -> list[Spread]:
         """Of every baseline that was measured by the figure's check with points to lose there."""
@@ -115,6 +125,11 @@ class Calibration:
                     counts[sentence] = counts.get(sentence, 0) + 1
             for sentence, count in counts.items():
                 yield f"{training.name} {sentence} ({count} of {len(reports)} runs)"
+
+
+def _values(report: Report, figure: Figure) -> list[float]:
+    measures = [m for check in report.checks if check.id == figure[0] for m in check.measures if m.what == figure[1]]
+    return [measure.value for measure in measures if measure.value is not None]
 
 
 def wronged(training: Training, report: Report) -> Iterator[str]:
@@ -170,7 +185,9 @@ def run_calibration(
 ) -> Calibration:
     """Train and grade everything, the solution `seeds` times, all else half as often.
 
-    In its first run a training is checked in every cell, further on in those that trained checks decide.
+    Every run has other seeds, and draws other laws where the homework draws any; then the solution is trained on half
+    of its laws once more, which tells how much of the spread is theirs. In its first run a training is checked in every
+    cell, further on in those that trained checks decide.
 
     Args:
         as_root: said a second time by root who names the process sandbox.
@@ -195,6 +212,9 @@ def run_calibration(
         raise UserError(f"{homework.name} has no check that trains anything, so there is nothing to calibrate.")
     result = Calibration(assignment, trainings)
     queue = list(_queue(homework.resolved(), trainings, sandbox, seeds))
+    if any(section.data is not None for section in assignment.config.training.values()):
+        solution = queue[0]
+        queue += [replace(solution, round=AGAIN + law, law=law) for law in range(max(LEAST, seeds // 2))]
     names = {training.submission.student: training.name for training in trainings}
     work = partial(_train_and_grade, trained=cells)
     try:
@@ -205,7 +225,10 @@ def run_calibration(
                     result.troubles.append(f"{name}: {reports.sentence}")
                     say(f"{number:4} of {len(queue)}  {name:32}not graded")
                     continue
-                result.reports.setdefault(name, []).extend(reports)
+                if job.law is None:
+                    result.reports.setdefault(name, []).extend(reports)
+                else:
+                    result.repeats[job.law] = reports[0]
                 say(f"{number:4} of {len(queue)}  {name:32}{_figures_of(reports[0])}")
     finally:
         sweep()

@@ -21,7 +21,7 @@ from autograder.authoring.lines import LEAST, Line, Spread, bound, chance_of_all
 from autograder.homework.assignment import Assignment
 from autograder.homework.checkfile import local_imports
 from autograder.judge.model_answers import read_solution
-from autograder.report import Model, write_atomically
+from autograder.report import Model, Report, write_atomically
 from autograder.version import VERSION
 
 LINES = ("floor", "target")
@@ -120,11 +120,19 @@ def save(calibration: Calibration, sandbox: str) -> Path:
 
 def marks_of(calibration: Calibration, name: str) -> list[float]:
     """Points of the cells that trained checks decide, one a run."""
+    return [_marks(calibration, report) for report in calibration.reports.get(name, [])]
+
+
+def marks_by_law(calibration: Calibration) -> list[tuple[float, float]]:
+    """The solution's marks in two trainings on each law that was trained on twice."""
+    reports = calibration.reports.get("solution", [])
+    pairs = [(report, calibration.repeats.get(report.environment.seed)) for report in reports]
+    return [(_marks(calibration, one), _marks(calibration, other)) for one, other in pairs if other is not None]
+
+
+def _marks(calibration: Calibration, report: Report) -> float:
     trained = {check.cell for check in calibration.assignment.checks if check.trains is not None}
-    return [
-        round(sum(cell.earned or 0.0 for cell in report.cells if cell.cell in trained), 4)
-        for report in calibration.reports.get(name, [])
-    ]
+    return round(sum(cell.earned or 0.0 for cell in report.cells if cell.cell in trained), 4)
 
 
 def complaints(assignment: Assignment) -> Iterator[str]:

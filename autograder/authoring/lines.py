@@ -90,6 +90,18 @@ def chance_of_all(spread: Spread, line: Line) -> float:
     return float(stats.norm.cdf(distance / spread.deviation))
 
 
+def same_law_share(pairs: Sequence[tuple[float, float]]) -> float:
+    """The share of the variance that lies between drawn laws, from two trainings on each: Fisher's intraclass
+    correlation, 0 where it is negative.
+
+    Source: Fisher, Statistical Methods for Research Workers (1925), section 38.
+    """
+    both = np.asarray(pairs, dtype=float)
+    centred = both - both.mean()
+    variance = float((centred**2).mean())
+    return max(float((centred[:, 0] * centred[:, 1]).mean()) / variance, 0.0) if variance else 0.0
+
+
 def looks_normal(spread: Spread) -> bool:
     """False where a normal law is refuted at the level 0.01 (Shapiro and Wilk)."""
     return len(spread.values) < 8 or not spread.deviation or float(stats.shapiro(spread.values).pvalue) > 0.01

@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 
 from autograder.authoring.calibrate import Calibration
-from autograder.authoring.calibrated import findings, judged, marks_of
-from autograder.authoring.lines import CONFIDENCE, MISSES, Line, Spread, chance_of_all
+from autograder.authoring.calibrated import findings, judged, marks_by_law, marks_of
+from autograder.authoring.lines import CONFIDENCE, LEAST, MISSES, Line, Spread, chance_of_all, same_law_share
 from autograder.vocabulary.quality import score_line
 
 
@@ -20,13 +20,21 @@ def print_calibration(calibration: Calibration) -> None:
         console.print()
     console.print("Points of the trained cells")
     console.print(_marks(calibration))
+    if pairs := marks_by_law(calibration):
+        means = [(one + other) / 2 for one, other in pairs]
+        between, within = max(means) - min(means), max(abs(one - other) for one, other in pairs)
+        console.print(
+            f"Marks of the solution differ by up to {between:.2f} between {len(pairs)} drawn laws, and by up to"
+            f" {within:.2f} between two trainings on the same law.",
+            soft_wrap=True,
+        )
     console.print()
     for one in judged(calibration):
         verdict = "holds" if one.holds else "DOES NOT HOLD"
         console.print(
             f"{one.figure[1]}: the target {one.line.target:g} {verdict}. The solution reaches it with an estimated"
             f" probability of {chance_of_all(one.spread, one.line):.5f} and stays within {one.bound:.4g}; proposed:"
-            f" floor {one.proposal.floor:g}, target {one.proposal.target:g}.",
+            f" floor {one.proposal.floor:g}, target {one.proposal.target:g}." + _laws(calibration, one.figure),
             soft_wrap=True,
         )
     console.print(
@@ -38,6 +46,15 @@ def print_calibration(calibration: Calibration) -> None:
     console.print(f"{len(found)} findings:" if found else "Every line holds, and no honest training is accused.")
     for sentence in found:
         console.print(f"  {sentence}", soft_wrap=True)
+
+
+def _laws(calibration: Calibration, figure: tuple[str, str]) -> str:
+    """How much of the spread, in figures and marks, is that of the drawn laws; empty where none are drawn."""
+    pairs = calibration.pairs(figure)
+    if len(pairs) < LEAST:
+        return ""
+    share = same_law_share(pairs)
+    return f" Of its variance {share:.0%} lies between drawn laws ({len(pairs)} of them, two trainings each)."
 
 
 def _figures(calibration: Calibration, figure: tuple[str, str], line: Line) -> Table:

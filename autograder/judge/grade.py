@@ -42,6 +42,7 @@ class Job:
         sandbox: already resolved, never "auto": every submission of a class meets the same walls.
         salt: the course's own number; seeds derive from it so that no student can know them beforehand.
         round: of an audit that plays the notebook anew for every seed.
+        law: the round whose laws are drawn, where that is another one.
         control: try checks that break on the solution too, before a submission pays for them.
         more: another job follows on this process, so a sandbox may be warmed up for it.
         last: what the machine is too busy for is not tried again later, alone: what is found now is final.
@@ -53,6 +54,7 @@ class Job:
     sandbox: SandboxKind
     salt: int = 0
     round: int = 0
+    law: int | None = None
     control: bool = True
     gpu: str | None = None
     image: str | None = None
@@ -240,7 +242,7 @@ def sources_of(submission: Submission, restored: Restored) -> dict[str, str]:
 
 def keys_of(job: Job, seed: int | str) -> Keys:
     """The keys of a run: the same for the same submission, unknown to its author."""
-    return Keys.of(job.salt, job.homework.name, job.submission.student, seed, job.round)
+    return Keys.of(job.salt, job.homework.name, job.submission.student, seed, job.round, job.law)
 
 
 @cache

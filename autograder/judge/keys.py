@@ -23,24 +23,30 @@ class Keys:
 
     Args:
         task: the same for everything a student hands in of a homework.
+        laws: what is drawn for the student; that of `task` but in a calibration.
         run: of this submission alone.
         number: by which a report names the run; nothing is seeded with it.
     """
 
     task: bytes
+    laws: bytes
     run: bytes
     number: int
 
     @classmethod
-    def of(cls, salt: int, homework: str, student: str, submission: str | int, round: int = 0) -> Keys:
+    def of(
+        cls, salt: int, homework: str, student: str, submission: str | int, round: int = 0, law: int | None = None
+    ) -> Keys:
         """The keys of a submission, or of a number of an audit in its place.
 
         Args:
             round: of an audit that plays the notebook anew.
+            law: the round whose laws are drawn; by default this one.
         """
         task = key_of(salt, "task", homework, student, round)
+        laws = task if law is None else key_of(salt, "task", homework, student, law)
         run = key_of(salt, "run", homework, student, round, submission)
-        return cls(task, run, submission if isinstance(submission, int) else seed_from(run, "number"))
+        return cls(task, laws, run, submission if isinstance(submission, int) else seed_from(run, "number"))
 
     @classmethod
     def local(cls, seed: int) -> Keys:
@@ -54,11 +60,11 @@ class Keys:
 
     def law(self, check: str) -> torch.Generator:
         """What draws a check's task: the same for everything a student hands in."""
-        return generator_from(self.task, "law", check)
+        return generator_from(self.laws, "law", check)
 
     def data(self, name: str) -> tuple[torch.Generator, torch.Generator]:
         """What draws a law and what draws data of it for a notebook: who sees the data can not compute the law."""
-        return generator_from(self.task, "data, law", name), generator_from(self.task, "data, shown", name)
+        return generator_from(self.laws, "data, law", name), generator_from(self.laws, "data, shown", name)
 
     def inputs(self, check: str) -> torch.Generator:
         """What draws the inputs of a check."""

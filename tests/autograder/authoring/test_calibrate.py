@@ -12,9 +12,11 @@ from rich.console import Console
 import autograder.commands.calibration as shown
 from autograder.authoring.calibrate import Calibration, run_calibration
 from autograder.authoring.calibrated import Saved, complaints, findings, judged, save
+from autograder.authoring.lines import same_law_share
 from autograder.authoring.release import write_template
 from autograder.errors import UserError
 from tests.autograder.course_factory import HIDDEN_CHECKS, NAME, SOLUTION, Repository, make_repository
+from tests.autograder.drawn_homework import make_drawn
 
 NOISY = SOLUTION.replace(
     'tags=["train", "train:line"]',
@@ -166,3 +168,25 @@ def test_a_homework_without_a_file_of_honest_trainings_is_told_which(tmp_path: P
     with pytest.raises(UserError, match=r"calibration\.yaml does not exist"):
         run_calibration(broken.files, seeds=4, sandbox="process", as_root=True)
     assert NAME in str(broken.files.calibration)
+
+
+def test_how_much_of_a_spread_is_that_of_the_drawn_laws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figure is the drawn slope itself: a second training on the same law reaches the same, another law another."""
+    files = make_drawn(tmp_path)
+    text = files.public_checks.read_text()
+    start = text.index("    if not abs(found - course_data")
+    end = text.index('\n\n\n@graded("shift"')
+    judged_by = '    assert_score(found, 1e6, 9e5, "the slope")'
+    text = text[:start] + judged_by + text[end:]
+    files.public_checks.write_text(text.replace("import CourseData, ", "import assert_score, CourseData, "))
+    files.calibration.write_text("honest: []\n")
+    files.variants.mkdir()
+    drawn = run_calibration(files, seeds=4, sandbox="process", as_root=True)
+    pairs = drawn.pairs(("test_the_trained_line_has_the_slope", "the slope"))
+    assert len(pairs) == len({round(one, 3) for one, _ in pairs}) == 4
+    assert same_law_share(pairs) > 0.99
+    file = io.StringIO()
+    monkeypatch.setattr(shown, "Console", lambda **known: Console(file=file, width=300, **known))
+    shown.print_calibration(drawn)
+    assert "100% lies between drawn laws (4 of them, two trainings each)" in file.getvalue()
+    assert "between two trainings on the same law" in file.getvalue()

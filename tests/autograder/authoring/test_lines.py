@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from autograder.authoring.lines import Line, Spread, bound, chance_of_all, looks_normal, proposed, tolerance_factor
+from autograder.authoring.lines import (
+    Line,
+    Spread,
+    bound,
+    chance_of_all,
+    looks_normal,
+    proposed,
+    same_law_share,
+    tolerance_factor,
+)
 
 LOSS = Line(floor=23.0, target=18.5)
 SHARE = Line(floor=0.2, target=0.9)
@@ -68,3 +77,11 @@ def test_the_chance_of_everything_is_the_normal_one() -> None:
 def test_values_that_no_normal_law_gives_are_named() -> None:
     assert looks_normal(Spread(tuple(np.random.default_rng(1).normal(size=16))))
     assert not looks_normal(Spread((*np.linspace(1.0, 1.1, 15), 9.0)))
+
+
+def test_the_share_between_laws_is_that_of_the_simulation() -> None:
+    random = np.random.default_rng(2)
+    laws, noise = random.normal(size=(4000, 1)), random.normal(size=(4000, 2))
+    shares = [same_law_share([*map(tuple, scale * laws + noise)]) for scale in (0.0, 1.0, 3.0)]
+    assert shares == pytest.approx([0.0, 0.5, 0.9], abs=0.08)
+    assert same_law_share([(1.0, 1.0), (1.0, 1.0)]) == 0.0
