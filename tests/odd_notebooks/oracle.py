@@ -70,6 +70,33 @@ DIFFERENCES: dict[str, tuple[set[str], str]] = {
 }
 
 
+# Odd in how cells are written and saved, and in what Python and IPython make of them: they use no file, command,
+# process or package that may be absent, so what they earn is seen in a forked worker. All others are graded in
+# containers.
+OF_THE_WORKER = {
+    "all-in-one-cell", "argparse", "bom-file", "capture-var", "clear-output", "crlf-source", "debug-magic",
+    "default-dtype", "display-handle", "dup-solution-last-right", "format3", "future-annotations",
+    "history-out", "history-underscore", "ipython-embed", "metadata-stripped", "nbsp-source", "no-ids-minor5",
+    "reversed", "shadow-builtins", "split-solution", "tabs-mixed", "toplevel-await", "typing-overrides",
+}  # fmt: skip
+
+# Points of those that lose some of the two, with what a kernel says to them.
+FULL = 2.0
+LOSES = {
+    "input-same-cell": (1.0, "nobody answers `input`"),
+    "kernel-r": (1.0, "a cell in R is no Python"),
+    "mpl-tk": (1.0, "there is no display for Tk"),
+    "nbsp-source": (1.0, "a non-breaking space is no indentation"),
+    "py312-fstring": (1.0, "the image's Python does not read it, and the message says which would"),
+    "torch-compile": (1.0, "there is no C++ compiler"),
+}
+
+
+def worth(name: str) -> float:
+    """The points a notebook must get."""
+    return LOSES.get(name, (FULL, ""))[0]
+
+
 def names() -> list[str]:
     """Every odd notebook."""
     return sorted(path.name for path in FOLDER.iterdir() if path.is_dir())

@@ -10,18 +10,27 @@ from typing import Any
 import pytest
 import torch
 
+import autograder.judge.grade as grading
 from autograder.homework import ipynb
+from autograder.homework.files import HomeworkFiles
+from autograder.judge.grade import Job
+from autograder.submission import Submission
+from tests.autograder.providers import ForkProvider
 from tests.autograder.worker_process import WorkerProcess
 from tests.odd_notebooks.kernel import in_kernel
 from tests.odd_notebooks.oracle import (
     DIFFERENCES,
     FINGERPRINT,
     FOLDER,
+    HERE,
+    LOSES,
     NOT_IN_A_KERNEL,
+    OF_THE_WORKER,
     RECORD,
     digest_of,
     names,
     notebook_file,
+    worth,
 )
 from tests.odd_notebooks.warm import Warm, WarmWorker
 
@@ -65,9 +74,20 @@ def test_an_odd_notebook_leaves_what_it_leaves_in_a_kernel(worker, name):
 
 
 def test_every_exception_has_a_notebook():
+    assert OF_THE_WORKER | LOSES.keys() <= set(names())
     assert DIFFERENCES.keys() <= set(names())
     assert NOT_IN_A_KERNEL.keys() <= set(names())
     assert KERNEL.keys() == set(names()) - NOT_IN_A_KERNEL.keys()
+
+
+@pytest.mark.parametrize("name", sorted(OF_THE_WORKER))
+def test_an_odd_notebook_earns_what_it_is_worth(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = ForkProvider()
+    monkeypatch.setattr(grading, "provider_of", lambda *arguments: source)
+    homework = HomeworkFiles("mini", HERE / "homework" / "assignments", HERE / "homework" / "solutions")
+    report = grading.grade(Job(homework, Submission.of(name, notebook_file(name).read_bytes()), "process"))
+    source.close()
+    assert report.earned == worth(name), [(check.id, check.message) for check in report.checks]
 
 
 @pytest.mark.parametrize("name", ["writefile", "toplevel-await", "history-underscore"])
