@@ -123,7 +123,8 @@ def student_page(
     tasks = tasks_of(report)
     views = [view for task in tasks for view in task.checks]
     lost = [v for v in views if v.check.outcome in ("failed", "partial")]
-    lost.sort(key=lambda view: exact(view.check.points) * (exact(view.check.fraction) - 1))
+    most = sorted(lost, key=lambda view: exact(view.check.points) * (exact(view.check.fraction) - 1))[:START_HERE]
+    start = [view for view in lost if any(view is chosen for chosen in most)]  # in the notebook's order
     return render(
         "student.html",
         title=assignment_title,
@@ -133,7 +134,7 @@ def student_page(
         tasks=tasks,
         summary=summary(report),
         waiting=sum((exact(c.max_points) for c in report.cells if c.manual and c.earned is None), Fraction(0)),
-        start=[(f"{_task_of(view, tasks).anchor}", view) for view in lost[:START_HERE]] if len(lost) > 1 else [],
+        start=[(f"{_task_of(view, tasks).anchor}", view) for view in start] if len(lost) > 1 else [],
         runs=[
             RunView(run, RUN_WORDS[run.status], run.stdout[-OUTPUT:] if run.status not in ("ok", "skipped") else "")
             for run in report.runs

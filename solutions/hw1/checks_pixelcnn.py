@@ -122,8 +122,8 @@ def test_network_is_causal_and_normalised(student, seed, rng, figures):
         panels = {"which logit (row) sees which pixel (column)": matrix > 0, "allowed": torch.ones(20, 20).tril(-1)}
         figures.heatmap("Dependences of your PixelCNN on 4 × 5 images", panels)
         assert_causal_and_seeing(net, (4, 1, 4, 5), [(0, -1), (-1, 0)], seed, rng, "your PixelCNN")
-        what = "`log_prob` of your PixelCNN"
-        assert_normalised(lambda x, net=net: student.log_prob(net, x), (1, 3, 3), dtype=F64, what=what)
+        what = "the law of your PixelCNN"
+        assert_normalised(lambda x, net=net: conditional_log_probs(net(x), x).sum(1), (1, 3, 3), dtype=F64, what=what)
         assert_images_do_not_mix(net, bits(rng, 4, 1, 5, 3), seed % 2**32, "your PixelCNN")
     shapes = []
     for net in (student.PixelCNN(), student.PixelCNN(channels=32, n_layers=4, kernel_size=3)):

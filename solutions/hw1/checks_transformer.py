@@ -7,7 +7,6 @@ import torch
 
 from autograder.checks import (
     Wrong,
-    assert_batch_consistent,
     assert_binary,
     assert_causal,
     assert_close,
@@ -28,7 +27,7 @@ from autograder.checks import (
 
 from ..common.draws import F64, bits, normal, randint
 from .laws import attention
-from .properties import assert_interacts
+from .properties import assert_images_do_not_mix, assert_interacts
 
 
 @pytest.mark.graded("transformer-mask", points=0.25)
@@ -69,7 +68,7 @@ def transformer(student, seed, *sizes):
     """With weights far from their initial values, in double precision."""
     model = student.ImageTransformer(*sizes)
     perturb(model, 0.3, seed=seed)
-    return model.double()
+    return model.double().eval()
 
 
 @pytest.mark.graded("transformer-log-prob", points=0.1)
@@ -81,7 +80,7 @@ def test_transformer_sees_all_earlier_pixels_and_no_later_one(student, seed, rng
         panels = {"which logit (row) sees which pixel (column)": matrix > 0, "expected": torch.ones(6, 6).tril(-1)}
         figures.heatmap(f"Dependences of a transformer of {layers} layers", panels)
         assert_causal(model, (4, 6), dependence=1.0, dtype=F64, generator=rng, what="the logit of your transformer")
-        assert_batch_consistent(model, bits(rng, 4, 6), mode="train", what="your transformer")
+        assert_images_do_not_mix(model, bits(rng, 4, 6), seed % 2**32, "your transformer")
 
         early = torch.arange(6)[None] == torch.tensor([[0], [2]])
         assert_interacts(model, bits(rng, 8, 6), early[:1], early[1:], (4,), seed, "the logit of your transformer at 4")
@@ -166,7 +165,7 @@ def random_block(student, seed, heads):
     """With weights far from their initial values, in double precision."""
     block = student.Block(8, heads)
     perturb(block, 0.3, seed=seed)
-    return block.double()
+    return block.double().eval()
 
 
 def block_output(block, h, what):

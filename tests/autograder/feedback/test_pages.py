@@ -107,6 +107,17 @@ def test_a_student_reads_points_outcomes_reasons_and_hints() -> None:
     assert "21 November 2026, 03:44 UTC" in page
 
 
+def test_start_here_names_what_costs_most_in_the_order_of_the_notebook() -> None:
+    made = blank()
+    checks = [check.model_copy(update={"points": 0.1 * (1 + k)}) for k, check in enumerate(made.checks)]
+    source = student_page(made.model_copy(update={"checks": checks}), TITLE)
+    start = source.split("<h2>Start here</h2>")[1].split("</section>")[0]
+    named = [check.title for check in checks if text.line(check.title) in Page(f"<ol>{start.split('<ol>')[1]}").text]
+    assert named == [check.title for check in checks[-3:]]
+    places = [start.index(str(prose(title))) for title in named]
+    assert places == sorted(places)
+
+
 @pytest.mark.parametrize("reason", list(FAILURES))
 def test_each_reason_is_said_in_words(reason: str) -> None:
     made = report(outcomes={"test_made_is_causal": failed(reason)})
