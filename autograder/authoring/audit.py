@@ -15,6 +15,7 @@ from pathlib import Path
 
 from autograder.authoring.calibrated import complaints
 from autograder.authoring.lint import lint
+from autograder.authoring.template import write_template
 from autograder.authoring.variants import Variant, load_variants
 from autograder.errors import UserError
 from autograder.grading.local import Trouble, run_jobs
@@ -132,6 +133,8 @@ def run_audit(
         UserError: the assignment or its list of variants is broken, or there is no engine.
     """
     permitted(sandbox, as_root=as_root)
+    if homework.folder.is_dir():
+        write_template(homework)
     assignment = load_assignment(homework)
     variants = load_variants(homework)
     if only:

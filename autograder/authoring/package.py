@@ -1,7 +1,8 @@
 """The wheel of this engine, made from the engine that runs: released homeworks carry it, so students need no index.
 
 A wheel is a zip of the package and its metadata with a list of their hashes (PEP 427). It is written here rather than
-by a build tool, which would need the sources and a clock: the same engine gives the same bytes.
+by a build tool, which would need the sources and a clock: the same engine gives the same bytes. The worked example of
+`autograder new` stays behind: a homework that begins as it has hidden files like the example's.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from autograder.errors import UserError
 from autograder.homework.first_cell import DISTRIBUTION
 from autograder.version import VERSION
 
+EXAMPLE = Path(__file__).resolve().with_name("example")
 NAME = f"dgm_autograder-{VERSION}"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 TAGS = "Wheel-Version: 1.0\nGenerator: dgm-autograder\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -28,7 +30,7 @@ def build_wheel() -> bytes:
     files = {
         f"autograder/{file.relative_to(package).as_posix()}": file.read_bytes()
         for file in sorted(package.rglob("*"))
-        if file.is_file() and "__pycache__" not in file.parts
+        if file.is_file() and "__pycache__" not in file.parts and EXAMPLE not in file.parents
     }
     facts = {**_metadata(), "WHEEL": TAGS, "top_level.txt": "autograder\n"}
     files |= {f"{NAME}.dist-info/{name}": text.encode() for name, text in facts.items()}

@@ -22,40 +22,18 @@ import yaml
 from autograder.authoring.leaks import find_leaks
 from autograder.authoring.package import build_wheel
 from autograder.authoring.secrets import SHOWN, read_secrets
-from autograder.authoring.template import build_template
+from autograder.authoring.template import write_template
 from autograder.course.course import Course
 from autograder.errors import UserError
-from autograder.homework import ipynb
 from autograder.homework.assignment import Assignment, load_assignment
-from autograder.homework.files import CHECKS, CONFIG, HomeworkFiles
+from autograder.homework.files import CHECKS, CONFIG
 from autograder.homework.first_cell import WHEEL
-from autograder.homework.profiles import limits_text
-from autograder.homework.settings import AssignmentConfig
 from autograder.judge.model_answers import REPEATS
 from autograder.judge.rubrics import rubrics_of
 from autograder.records.gradebook import Book
-from autograder.report import write_atomically
-from autograder.yamlfile import load_yaml
 
 PUBLIC_KEYS = ("name", "title", "points", "notebook", "budgets", "files", "training", "datasets")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same files give the same zip
-
-
-def write_template(homework: HomeworkFiles, files_at: str = "") -> Path:
-    """Make `assignments/<name>/<name>.ipynb` from the solution, and return its path.
-
-    Args:
-        files_at: URL of the folder where the released files will lie, for notebooks that are opened alone.
-
-    Raises:
-        UserError: the solution is not sound.
-    """
-    target = homework.template()
-    config = load_yaml(homework.config, AssignmentConfig)
-    text = ipynb.to_text(build_template(homework.solution, files_at, limits_text(config), config.files))
-    if not target.is_file() or target.read_text(encoding="utf-8") != text:
-        write_atomically(target, text)
-    return target
 
 
 def release(course: Course, name: str) -> Path:

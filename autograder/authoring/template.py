@@ -1,23 +1,29 @@
 """Make a homework's template notebook from its solution: the same file with the answers cut out.
 
-The source is a jupytext percent script with nbgrader's metadata in its cell headers. nbgrader's own preprocessors cut
-the answers, lock the cells and compute the checksums. A cell tagged `package` becomes the engine's own first cell,
+The source is a jupytext percent script whose cell headers say what each is for. nbgrader's own preprocessors cut the
+answers, lock the cells and compute the checksums. A cell tagged `package` becomes the engine's own first cell,
 which installs what `check("…")` needs. Cell ids follow from the grade_id or the text, never from chance, so making a
 template twice gives the same bytes and inserting a cell leaves the ids of the others alone.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
+from autograder.authoring.soundness import faults
 from autograder.errors import UserError
 from autograder.homework import ipynb
+from autograder.homework.files import HomeworkFiles
+from autograder.homework.first_cell import GRADE_ID, files_at_of
+from autograder.homework.profiles import limits_text
+from autograder.homework.settings import AssignmentConfig
 from autograder.judge.model_answers import read_solution
+from autograder.report import write_atomically
+from autograder.yamlfile import load_yaml
 
 LIMITS = "limits"  # tag of a text cell that says what grading allows, from assignment.yaml
 
@@ -31,11 +37,13 @@ def build_template(solution: Path, files_at: str = "", limits: str = "", files: 
         files: names of the data files released with it.
 
     Raises:
-        UserError: the script is not sound; the sentence names the file.
+        UserError: the script is not sound; every fault is a sentence.
     """
     from nbgrader.nbgraderformat import ValidationError
     from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, ClearSolutions, ComputeChecksums, LockCells
 
+    if found := faults(solution):
+        raise UserError("\n".join(found))
     notebook = read_solution(solution, files_at, files)
     try:
         for step in (CheckCellMetadata, ClearSolutions, ClearOutput, LockCells, ComputeChecksums):
@@ -43,7 +51,7 @@ def build_template(solution: Path, files_at: str = "", limits: str = "", files: 
             tool.log.disabled = True  # what it would log is raised as well
             notebook, _ = tool.preprocess(notebook, {})
     except (RuntimeError, ValueError, KeyError, ValidationError) as error:
-        raise UserError(f"{solution}: {_where(read_solution(solution))}{error}") from None
+        raise UserError(f"{solution}: {error}") from None
     nbformat.validate(notebook)
     assert isinstance(notebook, NotebookNode)
     if not limits:
@@ -52,15 +60,31 @@ def build_template(solution: Path, files_at: str = "", limits: str = "", files: 
     return with_cells(notebook, cells)
 
 
-def _where(notebook: NotebookNode) -> str:
-    """The first cell whose solution markers do not pair up, as the beginning of a sentence."""
-    for number, cell in enumerate(notebook.cells, start=1):
-        marks = re.findall(r"(BEGIN|END) SOLUTION", cell.source)
-        if marks and (
-            marks != ["BEGIN", "END"] * (len(marks) // 2) or not ipynb.nbgrader_metadata(cell).get("solution")
-        ):
-            return f"cell {number} ({cell.source.splitlines()[0][:60]!r}): "
-    return ""
+def write_template(homework: HomeworkFiles, files_at: str | None = None) -> Path:
+    """Make `assignments/<name>/<name>.ipynb` from the solution, and return its path.
+
+    Args:
+        files_at: URL of the folder where the released files will lie, for notebooks that are opened alone; None for
+            the one that the template there has.
+
+    Raises:
+        UserError: the solution is not sound.
+    """
+    target = homework.template()
+    here = target.read_text(encoding="utf-8") if target.is_file() else ""
+    config = load_yaml(homework.config, AssignmentConfig)
+    url = _kept_url(here) if files_at is None else files_at
+    text = ipynb.to_text(build_template(homework.solution, url, limits_text(config), config.files))
+    if here != text:
+        write_atomically(target, text)
+    return target
+
+
+def _kept_url(template: str) -> str:
+    if not template:
+        return ""
+    cells = ipynb.parse(template.encode())[0].cells
+    return next((files_at_of(cell.source) for cell in cells if ipynb.grade_id(cell) == GRADE_ID), "")
 
 
 def with_cells(notebook: NotebookNode, cells: Sequence[NotebookNode]) -> NotebookNode:

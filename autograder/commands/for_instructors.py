@@ -1,4 +1,4 @@
-"""An instructor's commands: init, release, audit, calibrate, demo."""
+"""An instructor's commands: init, new, release, audit, calibrate, demo."""
 
 from __future__ import annotations
 
@@ -45,6 +45,45 @@ def init(
     from autograder.course.course import init_course
 
     print(init_course(folder, name=name, assignments=assignments, solutions=solutions).root)
+
+
+def new(
+    name: Name,
+    notebook: Annotated[Path | None, typer.Option("--from", help="An existing notebook to take in.")] = None,
+    cells: Annotated[Path | None, typer.Option(help="What its cells are for; without it a proposal is made.")] = None,
+    assignments: AssignmentsOption = Path("assignments"),
+    solutions: SolutionsOption = Path("solutions"),
+) -> None:
+    """Begin a homework: its files, filled with a small worked example whose audit is clean.
+
+    With `--from notebook.ipynb` first a proposal, `hw7-cells.yaml`, of what the notebook's cells are for; look it
+    through, and give it back with `--cells hw7-cells.yaml` to make the homework of the notebook.
+
+    Example: `autograder new hw7`
+    """
+    from autograder.authoring.intake import take_in
+    from autograder.authoring.new import new_homework
+    from autograder.authoring.proposal import propose
+    from autograder.homework.files import HomeworkFiles
+
+    homework = HomeworkFiles(name, assignments, solutions)
+    talk = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    if cells is not None and notebook is None:
+        raise UserError("--cells says what the cells of a notebook are for; name the notebook with --from.")
+    if notebook is not None and cells is None:
+        mapping = Path(f"{name}-cells.yaml")
+        if mapping.exists():
+            raise UserError(f"{mapping} exists already; use it with `--cells {mapping}`, or remove it for a new one.")
+        mapping.write_text(propose(notebook), encoding="utf-8")
+        print(mapping)
+        talk.print(f"Look it through, then: autograder new {name} --from {notebook} --cells {mapping}")
+        return
+    written = new_homework(homework) if notebook is None or cells is None else take_in(homework, notebook, cells)
+    for path in written:
+        print(path)
+    if notebook is not None:
+        talk.print("Write the checks of both checks.py and the mistakes of wrong.yaml; until then the audit fails.")
+    talk.print(f"Is it fair and sharp? autograder audit {name} --seeds 3")
 
 
 def release(name: Name, course: CourseOption = Path()) -> None:

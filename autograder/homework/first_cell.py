@@ -6,6 +6,7 @@ It is locked and is run in every sandbox as it stands, where `autograder` is the
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 
 from autograder.version import VERSION
@@ -51,6 +52,12 @@ except ImportError:
         def course_data(name):
             raise RuntimeError(f"The data {name!r} come with the course's package, which is not installed here.")
 """
+
+
+def files_at_of(source: str) -> str:
+    """The URL in a first cell, empty if there is none."""
+    found = re.search(r'^WHEEL, FILES, FILES_AT = .*, "([^"]*)"$', source, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def first_cell(files_at: str = "", files: Sequence[str] = ()) -> str:

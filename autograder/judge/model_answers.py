@@ -1,14 +1,23 @@
 """The instructor's own answers as a notebook: what a template is cut from, and what a check is tried on.
 
-A solution is a jupytext percent script with nbgrader's metadata in its cell headers. A cell tagged `package` becomes
-the engine's own first cell, which installs what `check("…")` needs; one tagged `rubric` is for graders only.
+A solution is a jupytext percent script whose headers say what a cell is for (nbgrader's own metadata is read too):
+
+    # %% answer="double-answer"                    an answer that checks grade: students get it cut out
+    # %% graded="double" points=2                  `check("double")`, which carries the points of the task
+    # %% [markdown] by_hand="why" points=1         an answer in words, which a human grades
+    # %% locked="setup"                            put back as it is before grading
+    # %% tags=["train", "train:line"]              run only where a check asks for this training
+
+A cell tagged `package` becomes the engine's own first cell, which installs what `check("…")` needs; one tagged `rubric`
+is for graders only.
 """
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +31,14 @@ SCHEMA = 3  # of nbgrader's cell metadata
 FIRST = "package"  # tag of the cell in whose place the engine's own first cell stands
 RUBRIC = "rubric"  # tag of what only a grader reads (`judge.rubrics`)
 REPEATS = "repeats given code"
+MARKS = {"grade": False, "solution": False, "locked": False, "task": False}
+ROLES: Mapping[str, Mapping[str, bool]] = {
+    "answer": {"solution": True},
+    "graded": {"grade": True, "locked": True},
+    "by_hand": {"grade": True, "solution": True},
+    "locked": {"locked": True},
+}
+KNOWN = (*ROLES, "points", "tags", "nbgrader")  # what a header may say
 
 
 def read_solution(path: Path, files_at: str = "", files: Sequence[str] = ()) -> NotebookNode:
@@ -37,7 +54,8 @@ def read_solution(path: Path, files_at: str = "", files: Sequence[str] = ()) -> 
 
 def read_cells(path: Path, files_at: str = "", files: Sequence[str] = ()) -> list[NotebookNode]:
     """All cells of the solution, rubrics included. Raises UserError naming the file."""
-    cells: list[dict[str, Any]] = [_plain_cell(cell, files_at, files) for cell in read_script(path).cells]
+    script = enumerate(read_script(path).cells, start=1)
+    cells = [_plain_cell(cell, files_at, files, f"{path}: cell {number}") for number, cell in script]
     for cell, identifier in zip(cells, _identifiers(cells), strict=True):
         cell["id"] = identifier
     return list(ipynb.as_notebook(cells).cells)
@@ -82,22 +100,37 @@ def split_answer(cell: NotebookNode) -> tuple[list[tuple[list[str], bool]], list
     return answers, around
 
 
-def _plain_cell(cell: NotebookNode, files_at: str, files: Sequence[str]) -> dict[str, Any]:
+def _plain_cell(cell: NotebookNode, files_at: str, files: Sequence[str], place: str) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
     source = cell.source
     if FIRST in cell.metadata.get("tags", []):
         source = first_cell(files_at, files)
-        marks = {"grade": False, "solution": False, "locked": True, "task": False}
+        marks = MARKS | {"locked": True}
         metadata["nbgrader"] = marks | {"grade_id": GRADE_ID, "schema_version": SCHEMA}
     if cell.metadata.get("tags"):
         metadata["tags"] = list(cell.metadata["tags"])
-    if cell.metadata.get("nbgrader"):
-        marks = {"grade": False, "solution": False, "locked": False, "task": False} | dict(cell.metadata["nbgrader"])
-        metadata["nbgrader"] = marks | {"schema_version": SCHEMA}
+    if given := _marks(cell.metadata, place):
+        metadata["nbgrader"] = MARKS | given | {"schema_version": SCHEMA}
     plain: dict[str, Any] = {"cell_type": cell.cell_type, "source": source, "metadata": metadata}
     if cell.cell_type == "code":
         plain |= {"outputs": [], "execution_count": None}
     return plain
+
+
+def _marks(header: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """nbgrader's metadata of a cell, from its short header or as it is written out; {} of a cell without."""
+    for key in header:
+        if key not in KNOWN and (meant := difflib.get_close_matches(key, KNOWN, n=1)):
+            raise UserError(f"{place} has `{key}` in its header; did you mean `{meant[0]}`?")
+    roles = [role for role in ROLES if role in header]
+    if len(roles) > 1:
+        raise UserError(f"{place} is {' and '.join(f'`{role}`' for role in roles)}; a cell has one of them.")
+    if not roles:
+        if "points" in header:
+            raise UserError(f'{place} has `points` but is neither `graded="…"` nor `by_hand="…"`.')
+        return dict(header.get("nbgrader") or {})
+    points = {"points": header["points"]} if "points" in header else {}
+    return {**ROLES[roles[0]], "grade_id": header[roles[0]], **points}
 
 
 def _identifiers(cells: list[dict[str, Any]]) -> list[str]:

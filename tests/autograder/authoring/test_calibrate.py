@@ -13,7 +13,7 @@ import autograder.commands.calibration as shown
 from autograder.authoring.calibrate import Calibration, run_calibration
 from autograder.authoring.calibrated import Saved, complaints, findings, judged, save
 from autograder.authoring.lines import same_law_share
-from autograder.authoring.release import write_template
+from autograder.authoring.template import write_template
 from autograder.errors import UserError
 from tests.autograder.course_factory import HIDDEN_CHECKS, NAME, SOLUTION, Repository, make_repository
 from tests.autograder.drawn_homework import make_drawn

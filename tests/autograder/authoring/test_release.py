@@ -9,9 +9,9 @@ import nbformat
 import pytest
 
 from autograder.authoring.leaks import find_leaks
-from autograder.authoring.release import release, released_files, write_template
+from autograder.authoring.release import release, released_files
 from autograder.authoring.secrets import read_secrets
-from autograder.authoring.template import build_template
+from autograder.authoring.template import build_template, write_template
 from autograder.course.course import Course, init_course
 from autograder.course.people import Person
 from autograder.errors import UserError
@@ -84,14 +84,14 @@ def test_inserting_a_cell_keeps_the_ids_of_the_others(repository: Repository) ->
 def test_an_unclosed_answer_is_named_with_its_cell(repository: Repository) -> None:
     source = repository.solutions / "hw0/hw0.py"
     source.write_text(SOLUTION.replace("    ### END SOLUTION\n", "", 1))
-    with pytest.raises(UserError, match=r"hw0.py: cell 4 \('def double\(x\):'\): no end solution"):
+    with pytest.raises(UserError, match=r"hw0.py, line 15: cell 4 \('def double\(x\):'\) begins .* never ends"):
         build_template(source)
 
 
 def test_an_answer_outside_a_solution_cell_is_refused(repository: Repository) -> None:
     source = repository.solutions / "hw0/hw0.py"
     source.write_text(SOLUTION + "\n# %%\n### BEGIN SOLUTION\nx = 1\n### END SOLUTION\n")
-    with pytest.raises(UserError, match=r"cell 11 .*non-solution cell"):
+    with pytest.raises(UserError, match=r"cell 11 .*is no answer, so students would get it"):
         build_template(source)
 
 

@@ -186,7 +186,7 @@ def test_a_cell_added_later_gets_a_place_in_every_submission(
     book.write(report("alice", 1.5, 0.4), hw0, ANSWERS)
     later = make_repository(tmp_path / "later")
     extra = '\n# %% [markdown] nbgrader={"grade": true, "solution": true, "grade_id": "more", "points": 1}\n# More?\n'
-    from autograder.authoring.release import write_template
+    from autograder.authoring.template import write_template
 
     (later.solutions / "hw0/hw0.py").write_text(SOLUTION + extra)
     write_template(later.files)
