@@ -32,7 +32,7 @@ from autograder.judge.model_answers import REPEATS
 from autograder.judge.rubrics import rubrics_of
 from autograder.records.gradebook import Book
 
-PUBLIC_KEYS = ("name", "title", "points", "notebook", "budgets", "files", "training", "datasets")
+PUBLIC_KEYS = ("name", "title", "points", "notebook", "budgets", "files", "training", "datasets", "packages")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same files give the same zip
 
 
@@ -101,6 +101,7 @@ def _read_me(assignment: Assignment) -> str:
     if drawn := [f"`{task}`" for task, training in assignment.config.training.items() if training.data is not None]:
         extra += f" No weights are taken of {', '.join(drawn)}, trained in grading on data drawn for you."
     beside = " and ".join(f"`{name}`" for name in (CHECKS, *assignment.config.files))
+    packages = "".join(f" '{name}'" for name in assignment.config.packages)
     return "\n".join(
         [
             f"# {assignment.title}",
@@ -111,7 +112,7 @@ def _read_me(assignment: Assignment) -> str:
             f"The first cell installs the course's package, `{WHEEL}`, which has to lie beside the notebook like",
             f"{beside}. In a terminal",
             "",
-            f"    pip install './{WHEEL}[cli]'     # once",
+            f"    pip install './{WHEEL}[cli]'{packages}     # once",
             f"    autograder check {notebook}",
             "",
             'checks what you have so far, and so does `check("…")` below each task. Hidden checks look at the same',

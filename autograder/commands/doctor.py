@@ -21,6 +21,7 @@ from autograder.homework.first_cell import DISTRIBUTION
 from autograder.sandbox import Limits, base_image, traces
 from autograder.sandbox import engine as engines
 from autograder.sandbox import image as images
+from autograder.sandbox.tags import IMAGE_TAG
 
 Status = Literal["ok", "advice", "missing"]
 ENGINE_DISK_GB = 8  # wheels, build cache and image
@@ -180,7 +181,7 @@ def image(client: engines.Engine) -> Diagnosis:
     except UserError as error:
         says, _, _ = str(error).partition(";")
         return Diagnosis("image", "missing", says, "autograder image build")
-    return Diagnosis("image", "ok", f"{images.IMAGE_TAG} {digest[7:19]}")
+    return Diagnosis("image", "ok", f"{IMAGE_TAG} {digest[7:19]}")
 
 
 def builder(client: engines.Engine) -> Diagnosis:

@@ -75,23 +75,36 @@ def image_build(
     python: Annotated[str | None, typer.Option(help="Version of Python, such as 3.12.")] = None,
     force: Annotated[bool, typer.Option(help="Build even if nothing changed.")] = False,
     course: CourseOption = Path(),
+    homework: Annotated[str | None, typer.Option(help="With the packages that this homework names as well.")] = None,
+    assignments: Annotated[Path, typer.Option(help="Its folder, where there is no course.")] = Path("assignments"),
 ) -> None:
     """Build the image that submissions run in, with the packages that course.yaml names under `image: requirements:`.
+
+    A homework whose assignment.yaml names `packages` has an image of its own: `--homework hw7` builds that one.
 
     Without a base it is made from this machine's Debian packages.
 
     Example: `autograder image build --base python:3.11-slim`
     """
     from autograder.course.course import FILE, load_course
+    from autograder.homework.files import HomeworkFiles
+    from autograder.homework.settings import AssignmentConfig
     from autograder.sandbox import image
     from autograder.sandbox.settings import ImageSettings
+    from autograder.yamlfile import load_yaml
 
     console = Console(stderr=True, markup=False, highlight=False)
-    settings = load_course(course).config.image if (course / FILE).exists() else ImageSettings()
+    settings = ImageSettings()
+    if (course / FILE).exists():
+        loaded = load_course(course)
+        settings, assignments = loaded.config.image, loaded.assignments_dir
+    packages: list[str] = []
+    if homework is not None:
+        packages = load_yaml(HomeworkFiles(homework, assignments, None).config, AssignmentConfig).packages
     built = image.build(
         base or settings.base,
         python=python or settings.python,
-        requirements=settings.requirements,
+        requirements=[*settings.requirements, *packages],
         force=force,
         say=console.print,
     )

@@ -32,7 +32,8 @@ from autograder.records.scores import write_scores
 from autograder.records.settle import Desk, enter_again, settle
 from autograder.records.state import State
 from autograder.report import Report
-from autograder.sandbox import SandboxKind, image, permitted, sweep
+from autograder.sandbox import SandboxKind, permitted, sweep
+from autograder.sandbox.tags import tag_of
 from autograder.submission import Submission
 
 
@@ -156,9 +157,10 @@ def basis(course: Course, assignment: Assignment, kind: SandboxKind, options: Op
     return assignment.checks_sha256
 
 
-def _image(course: Course, options: Options) -> str:
-    """The image submissions run in: one that was named, or the course's own."""
-    return options.image or course.config.sandbox.image or image.tag_of(course.config.image.requirements)
+def _image(course: Course, options: Options, assignment: Assignment) -> str:
+    """The image submissions run in: one that was named, or the course's own with the homework's packages."""
+    needed = [*course.config.image.requirements, *assignment.config.packages]
+    return options.image or course.config.sandbox.image or tag_of(needed)
 
 
 def _grade_all(
@@ -176,7 +178,7 @@ def _grade_all(
             sandbox=batch.sandbox,
             salt=course.config.salt,
             gpu=options.gpu or settings.gpu,
-            image=_image(course, options),
+            image=_image(course, options, desk.assignment),
         )
 
     events.total(len(plan.grade))

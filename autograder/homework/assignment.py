@@ -66,6 +66,10 @@ class Assignment:
     def public_checks(self) -> Path:
         return self.files.public_checks
 
+    def modules(self) -> dict[str, bytes]:
+        """The homework's own modules, which the notebook imports at home and in the sandbox, by file name."""
+        return {name: path.read_bytes() for name, path in self.data_files.items() if path.suffix == ".py"}
+
     @property
     def datasets(self) -> dict[str, Path]:
         """The folders of its large data sets. Raises UserError if one is not at hand."""

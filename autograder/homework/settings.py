@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from autograder.homework.files import CHECKS
+from autograder.sandbox.settings import Requirement
 from autograder.yamlfile import StrictModel
 
 
@@ -88,16 +90,17 @@ class AssignmentConfig(StrictModel):
     budgets: Budgets = Budgets()
     # Whether students read what their code said on hidden checks: "guarded" keeps the words for the TA.
     feedback: Literal["guarded", "everything"] = "guarded"
-    files: list[str] = Field(default=[])  # lie beside it and are released: what the public checks hand over is in them
+    files: list[str] = Field(default=[])  # beside it and released: modules, data that checks hand over
     training: dict[str, Training] = Field(default={})
     data: dict[str, Any] = Field(default={})  # thresholds and what else the checks read (the fixture `data`)
     datasets: list[DatasetName] = Field(default=[])  # mounted read-only; course.yaml says where they lie
+    packages: list[Requirement] = Field(default=[])  # beside those every sandbox has
     profiles: dict[str, Profile] = Field(default={})  # `grade --profile gpu`
 
     @field_validator("files")
     @classmethod
     def _text_files(cls, value: list[str]) -> list[str]:
         for name in value:
-            if not re.fullmatch(r"[A-Za-z0-9][\w.-]*\.(txt|csv|json)", name):
-                raise ValueError(f"{name!r} should be a .txt, .csv or .json file beside it: a release is searched")
+            if not re.fullmatch(r"[A-Za-z0-9][\w.-]*\.(txt|csv|json|py)", name) or name == CHECKS:
+                raise ValueError(f"{name!r} should be a .txt, .csv, .json or .py file beside it: a release is searched")
         return value

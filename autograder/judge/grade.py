@@ -25,6 +25,7 @@ from autograder.judge.scoring import complete, score
 from autograder.judge.session import Session
 from autograder.report import CellRun, CheckResult, Environment, Report
 from autograder.sandbox import SandboxKind
+from autograder.sandbox.tags import tag_of
 from autograder.submission import Stored, Submission
 from autograder.version import VERSION
 
@@ -44,6 +45,7 @@ class Job:
         round: of an audit that plays the notebook anew for every seed.
         law: the round whose laws are drawn, where that is another one.
         control: try checks that break on the solution too, before a submission pays for them.
+        image: another than the one with the homework's packages.
         more: another job follows on this process, so a sandbox may be warmed up for it.
         last: what the machine is too busy for is not tried again later, alone: what is found now is final.
         spool: see `judge.kept`.
@@ -135,11 +137,14 @@ class Played:
 def _played(job: Job, assignment: Assignment, play: Played) -> Iterator[Session]:
     """A session whose notebook has run; the next job's sandbox starts meanwhile."""
     budgets = assignment.config.budgets
+    packages = assignment.config.packages if job.sandbox == "docker" else []
+    image = job.image or (tag_of(packages) if packages else None)
     datasets = tuple(assignment.datasets.items())
-    provider = provider_of(job.sandbox, sandbox_limits(budgets), job.gpu, job.image, datasets)
+    provider = provider_of(job.sandbox, sandbox_limits(budgets), job.gpu, image, datasets)
     device = "cpu" if job.gpu is None else "cuda"
+    files = {**play.files, **assignment.modules()}
     tensors = play.handed.tensors()
-    session = Session(provider, play.restored.cells, play.files, budgets, play.seed, device, job.last, tensors)
+    session = Session(provider, play.restored.cells, files, budgets, play.seed, device, job.last, tensors)
     try:
         with suppress(StudentFault, Infrastructure):  # every check meets the same trouble and reports it
             if play.run:

@@ -26,10 +26,11 @@ from autograder.errors import Infrastructure, UserError
 from autograder.sandbox import traces
 from autograder.sandbox.endings import describe_exit
 from autograder.sandbox.engine import Engine, connect, engine_errors, engine_socket
-from autograder.sandbox.image import IMAGE_TAG, REPOSITORY, current
+from autograder.sandbox.image import current
 from autograder.sandbox.live import SPARE_SECONDS, LiveSandbox, WarmProvider
 from autograder.sandbox.protocol import Ending, Limits, SandboxKind, Usage
 from autograder.sandbox.reading import Group, Reading, Threads
+from autograder.sandbox.tags import IMAGE_TAG, REPOSITORY
 from autograder.worker.datasets import FOLDER
 
 SECCOMP = Path(__file__).with_name("seccomp.json")

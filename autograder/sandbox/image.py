@@ -25,10 +25,9 @@ from autograder.sandbox import base_image
 from autograder.sandbox.engine import Engine, connect, engine_errors
 from autograder.sandbox.ingredients import cache, fill
 from autograder.sandbox.running import Say, run
+from autograder.sandbox.tags import IMAGE_TAG, lines_of, tag_of
 from autograder.sandbox.worker_files import WORKER, worker_files
 
-REPOSITORY = "autograder-sandbox"
-IMAGE_TAG = f"{REPOSITORY}:latest"
 HERE = Path(__file__).parent
 PYTHON = "3.11"  # unless a base or a course says otherwise
 BASE = f"python:{PYTHON}-slim"
@@ -41,13 +40,6 @@ class Built:
 
     digest: str
     reused: bool
-
-
-def tag_of(requirements: Sequence[str]) -> str:
-    """The name of the image with these packages beside those every image has."""
-    if not requirements:
-        return IMAGE_TAG
-    return f"{REPOSITORY}:with-{hashlib.sha256(_lines(requirements).encode()).hexdigest()[:12]}"
 
 
 def content(base: str, requirements: str = "") -> str:
@@ -107,7 +99,7 @@ def build(
         UserError: something is missing on this machine; the message has the command that fixes it.
         Infrastructure: pip, apt or the engine failed; the message ends with what they said.
     """
-    tag, lines = tag_of(requirements), _lines(requirements)
+    tag, lines = tag_of(requirements), lines_of(requirements)
     base = base or (f"python:{python}-slim" if python else None)
     with connect() as client, engine_errors():
         labels = _labels(client, tag)
@@ -147,14 +139,10 @@ def buildkit_client() -> str | None:
     return None
 
 
-def _lines(requirements: Sequence[str]) -> str:
-    return "".join(f"{line}\n" for line in sorted({" ".join(line.split()) for line in requirements}))
-
-
 def is_current(labels: dict[str, str]) -> bool:
     """True if an image with these labels would have the same content if it were built now."""
     more = [line for line in labels.get("autograder.requirements", "").split(",") if line]
-    return labels.get("autograder.content") == content(labels.get("autograder.base", ""), _lines(more))
+    return labels.get("autograder.content") == content(labels.get("autograder.base", ""), lines_of(more))
 
 
 # --- the steps -----------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import docker.errors
 
 from autograder.sandbox.engine import Engine, engine_errors
-from autograder.sandbox.image import IMAGE_TAG, is_current
+from autograder.sandbox.image import is_current
+from autograder.sandbox.tags import IMAGE_TAG
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from autograder.errors import Infrastructure, UserError
 from autograder.sandbox import Limits, docker, image, traces
 from autograder.sandbox.docker import DockerProvider, DockerSandbox, Engine
 from autograder.sandbox.reading import Group, Reading
+from autograder.sandbox.tags import IMAGE_TAG
 from tests.autograder.inside import run, tell
 from tests.load import busy
 
@@ -539,7 +540,7 @@ def test_an_image_that_holds_no_worker_is_reported_at_once(engine: Engine, provi
 
 
 def _base_of(engine: Engine) -> str:
-    return str(engine.inspect_image(image.IMAGE_TAG)["Config"]["Labels"]["autograder.base"])
+    return str(engine.inspect_image(IMAGE_TAG)["Config"]["Labels"]["autograder.base"])
 
 
 def test_no_engine_is_the_users_error_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

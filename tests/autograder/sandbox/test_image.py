@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from autograder.errors import Infrastructure, UserError
-from autograder.sandbox import base_image, image, ingredients
+from autograder.sandbox import base_image, image, ingredients, tags
 from autograder.sandbox.settings import ImageSettings
 
 HERE = Path(image.__file__).parent
@@ -97,10 +97,10 @@ def test_the_pinned_packages_are_those_the_judge_has() -> None:
 
 
 def test_a_course_with_packages_of_its_own_has_an_image_of_its_own() -> None:
-    assert image.tag_of([]) == image.IMAGE_TAG
-    one, two = image.tag_of(["lightning==2.5", "wandb"]), image.tag_of(["wandb"])
-    assert len({one, two, image.IMAGE_TAG}) == 3
-    assert one == image.tag_of(["wandb", "lightning==2.5", "wandb"])
+    assert tags.tag_of([]) == tags.IMAGE_TAG
+    one, two = tags.tag_of(["lightning==2.5", "wandb"]), tags.tag_of(["wandb"])
+    assert len({one, two, tags.IMAGE_TAG}) == 3
+    assert one == tags.tag_of(["wandb", "lightning==2.5", "wandb"])
     assert image.content("debian", "wandb\n") != image.content("debian")
 
 
@@ -144,7 +144,7 @@ class Builder:
         return None
 
     def inspect_image(self, name: str) -> dict[str, Any]:
-        if name.startswith(image.REPOSITORY) and not self.built:
+        if name.startswith(tags.REPOSITORY) and not self.built:
             raise docker.errors.ImageNotFound("none")
         return {"Id": "sha256:1", "Config": {"Labels": {}}}
 
@@ -183,7 +183,7 @@ def test_another_python_is_a_base_and_wheels_of_that_python(tmp_path: Path, monk
     assert client.base == "python:3.12-slim"
     assert (client.built["arguments"]["BASE"], client.built["arguments"]["PYTHON"]) == ("python:3.12-slim", "3.12")
     assert client.built["arguments"]["REQUIREMENTS"] == "wandb"
-    assert client.built["tag"] == image.tag_of(["wandb"])
+    assert client.built["tag"] == tags.tag_of(["wandb"])
     assert client.built["requirements"] == (HERE / "requirements.txt").read_text() + "wandb\n"
     here = "{}.{}".format(*sys.version_info)
     assert ("--python-version" in said) == (here != "3.12")
