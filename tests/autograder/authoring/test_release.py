@@ -91,7 +91,7 @@ def test_an_unclosed_answer_is_named_with_its_cell(repository: Repository) -> No
 def test_an_answer_outside_a_solution_cell_is_refused(repository: Repository) -> None:
     source = repository.solutions / "hw0/hw0.py"
     source.write_text(SOLUTION + "\n# %%\n### BEGIN SOLUTION\nx = 1\n### END SOLUTION\n")
-    with pytest.raises(UserError, match=r"cell 11 .*is no answer, so students would get it"):
+    with pytest.raises(UserError, match=r"cell 12 .*is no answer, so students would get it"):
         build_template(source)
 
 

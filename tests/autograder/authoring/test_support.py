@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 
 from autograder.authoring.release import release
@@ -34,10 +36,8 @@ def declare(repository: Repository, text: str) -> None:
 
 def test_it_lies_beside_the_notebook_whatever_the_student_handed_in_under_its_name(repository, monkeypatch):
     asked: list[str | None] = []
-    with ForkProvider() as source:
-        monkeypatch.setattr(
-            module, "provider_of", lambda kind, limits, gpu, image, datasets: asked.append(image) or source
-        )
+    with closing(ForkProvider()) as source:
+        monkeypatch.setattr(module, "provider_of", lambda kind, limits, gpu, image, _: asked.append(image) or source)
         notebook = to_bytes(answered(repository.load().template, USES))
         theirs = {"helpers.py": b"def twice(x):\n    return 3 * x\n"}
         submission = Submission.of("ada", notebook, theirs)
