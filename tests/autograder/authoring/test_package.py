@@ -19,7 +19,7 @@ from autograder.authoring.package import build_wheel
 from autograder.authoring.release import pack, released_files
 from autograder.homework.assignment import load_assignment
 from autograder.homework.files import HomeworkFiles
-from autograder.homework.first_cell import SOURCE, WHEEL, first_cell
+from autograder.homework.first_cell import WHEEL, first_cell
 
 ROOT = Path(__file__).parents[3]
 HW1 = HomeworkFiles("hw1", ROOT / "assignments", ROOT / "solutions")
@@ -146,4 +146,4 @@ def test_a_notebook_opened_alone_fetches_what_it_needs_from_where_the_course_kee
 def test_the_first_cell_is_the_same_in_every_course_but_for_the_place_of_its_files() -> None:
     assert first_cell().count("@") == 0
     assert first_cell("https://a.example/hw1").replace("https://a.example/hw1", "") == first_cell()
-    assert compile(SOURCE, "first cell", "exec")
+    assert compile(first_cell(), "first cell", "exec")

@@ -144,7 +144,7 @@ def test_data_files_go_to_students_and_a_missing_one_is_named(repository: Reposi
 def test_a_data_file_that_cannot_be_searched_is_refused(repository: Repository, course: Course) -> None:
     with (repository.assignments / "hw0/assignment.yaml").open("a") as file:
         file.write("files: [points.npz]\n")
-    with pytest.raises(UserError, match=r"'points.npz' should be a .txt, .csv or .json file"):
+    with pytest.raises(UserError, match=r"'points.npz' should be a .txt, .csv, .json or .py file"):
         release(course, "hw0")
 
 
@@ -223,6 +223,7 @@ def test_every_homework_of_the_course_can_be_released(name: str) -> None:
 
     assignment = load_assignment(HomeworkFiles(name, ROOT / "assignments", ROOT / "solutions"))
     limits = limits_text(assignment.config)
-    made = ipynb.to_text(build_template(ROOT / "solutions" / name / f"{name}.py", limits=limits))
+    files = assignment.config.files
+    made = ipynb.to_text(build_template(ROOT / "solutions" / name / f"{name}.py", limits=limits, files=files))
     assert assignment.template_path.read_text() == made, "run `autograder release` to make the template again"
     released_files(assignment)
