@@ -55,20 +55,23 @@ def show(name: str = typer.Argument(help="A name of the catalogue: realnvp, ddpm
 @app.command()
 def baselines(
     data: str | None = typer.Option(None, help="Only those of one data set."),
+    jobs: int = typer.Option(1, help="How many data sets at a time, each in a process on one thread."),
     record: bool = typer.Option(False, "--record", help="Keep the numbers in baselines.json."),
+    records: Annotated[Path | None, typer.Option(help="The folder where --record keeps that file.")] = None,
 ) -> None:
     """Measure what a trivial model reaches on each data set: mixtures, n-grams, class Gaussians, recited examples."""
-    from reference_models.baselines import SWEEPS, baselines_of, keep
+    from reference_models.baselines import SWEEPS, every_baseline, keep
 
     if data not in (None, *SWEEPS):
         raise _refuse(f"there are trivial models of {', '.join(SWEEPS)}, not of {data}")
-    for name in SWEEPS if data is None else (data,):
-        found = baselines_of(name)
+    if jobs < 1:
+        raise _refuse(f"jobs must be at least 1, got {jobs}")
+    for found in every_baseline(tuple(SWEEPS) if data is None else (data,), jobs):
         for one in found:
             numbers = ", ".join(f"{metric} {value:.4g}" for metric, value in one.metrics.items())
-            typer.echo(f"{name}: {one.model}: {numbers}")
+            typer.echo(f"{one.data}: {one.model}: {numbers}")
         if record:
-            keep(found)
+            keep(found) if records is None else keep(found, records)
 
 
 # --- training
@@ -76,7 +79,9 @@ def baselines(
 
 @app.command()
 def train(
-    name: str = typer.Argument(help="A name of the catalogue: realnvp, ddpm, …"),
+    names: Annotated[list[str] | None, typer.Argument(help="Names of the catalogue: realnvp, ddpm, …")] = None,
+    every: bool = typer.Option(False, "--all", help="Every family that has a recipe."),
+    jobs: int = typer.Option(1, help="Of several families, how many at a time, each in a process on one thread."),
     data: str | None = typer.Option(None, help="A data set by name; by default the recipe's first."),
     path: Annotated[Path | None, typer.Option(help="The folder with the files of MNIST or CIFAR-10.")] = None,
     minutes: float | None = typer.Option(None, help="How long; by default what the recipe says."),
@@ -85,13 +90,66 @@ def train(
     ),
     seed: int = typer.Option(0, help="Of initialisation, batches and noise."),
     device: str = typer.Option("cpu", help="cpu, cuda, cuda:1, …"),
-    out: Annotated[Path | None, typer.Option(help="The folder to fill; by default build/NAME.")] = None,
-    record: bool = typer.Option(
-        False, "--record", help="Keep the numbers in the folder's results.json, if all goals are reached."
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The folder to fill, build/NAME by default; of several families, its parent."),
+    ] = None,
+    record: bool = typer.Option(False, "--record", help="Keep the numbers in results.json, if all goals are reached."),
+    records: Annotated[
+        Path | None, typer.Option(help="Where --record keeps them; by default, with the models.")
+    ] = None,
 ) -> None:
-    """Train a family: learning curve, samples, checkpoint and numbers; exit 1 when a goal is missed."""
-    order = _order(name, data, path, minutes, steps, seed, device, out)
+    """Train families: learning curve, samples, checkpoint and numbers; exit 1 when a goal is missed."""
+    chosen = _chosen(names or [], every)
+    if len(chosen) == 1 and not every:
+        _train_one(_order(chosen[0], data, path, minutes, steps, seed, device, out), record, records)
+        return
+    given = {"data": data, "path": path, "minutes": minutes, "steps": steps, "seed": seed, "device": device}
+    options = [text for key, value in given.items() if value is not None for text in (f"--{key}", str(value))]
+    _train_many(chosen, Path("build") if out is None else out, jobs, options, record, records)
+
+
+def _chosen(names: list[str], every: bool) -> list[str]:
+    if bool(names) == every:
+        raise _refuse("name the families to train, or say --all for those that have a recipe")
+    if not every:
+        return [_find(name).name for name in dict.fromkeys(names)]
+    from reference_models.recipes import recipe_of
+
+    return [family.name for family in families() if recipe_of(family) is not None]
+
+
+def _train_many(names: list[str], out: Path, jobs: int, options: list[str], record: bool, records: Path | None) -> None:
+    from reference_models.many_runs import longest_first, train_many
+    from reference_models.recipes import recipe_of
+
+    if jobs < 1:
+        raise _refuse(f"jobs must be at least 1, got {jobs}")
+    recipes = {name: recipe_of(_find(name)) for name in names}
+    untrained = [name for name, recipe in recipes.items() if recipe is None]
+    if untrained:
+        raise _refuse(f"nothing to train: {', '.join(untrained)}")
+    worst = 0
+    for run in train_many(
+        longest_first(names, lambda name: getattr(recipes[name], "minutes", 0.0)), out, jobs, options
+    ):
+        worst = max(worst, run.code)
+        if run.said is None:
+            typer.echo(f"{run.name}: ended with {run.code}: {run.talk}")
+            continue
+        goals = [f"{goal['goal']} {'reached' if goal['reached'] else 'MISSED'}" for goal in run.said["goals"]]
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in run.said["metrics"].items())
+        typer.echo(f"{run.name}: {'; '.join(goals) or 'no goals'}: {numbers}")
+        if record and run.code == 0 and goals:
+            _keep(_find(run.name), run.said, records)
+    raise typer.Exit(worst)
+
+
+def _keep(family: Family, said: dict[str, Any], records: Path | None) -> None:
+    keep(family, said) if records is None else keep(family, said, records)
+
+
+def _train_one(order: Order, record: bool, records: Path | None) -> None:
     if record and order.data.name != order.recipe.data[0]:
         raise _refuse(f"goals are stated for {order.recipe.data[0]}: --record keeps no numbers on {order.data.name}")
     from reference_models.recipes import DivergedError
@@ -122,7 +180,7 @@ def train(
     if record and missed:
         _say(f"nothing was recorded: {', '.join(missed)} missed the goal")
     elif record:
-        keep(order.family, said)
+        _keep(order.family, said, records)
     raise typer.Exit(1 if missed else 0)
 
 

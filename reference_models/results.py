@@ -13,19 +13,23 @@ from typing import Any
 from reference_models.catalogue import Family
 
 HERE = Path(__file__).parent
-BASELINES = Path(__file__).with_name("baselines.json")
+BASELINES = "baselines.json"
 
 
-def results(folder: str) -> dict[str, Any]:
-    """The recorded runs of a folder by the family's name; none where nothing was recorded."""
-    file = HERE / folder / "results.json"
+def results(folder: str, records: Path = HERE) -> dict[str, Any]:
+    """The recorded runs of a folder by the family's name; none where nothing was recorded. records: where they lie."""
+    file = records / folder / "results.json"
     return json.loads(file.read_text()) if file.exists() else {}
 
 
-def keep(family: Family, said: dict[str, Any]) -> None:
-    """Puts the numbers of a run in place of the family's last ones."""
-    runs = {**results(family.folder), family.name: {key: value for key, value in said.items() if key != "family"}}
-    file = HERE / family.folder / "results.json"
+def keep(family: Family, said: dict[str, Any], records: Path = HERE) -> None:
+    """Puts the numbers of a run in place of the family's last ones; records: the folder of all results."""
+    runs = {
+        **results(family.folder, records),
+        family.name: {key: value for key, value in said.items() if key != "family"},
+    }
+    file = records / family.folder / "results.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".results-{os.getpid()}.json")
     part.write_text(json.dumps(dict(sorted(runs.items())), indent=2, ensure_ascii=False) + "\n")
     part.replace(file)
@@ -55,9 +59,10 @@ def trivial(family: Family) -> str:
     return "; ".join(said)
 
 
-def baselines() -> list[dict[str, Any]]:
-    """The recorded trivial models: their data, what they are, and their numbers by name."""
-    found: list[dict[str, Any]] = json.loads(BASELINES.read_text())
+def baselines(records: Path = HERE) -> list[dict[str, Any]]:
+    """The recorded trivial models: their data, what they are, and their numbers by name. records: where they lie."""
+    file = records / BASELINES
+    found: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
     return found
 
 

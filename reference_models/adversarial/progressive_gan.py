@@ -169,7 +169,7 @@ class GrowingGAN(GAN, ABC):
     """
 
     images_seen: Tensor
-    first_level: ClassVar[int] = 0  # where training starts, at side 4 * 2^first_level
+    first_level: int = 0  # where training starts, at side 4 * 2^first_level
 
     def __init__(
         self,

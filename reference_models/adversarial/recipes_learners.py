@@ -26,13 +26,13 @@ from reference_models.adversarial.gan import GAN
 from reference_models.adversarial.stylegan import r1_penalty
 from reference_models.data import DataSet
 from reference_models.evaluation.features import digit_logits
-from reference_models.evaluation.held_out import digits_found
+from reference_models.evaluation.held_out import copying_found, digits_found
 from reference_models.evaluation.mode_coverage import mode_coverage, narrowest_mode
 from reference_models.parts.descent import descend
 from reference_models.parts.residual_gan import double
 from reference_models.parts.training import EMA, evaluating
 from reference_models.parts.validate import at_least, one_of
-from reference_models.recipes import Figure, Images, Learner, Points, beside_data, cosine
+from reference_models.recipes import Figure, Images, Learner, beside_data, cosine, shadow
 
 Optimiser = Callable[[list[nn.Parameter], float], torch.optim.Optimizer]
 
@@ -116,6 +116,7 @@ class Adversarial(Learner):
                 "min_share": coverage.min_share,
                 "narrowest_mode": narrowest_mode(samples, data.target),
                 "covariance_error": float(gap.norm() / covariance(data.held_out).norm()),
+                **copying_found(samples, data),
             }
         pixels, asked = self._draw(2000, data, generator)
         found = digits_found(pixels, data, generator)
@@ -126,7 +127,7 @@ class Adversarial(Learner):
     def figure(self, data: DataSet, *, generator: Generator) -> Figure:
         if self.images is None:
             samples = self.average.average.sample(2000, generator=generator)
-            return Points(samples, data.held_out[:2000])
+            return shadow(samples, data)
         return beside_data(self._draw(100, data, generator)[0], data)
 
     def _draw(self, n: int, data: DataSet, generator: Generator) -> tuple[Tensor, Tensor | None]:

@@ -26,7 +26,7 @@ from reference_models.parts.training import EMA, evaluating
 from reference_models.parts.unet import UNet
 from reference_models.recipes import OF_DIGITS, Figure, Goal, Images, Learner, Recipe, beside_data, cosine
 
-PIXELS = ("digits",)
+PIXELS = ("drawn-16", "digits", "drawn", "mnist", "cifar10")
 Draw = Callable[[Any, int, Generator], Tensor]
 
 
@@ -63,7 +63,7 @@ class Averaged(Learner):
         return pixels(self.draw(self.average.average, n, generator))
 
     def metrics(self, data: DataSet, *, generator: Generator) -> dict[str, float]:
-        return digits_found(self.images(1000, generator), data, generator) if data.name == "digits" else {}
+        return digits_found(self.images(1000, generator), data, generator) if data.event_shape[0] == 1 else {}
 
     def figure(self, data: DataSet, *, generator: Generator) -> Figure:
         return beside_data(self.images(64, generator), data)
@@ -145,23 +145,27 @@ def _fifty_steps(model: DDPM, n: int, generator: Generator) -> Tensor:
 def _unet(data: DataSet) -> Learner:
     if data.name == "cifar10":
         return Bounded(cifar10_ddpm(), decay=0.9999, lr=2e-4)  # Ho et al., appendix B
-    if data.name == "mnist":
+    if data.event_shape[-1] >= 28:
         network = UNet(1, 1, base=32, multipliers=(1, 2, 2), blocks=2, attention_at=(2,))
-        return Bounded(DDPM(network, Schedule.cosine(1000), data.event_shape, levels=256, clip=1.0), decay=0.999)
+        return Bounded(
+            DDPM(network, Schedule.cosine(1000), data.event_shape, levels=data.grades, clip=1.0), decay=0.999
+        )
     network = UNet(1, 1, base=24, multipliers=(1, 2))
-    return Bounded(DDPM(network, Schedule.cosine(200), data.event_shape, levels=17, clip=1.0))
+    return Bounded(DDPM(network, Schedule.cosine(200), data.event_shape, levels=data.grades, clip=1.0))
 
 
 def _dit(data: DataSet) -> Learner:
-    network = DiT(8, 1, patch=2, dim=64, depth=3, heads=4)
-    return Bounded(DDPM(network, Schedule.cosine(200), data.event_shape, levels=17, clip=1.0), decay=0.99)
+    channels, side, _ = data.event_shape
+    network = DiT(side, channels, patch=2, dim=64, depth=3, heads=4)
+    return Bounded(DDPM(network, Schedule.cosine(200), data.event_shape, levels=data.grades, clip=1.0), decay=0.99)
 
 
 class SuperResolution(Averaged):
-    """SR3 from 4×4 to 8×8."""
+    """SR3, to twice the height and width."""
 
     def __init__(self, data: DataSet) -> None:
-        network = UNet(2, 1, base=24, multipliers=(1, 2), time_scale=1000.0)
+        channels = data.event_shape[0]
+        network = UNet(2 * channels, channels, base=24, multipliers=(1, 2), time_scale=1000.0)
         model = SR3(network, Schedule.scaled_linear(100), data.event_shape, 2, clip=1.0)
         low = model.reduce(signed(data.held_out))
         super().__init__(model, lambda m, n, generator: m.sample(n, condition=low[:n], generator=generator))
@@ -181,11 +185,17 @@ class SuperResolution(Averaged):
         return Images({name: pixels(sheet) for name, sheet in sheets.items()})
 
 
+def compressing(data: DataSet) -> tuple[KLAutoencoder, tuple[int, int, int]]:
+    """An autoencoder whose code is at least four times smaller than the picture, and the shape of the code."""
+    channels, height, width = data.event_shape
+    shape = (4 * channels, height // 4, width // 4)
+    return KLAutoencoder(channels, shape[0], base=16, multipliers=(1, 2, 2)), shape
+
+
 def _latent(data: DataSet) -> Learner:
     """It predicts v: codes have no bounds to clip to, and a guess of ε says nothing of x_0 where ᾱ is nearly 0."""
-    autoencoder = KLAutoencoder(1, 4, base=16, multipliers=(1, 2))
-    network = UNet(4, 4, base=24, multipliers=(1, 2), attention_at=())
-    shape = (4, data.event_shape[1] // 2, data.event_shape[2] // 2)
+    autoencoder, shape = compressing(data)
+    network = UNet(shape[0], shape[0], base=24, multipliers=(1, 2), attention_at=())
     diffusion = DDPM(network, Schedule.cosine(200), shape, parametrisation="v")
     model = LatentDiffusion(autoencoder, diffusion)
     return InLatentSpace(
@@ -198,22 +208,22 @@ IMAGES: dict[str, Recipe] = {
         build=SuperResolution,
         data=PIXELS,
         goals=(*OF_DIGITS, Goal("consistency_l1", at_most=0.05)),
-        minutes=1.0,
+        minutes=2.5,
         batch_size=64,
     ),
-    "latent-diffusion": Recipe(build=_latent, data=PIXELS, goals=OF_DIGITS, minutes=1.0, batch_size=64),
+    "latent-diffusion": Recipe(build=_latent, data=PIXELS, goals=OF_DIGITS, minutes=2.5, batch_size=64),
     "ddpm-unet": Recipe(
         build=_unet,
-        data=("digits", "mnist", "cifar10"),
+        data=PIXELS,
         goals=OF_DIGITS,
-        minutes=1.0,
+        minutes=3.5,
         batch_size=64,
     ),
     "dit": Recipe(
         build=_dit,
         data=PIXELS,
         goals=OF_DIGITS,
-        minutes=3.0,
+        minutes=4.0,
         batch_size=64,
     ),
 }

@@ -2,8 +2,8 @@ r"""Features: the space in which samples are compared. A classifier of digits, a
 
 Distances between pixels say little about images; distances between the activations of a network trained to tell
 classes apart say more, which is why the Fréchet distance, precision and recall and their kin are taken there. For
-8×8 digits the network is `DigitClassifier`, whose weights lie beside this file; for anything else `ModuleFeatures`
-reads any layer of any torch or torchvision module.
+digits the network is `DigitClassifier`, with weights beside this file for 8×8 pixels and for 16×16, to which larger
+ones are reduced; for anything else `ModuleFeatures` reads any layer of any torch or torchvision module.
 
     features  φ(x) = h_L(x)                     the layer before the logits, (N, 32)
     logits    W φ(x) + b                        log-odds of the ten classes, (N, 10), for the Inception score
@@ -26,24 +26,34 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from reference_models.parts.validate import one_of
+
 __all__ = ["WEIGHTS", "DigitClassifier", "ModuleFeatures", "digit_classifier", "digit_features", "digit_logits"]
 
-WEIGHTS = Path(__file__).parent / "weights" / "digit_classifier.safetensors"
+WEIGHTS = {  # by side of the images, in pixels
+    8: Path(__file__).parent / "weights" / "digit_classifier.safetensors",
+    16: Path(__file__).parent / "weights" / "drawn_classifier.safetensors",
+}
 _AT_ONCE = 1024  # images
 
 
 class DigitClassifier(nn.Module):
-    """A convolutional network for digits (N, 1, 8, 8): `features(x)` of shape (N, F), `forward(x)` logits (N, 10).
+    """A convolutional network for digits (N, 1, S, S): `features(x)` of shape (N, F), `forward(x)` logits (N, 10).
+
+    side: S, 8 or 16.
 
     The layer of features ends in a SiLU, not a ReLU: no feature is constant on the digits, so covariances have full
     rank.
     """
 
-    def __init__(self, width: int = 32, num_features: int = 32) -> None:
+    def __init__(self, width: int = 32, num_features: int = 32, side: int = 8) -> None:
         super().__init__()
+        one_of("side", side, (8, 16))
+        first: list[nn.Module] = [nn.Conv2d(1, width, 3, padding=1), nn.SiLU()]
+        if side == 16:
+            first += [nn.MaxPool2d(2), nn.Conv2d(width, width, 3, padding=1), nn.SiLU()]  # (N, width, 8, 8)
         self.body = nn.Sequential(
-            nn.Conv2d(1, width, 3, padding=1),
-            nn.SiLU(),
+            *first,
             nn.Conv2d(width, 2 * width, 3, padding=1),
             nn.SiLU(),
             nn.MaxPool2d(2),  # (N, 2 width, 4, 4)
@@ -58,43 +68,57 @@ class DigitClassifier(nn.Module):
         self.head = nn.Linear(num_features, 10)
 
     def features(self, x: Tensor) -> Tensor:
-        """Images (N, 1, 8, 8) in [0, 1] to features (N, F)."""
+        """Images (N, 1, S, S) in [0, 1] to features (N, F)."""
         return self.body(2 * x - 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, 1, 8, 8) in [0, 1] to logits (N, 10)."""
+        """Images (N, 1, S, S) in [0, 1] to logits (N, 10)."""
         return self.head(self.features(x))
 
 
 @cache
-def digit_classifier(dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> DigitClassifier:
-    """The trained classifier, in evaluation mode, its parameters frozen."""
+def digit_classifier(
+    dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu", side: int = 8
+) -> DigitClassifier:
+    """The trained classifier of images of this side, 8 or 16, in evaluation mode, its parameters frozen."""
     with torch.device("meta"):  # draws no random numbers
-        model = DigitClassifier()
-    model.load_state_dict(load_file(WEIGHTS), assign=True)
+        model = DigitClassifier(side=side)
+    model.load_state_dict(load_file(WEIGHTS[side]), assign=True)
     return model.to(device=device, dtype=dtype).eval().requires_grad_(False)
 
 
 def digit_features(images: Tensor) -> Tensor:
-    """Features (N, 32) of images (N, 1, 8, 8) with values in [0, 1], in the images' dtype and on their device.
+    """Features (N, 32) of images (N, 1, S, S) with values in [0, 1], in the images' dtype and on their device.
+
+    S is 8, or at least 16, and more than 16 is reduced to 16 by averages.
 
     Gradients reach the images, never the classifier. Raises ValueError for another shape, or for values outside [0, 1].
     """
-    _require_digits(images)
-    model = digit_classifier(images.dtype, images.device)
+    images, model = _prepared(images)
     return torch.cat([model.features(part) for part in images.split(_AT_ONCE)])
 
 
 def digit_logits(images: Tensor) -> Tensor:
-    """Logits (N, 10) of images (N, 1, 8, 8) with values in [0, 1]; otherwise as `digit_features`."""
-    _require_digits(images)
-    model = digit_classifier(images.dtype, images.device)
+    """Logits (N, 10) of images (N, 1, S, S) with values in [0, 1]; otherwise as `digit_features`."""
+    images, model = _prepared(images)
     return torch.cat([model(part) for part in images.split(_AT_ONCE)])
 
 
+def _prepared(images: Tensor) -> tuple[Tensor, DigitClassifier]:
+    """The images at a side that has a classifier, and that classifier."""
+    _require_digits(images)
+    if images.shape[-1] > 16:
+        images = nn.functional.adaptive_avg_pool2d(images, 16)
+    return images, digit_classifier(images.dtype, images.device, images.shape[-1])
+
+
 def _require_digits(images: Tensor) -> None:
-    if images.ndim != 4 or images.shape[1:] != (1, 8, 8) or len(images) == 0 or not images.is_floating_point():
-        raise ValueError(f"images must be floats of shape (N, 1, 8, 8), got {images.dtype} {tuple(images.shape)}")
+    square = images.ndim == 4 and images.shape[1] == 1 and images.shape[2] == images.shape[3]
+    fits = square and (images.shape[3] == 8 or images.shape[3] >= 16)
+    if not fits or len(images) == 0 or not images.is_floating_point():
+        raise ValueError(
+            f"images must be floats of shape (N, 1, S, S), S = 8 or S ≥ 16, got {images.dtype} {tuple(images.shape)}"
+        )
     low, high = float(images.detach().min()), float(images.detach().max())
     if not (low >= -1e-4 and high <= 1 + 1e-4):
         raise ValueError(f"every pixel must lie in [0, 1] (clamp what leaves it), got values in [{low:g}, {high:g}]")

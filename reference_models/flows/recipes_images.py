@@ -26,8 +26,7 @@ from reference_models.flows.recipes_plane import gaussian_nll
 from reference_models.flows.variational_dequantisation import VariationalDequantisation, conditional_noise
 from reference_models.recipes import Figure, Goal, Learner, Minimise, Recipe, beside_data
 
-IMAGES = ("digits", "mnist", "cifar10")
-LEVELS = {"digits": 17, "mnist": 256, "cifar10": 256}
+IMAGES = ("drawn-16", "digits", "drawn", "mnist", "cifar10")
 
 
 def levels_of(x: Tensor, num_levels: int) -> Tensor:
@@ -68,12 +67,12 @@ def image_learner(build: Callable[[DataSet], Dequantisation], data: DataSet) -> 
 
 def images(build: Callable[[DataSet], Dequantisation], bits: float) -> Recipe:
     """The recipe of such a model: at most `bits` per dimension."""
-    return Recipe(partial(image_learner, build), IMAGES, (Goal("bits_per_dim", at_most=bits),), minutes=1.0)
+    return Recipe(partial(image_learner, build), IMAGES, (Goal("bits_per_dim", at_most=bits),), minutes=2.5)
 
 
 def uniform(flow: Callable[[tuple[int, ...]], FlowDensity]) -> Callable[[DataSet], Dequantisation]:
     """A `build` for `images`: a flow of the data's shape on the cube, with uniform noise."""
-    return lambda data: UniformDequantisation(on_the_cube(flow(data.event_shape)), LEVELS[data.name])
+    return lambda data: UniformDequantisation(on_the_cube(flow(data.event_shape)), data.grades)
 
 
 def small_realnvp(shape: tuple[int, ...]) -> FlowDensity:
@@ -87,7 +86,7 @@ def _small_glow(shape: tuple[int, ...]) -> FlowDensity:
 
 def _with_learned_noise(data: DataSet) -> Dequantisation:
     noise = conditional_noise(data.event_shape, couplings=4, width=16)
-    return VariationalDequantisation(on_the_cube(small_realnvp(data.event_shape)), LEVELS[data.name], noise)
+    return VariationalDequantisation(on_the_cube(small_realnvp(data.event_shape)), data.grades, noise)
 
 
 def channels_only(shape: tuple[int, ...]) -> FlowDensity:
