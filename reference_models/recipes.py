@@ -167,9 +167,9 @@ class Goal:
         return f"{self.metric} {' and '.join(said)}"
 
 
-OF_DIGITS = (  # see `evaluation.held_out`; and no training images recited
-    Goal("frechet_digits", at_most=10),
-    Goal("coverage_digits", at_least=0.8),
+OF_DIGITS = (  # beyond a Gaussian a class on "drawn-16", which is at 6.6 and 0.54; and no training images recited
+    Goal("frechet_digits", at_most=4.8),
+    Goal("coverage_digits", at_least=0.6),
     Goal("copying", at_most=0.75),
 )
 

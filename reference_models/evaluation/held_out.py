@@ -13,6 +13,8 @@ from reference_models.evaluation.mode_coverage import mode_coverage
 
 __all__ = ["copying_found", "digits_found", "law_found", "modes_found"]
 
+SHAPES = ((1, 8, 8), (1, 16, 16), (1, 28, 28))  # of digits whose features are known
+
 
 def digits_found(pixels: Tensor, data: DataSet, generator: Generator) -> dict[str, float]:
     """`frechet_digits`, `coverage_digits` and `copying` of images (N, 1, S, S) in [0, 1], with ends of 95 % intervals.
@@ -33,7 +35,7 @@ def digits_found(pixels: Tensor, data: DataSet, generator: Generator) -> dict[st
     to. `copying` is the part of pairs in which a sample lies nearer to the training examples than a held-out image: a
     half for an honest model, one for the training set recited. Nothing, for other data.
     """
-    if data.event_shape[0] != 1 or data.held_out_labels is None or data.event_shape[-1] not in (8, 16, 28):
+    if data.levels in (None, 2) or data.held_out_labels is None or data.event_shape not in SHAPES:
         return {}
     fake, real = digit_features(pixels), digit_features(data.held_out)
     found = {

@@ -13,7 +13,10 @@ from scipy.integrate import dblquad
 from scipy.stats import kstest
 from sklearn.datasets import load_digits
 
-from reference_models.data import load, names, waves_chain
+from reference_models.data import load, names
+from reference_models.data_laws import waves_chain
+from reference_models.drawn_digits import BLOCKS, Originals, draw, old_digits
+from reference_models.exact import state_number
 from tests.reference_models.files import write_cifar10, write_mnist
 from tests.reference_models.helpers import binary_states, close, numpy, standard_errors
 
@@ -24,7 +27,8 @@ def _on_the_cpu():
     torch.set_default_device(None)
 
 
-DRAWN = ["bars", "mixture", "eight-gaussians", "moons", "checkerboard", "waves"]
+DRAWN = ["bars", "crossed-bars", "glass", "mixture", "eight-gaussians", "corners", "moons", "checkerboard", "waves"]
+DRAWN += ["drawn", "drawn-16", "drawn-binary"]
 
 
 @pytest.mark.parametrize("name", [*DRAWN, "digits", "digits-binary"])
@@ -128,20 +132,100 @@ def test_the_checkerboard_is_uniform_on_half_of_its_squares():
     assert min(kstest(within[:, 0], "uniform").pvalue, kstest(within[:, 1], "uniform").pvalue) > 1e-6
 
 
-def test_the_entropy_of_waves_is_the_chain_rule_over_the_chain():
-    """H = log 16 + Σ_t Σ_s π_t(s) H(row s), with the marginals π_t propagated from the uniform."""
+def test_the_entropy_of_waves_is_that_of_its_conditionals():
+    """H = log 16 + 15 H(row of the chain) + 48 H(of an echo), and the data cost that much under the law as told."""
     data = load("waves", size=4000)
     chain = numpy(waves_chain())
     assert chain.sum(1) == pytest.approx(np.ones(16), abs=1e-12)
     assert chain[15, 0] == pytest.approx(0.6 + 0.1 / 16)  # the circle closes
-    pi, entropy = np.full(16, 1 / 16), math.log(16)
-    for _ in range(31):
-        entropy += pi @ -(chain * np.log(chain)).sum(1)
-        pi = pi @ chain
+    echo = np.full(16, 0.15 / 16)
+    echo[3] += 0.85
+    entropy = math.log(16) - 15 * (chain[0] @ np.log(chain[0])) - 48 * (echo @ np.log(echo))
     assert data.entropy == pytest.approx(entropy, abs=1e-10)
-    steps = torch.as_tensor(chain, device=data.train.device)[data.train[:, :-1], data.train[:, 1:]]
-    surprise = math.log(16) - steps.log().sum(1)
-    assert standard_errors(surprise, data.entropy) < 5
+    x = data.train
+    climbs = torch.as_tensor(chain)[x[:, :15], x[:, 1:16]].log().sum(1)
+    right = x[:, 16:] == (x[:, :-16] + 1) % 16
+    echoes = torch.where(right, math.log(0.85 + 0.15 / 16), math.log(0.15 / 16)).sum(1)
+    assert standard_errors(math.log(16) - climbs - echoes, data.entropy) < 5
+
+
+def test_crossed_bars_cost_what_their_law_says():
+    """The law itself has tests of its own; a row and a column are found in each picture of many white pixels."""
+    data = load("crossed-bars", size=20000, dtype=torch.float64)
+    assert data.entropy == pytest.approx(-float(data.law(data.held_out).mean()), abs=1e-9)
+    assert standard_errors(-data.law(data.train), data.entropy) < 5 * math.sqrt(1 + 20)  # its own error is of 1000
+    white = 0.95 * (1 - 0.75**2) + 0.05 * 0.75**2
+    assert standard_errors(data.train.flatten(1).mean(1), white) < 5
+
+
+def test_the_glass_has_the_law_of_its_couplings():
+    """Flipping one spin changes log p by minus twice its field times it: of sums over all pictures, none is needed."""
+    data = load("glass", size=20000, dtype=torch.float64)
+    states = binary_states(16).reshape(-1, 1, 4, 4)
+    log_p = data.law(states)
+    assert float(log_p.exp().sum()) == pytest.approx(1.0)
+    assert data.entropy == pytest.approx(-float((log_p.exp() * log_p).sum()))
+    assert close(log_p, data.law(1 - states), 1e-9)  # no outer field
+    assert standard_errors(-data.law(data.train), data.entropy) < 5
+    counts = torch.bincount(state_number(data.train), minlength=2**16) / 20000
+    likely = log_p.argsort(descending=True)[:20]
+    errors = (log_p[likely].exp() / 20000).sqrt()
+    assert bool(((counts[likely] - log_p[likely].exp()).abs() < 5.5 * errors).all())
+    x = states[torch.randint(2**16, (50,))]
+    far, near = x.clone(), x.clone()
+    far[:, 0, 3, 3], near[:, 0, 0, 0] = 1 - x[:, 0, 3, 3], 1 - x[:, 0, 0, 0]
+    both = far.clone()
+    both[:, 0, 0, 0] = near[:, 0, 0, 0]
+    assert close(data.law(both) - data.law(far), data.law(near) - data.law(x), 1e-9)  # corners are no neighbours
+
+
+def test_corners_are_four_mixtures_side_by_side():
+    data, one = load("corners", size=5000, dtype=torch.float64), load("mixture", size=1, dtype=torch.float64).target
+    planes = data.train.unflatten(1, (4, 2))
+    expected = sum(one.log_prob(plane) for plane in planes.unbind(1))
+    assert close(data.target.log_prob(data.train), expected, 1e-9)
+    assert data.entropy == pytest.approx(4 * load("mixture", size=1).entropy)
+    nearest = torch.cdist(planes[:, 0], one.means).argmin(1)
+    assert float((nearest == data.train_labels).double().mean()) > 0.999
+
+
+# --- digits drawn anew
+
+
+def test_the_old_digits_are_those_of_scikit_learn():
+    images, labels = old_digits()
+    assert np.array_equal(images[:, 0].numpy(), load_digits().images)
+    assert np.array_equal(labels.numpy(), load_digits().target)
+
+
+def test_a_picture_without_a_move_is_two_digits_of_one_writer_and_class(monkeypatch):
+    """Half of each, enlarged and averaged back: of equal halves nothing is left but the blur of it."""
+    import reference_models.drawn_digits as module
+
+    for move in ("TURN", "SHEAR", "LOG_SCALE", "SHIFT"):
+        monkeypatch.setattr(module, move, 0.0)
+    torch.set_default_dtype(torch.float32)
+    zeros = [i for i in range(BLOCKS[1]) if int(old_digits()[1][i]) == 0][:2]
+    of = Originals.of(zeros)
+    images, labels = draw(200, of, torch.Generator().manual_seed(0))
+    assert labels.tolist() == [0] * 200
+    ends = [draw(1, Originals.of([i]), torch.Generator().manual_seed(0))[0].flatten() for i in zeros]
+    span = torch.stack([ends[0] - ends[1], ends[1]], 1)
+    weights = torch.linalg.lstsq(span, images.flatten(1).T).solution
+    assert close(span @ weights, images.flatten(1).T, 1e-4)
+    assert float(weights[0].min()) >= -1e-3
+    assert float(weights[0].max()) <= 1 + 1e-3
+
+
+def test_crisp_pictures_have_edges_and_each_class_is_drawn():
+    torch.set_default_dtype(torch.float32)
+    everybody = Originals.of(range(1797))
+    soft, crisp = (
+        draw(400, everybody, torch.Generator().manual_seed(0), side=16, crispness=c)[0] for c in (None, 4.0)
+    )
+    grey = [float(((x > 0.05) & (x < 0.95)).float().mean()) for x in (soft, crisp)]
+    assert grey[1] < 0.6 * grey[0]
+    assert load("drawn-16", size=300).train_labels.unique().tolist() == list(range(10))
 
 
 # --- files
