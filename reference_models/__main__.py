@@ -71,7 +71,7 @@ def baselines(
             numbers = ", ".join(f"{metric} {value:.4g}" for metric, value in one.metrics.items())
             typer.echo(f"{one.data}: {one.model}: {numbers}")
         if record:
-            keep(found) if records is None else keep(found, records)
+            keep(found, records)
 
 
 # --- training
@@ -141,12 +141,8 @@ def _train_many(names: list[str], out: Path, jobs: int, options: list[str], reco
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in run.said["metrics"].items())
         typer.echo(f"{run.name}: {'; '.join(goals) or 'no goals'}: {numbers}")
         if record and run.code == 0 and goals:
-            _keep(_find(run.name), run.said, records)
+            keep(_find(run.name), run.said, records)
     raise typer.Exit(worst)
-
-
-def _keep(family: Family, said: dict[str, Any], records: Path | None) -> None:
-    keep(family, said) if records is None else keep(family, said, records)
 
 
 def _train_one(order: Order, record: bool, records: Path | None) -> None:
@@ -180,7 +176,7 @@ def _train_one(order: Order, record: bool, records: Path | None) -> None:
     if record and missed:
         _say(f"nothing was recorded: {', '.join(missed)} missed the goal")
     elif record:
-        _keep(order.family, said, records)
+        keep(order.family, said, records)
     raise typer.Exit(1 if missed else 0)
 
 

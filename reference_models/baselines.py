@@ -290,9 +290,10 @@ def _one_thread() -> None:
 # --- on disk
 
 
-def keep(found: list[Baseline], records: Path = HERE) -> None:
-    """Puts the numbers in place of those recorded for the same data. records: the folder of baselines.json."""
+def keep(found: list[Baseline], records: Path | None = None) -> None:
+    """Puts the numbers in place of those recorded for the same data. records: another folder for baselines.json."""
     others = [row for row in baselines(records) if row["data"] not in {one.data for one in found}]
     rows = sorted([*others, *map(asdict, found)], key=lambda row: list(SWEEPS).index(row["data"]))
-    records.mkdir(parents=True, exist_ok=True)
-    (records / BASELINES).write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+    folder = records or HERE
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / BASELINES).write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")

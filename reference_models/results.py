@@ -16,19 +16,19 @@ HERE = Path(__file__).parent
 BASELINES = "baselines.json"
 
 
-def results(folder: str, records: Path = HERE) -> dict[str, Any]:
-    """The recorded runs of a folder by the family's name; none where nothing was recorded. records: where they lie."""
-    file = records / folder / "results.json"
+def results(folder: str, records: Path | None = None) -> dict[str, Any]:
+    """The recorded runs of a folder by the family's name; none where nothing was recorded. records: another place."""
+    file = (records or HERE) / folder / "results.json"
     return json.loads(file.read_text()) if file.exists() else {}
 
 
-def keep(family: Family, said: dict[str, Any], records: Path = HERE) -> None:
-    """Puts the numbers of a run in place of the family's last ones; records: the folder of all results."""
+def keep(family: Family, said: dict[str, Any], records: Path | None = None) -> None:
+    """Puts the numbers of a run in place of the family's last ones; records: another place."""
     runs = {
         **results(family.folder, records),
         family.name: {key: value for key, value in said.items() if key != "family"},
     }
-    file = records / family.folder / "results.json"
+    file = (records or HERE) / family.folder / "results.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".results-{os.getpid()}.json")
     part.write_text(json.dumps(dict(sorted(runs.items())), indent=2, ensure_ascii=False) + "\n")
@@ -59,9 +59,9 @@ def trivial(family: Family) -> str:
     return "; ".join(said)
 
 
-def baselines(records: Path = HERE) -> list[dict[str, Any]]:
-    """The recorded trivial models: their data, what they are, and their numbers by name. records: where they lie."""
-    file = records / BASELINES
+def baselines(records: Path | None = None) -> list[dict[str, Any]]:
+    """The recorded trivial models: their data, what they are, and their numbers by name. records: another place."""
+    file = (records or HERE) / BASELINES
     found: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
     return found
 

@@ -22,8 +22,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment, linprog
-from scipy.sparse import identity, kron, vstack
 from torch import Tensor, nn
 
 from reference_models.parts.validate import at_least
@@ -90,6 +88,8 @@ def assignment(cost: Tensor) -> Tensor:
     """The permutation σ, long, shape (N,), with the least Σ_i cost[i, σ(i)]; cost of shape (N, N)."""
     if cost.ndim != 2 or cost.shape[0] != cost.shape[1]:
         raise ValueError(f"an assignment needs a square cost, got shape {tuple(cost.shape)}")
+    from scipy.optimize import linear_sum_assignment  # here: half of the library needs this file, and SciPy only here
+
     _, columns = linear_sum_assignment(cost.detach().cpu().numpy())
     return torch.as_tensor(columns, dtype=torch.long, device=cost.device)
 
@@ -133,6 +133,9 @@ def transport(cost: Tensor, weights_x: Tensor | None = None, weights_y: Tensor |
     n, m = cost.shape
     a, b = _law("weights_x", weights_x, cost[:, 0]).double(), _law("weights_y", weights_y, cost[0]).double()
     c = cost.detach().double().cpu().numpy()
+    from scipy.optimize import linprog
+    from scipy.sparse import identity, kron, vstack
+
     rows = kron(identity(n), np.ones((1, m)))  # sums of the plan's rows, the plan flattened row by row
     columns = kron(np.ones((1, n)), identity(m))
     marginals = np.concatenate([(a / a.sum()).cpu().numpy(), (b / b.sum()).cpu().numpy()])

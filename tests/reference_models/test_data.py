@@ -220,9 +220,7 @@ def test_a_picture_without_a_move_is_two_digits_of_one_writer_and_class(monkeypa
 def test_crisp_pictures_have_edges_and_each_class_is_drawn():
     torch.set_default_dtype(torch.float32)
     everybody = Originals.of(range(1797))
-    soft, crisp = (
-        draw(400, everybody, torch.Generator().manual_seed(0), side=16, crispness=c)[0] for c in (None, 4.0)
-    )
+    soft, crisp = (draw(400, everybody, torch.Generator().manual_seed(0), side=16, crispness=c)[0] for c in (None, 4.0))
     grey = [float(((x > 0.05) & (x < 0.95)).float().mean()) for x in (soft, crisp)]
     assert grey[1] < 0.6 * grey[0]
     assert load("drawn-16", size=300).train_labels.unique().tolist() == list(range(10))

@@ -186,6 +186,28 @@ def test_training_again_replaces_the_files(tiny, tmp_path):
     assert len(list(tmp_path.iterdir())) == 4
 
 
+def test_several_families_train_at_once_and_their_numbers_are_kept_where_asked(tmp_path):
+    """Each in a process of its own; one that cannot be trained is refused before any begins."""
+    records = tmp_path / "records"
+    done = invoke(
+        *("train", "gaussian-mixture", "langevin", "--jobs", 2, "--steps", 60, "--record"),
+        *("--out", tmp_path / "runs", "--records", records),
+    )
+    kept = json.loads((records / "latent" / "results.json").read_text())
+    assert set(kept) == {"gaussian-mixture"}
+    assert kept["gaussian-mixture"]["steps"] == 60
+    lines = {line.split(":")[0]: line for line in done.stdout.splitlines()}
+    assert set(lines) == {"gaussian-mixture", "langevin"}
+    assert "MISSED" not in lines["gaussian-mixture"]
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"gaussian-mixture", "langevin"}
+    assert done.exit_code == ("MISSED" in lines["langevin"])
+    refused = invoke("train", "gaussian-mixture", "conjugate-bayes", "--out", tmp_path / "none")
+    assert refused.exit_code == 2
+    assert not (tmp_path / "none").exists()
+    assert invoke("train").exit_code == 2
+    assert invoke("train", "maf", "--all").exit_code == 2
+
+
 def test_the_time_is_kept(tiny, tmp_path):
     done = invoke("train", "cfm", "--minutes", 0.005, "--out", tmp_path)
     assert done.exit_code == 0
