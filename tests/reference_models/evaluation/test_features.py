@@ -107,7 +107,10 @@ def test_loading_the_classifier_draws_no_random_numbers():
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (torch.zeros(2, 8, 8), r"images must be floats of shape \(N, 1, 8, 8\), got torch.float32 \(2, 8, 8\)"),
+        (
+            torch.zeros(2, 8, 8),
+            r"images must be floats of shape \(N, 1, S, S\), S = 8 or S ≥ 16, got torch.float32 \(2, 8, 8\)",
+        ),
         (torch.zeros(2, 1, 8, 8).long(), "images must be floats .* got torch.int64"),
         (torch.full((2, 1, 8, 8), 16.0), r"every pixel must lie in \[0, 1\] .* got values in \[16, 16\]"),
         (torch.linspace(-0.5, 1, 64).view(1, 1, 8, 8), r"\[0, 1\] .* got values in \[-0.5, 1\]"),

@@ -71,7 +71,8 @@ def test_digits_reach_both_goals_and_a_few_pictures_again_and_again_do_not(devic
         assert found["coverage_digits"] == pytest.approx(coverage, abs=0.17), name
         if name not in ("with more noise", "a hundred digits"):  # near the edge
             assert all(goal.reached(found) for goal in OF_DIGITS[:2]) == (distance < 3), name
-        assert (found["copying"] > 0.9) == (name in ("training digits", "a hundred digits")), name
+        assert (found["copying"] > 0.9) or name not in ("training digits", "a hundred digits"), name
+        assert found["copying"] < 0.75 or name not in ("a Gaussian a class", "one Gaussian", "ten means"), name
 
 
 def test_modes_are_counted_on_the_target_and_named_with_the_suffix(device, generator):

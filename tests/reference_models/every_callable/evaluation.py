@@ -121,7 +121,11 @@ ROWS = [
         **INTERVAL,
     ),
     Row(
-        "evaluation.features.DigitClassifier", lambda **k: built(features.DigitClassifier, **k), width=4, num_features=5
+        "evaluation.features.DigitClassifier",
+        lambda **k: built(features.DigitClassifier, **k),
+        width=4,
+        num_features=5,
+        side=16,
     ),
     Row(
         "evaluation.features.ModuleFeatures",
