@@ -9,8 +9,8 @@ ones are reduced; for anything else `ModuleFeatures` reads any layer of any torc
     logits    W φ(x) + b                        log-odds of the ten classes, (N, 10), for the Inception score
 
 Measured: the shipped weights name 98.9 % of the 360 held-out digits correctly, those for 16×16 pixels 99.7 % of 2000
-drawn ones (`train_digit_classifier` makes them anew). The scale of a Fréchet distance on these features, whose total variance is 97: training against held-out digits
-0.78, training digits against as many of uniform noise 77.
+drawn ones (`train_digit_classifier` makes them anew). The scale of a Fréchet distance on the former's features, whose
+total variance is 97: training against held-out digits 0.78, training digits against as many of uniform noise 77.
 
 GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium (Heusel et al., 2017),
 https://arxiv.org/abs/1706.08500
