@@ -81,11 +81,13 @@ def test_a_sound_assignment_is_clean_and_its_matrix_says_so(repository, capsys):
     print_audit(audit)
     said = capsys.readouterr().out
     assert "The audit is clean." in said
+    assert "Note: hw0 trains models and was never calibrated; run `autograder calibrate hw0`." in said
     row = next(line for line in said.splitlines() if line.startswith("wrong-shift"))
     assert row.split()[2:4] == ["·", "X"]
     print_audit_json(audit)
     document = json.loads(capsys.readouterr().out)
     assert document["clean"] is True
+    assert document["notes"] == audit.notes
     assert document["runs"]["wrong-shift"][0] == {"earned": 2.0, "lost": ["line"]}
 
 
