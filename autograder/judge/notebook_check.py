@@ -22,6 +22,7 @@ from autograder.judge.session import Session
 from autograder.report import CellRun, CheckResult
 from autograder.sandbox import open_provider
 from autograder.submission import DEPTH, FILE_BYTES, FILES, FILES_BYTES
+from autograder.worker.datasets import BESIDE, at_home
 
 BUDGETS = Budgets(submission_seconds=3600, memory_mb=4096)  # generous: it is the student's own machine
 
@@ -56,7 +57,7 @@ def check_notebook(notebook: Path, cell: str | None = None, *, train: bool = Fal
     warnings.simplefilter("ignore", SandboxWarning)  # it is the student's own code
     keys, handed = Keys.local(0), handed_at_home(checks)
     session = Session(
-        provider=open_provider("process", sandbox_limits(BUDGETS)),
+        provider=open_provider("process", sandbox_limits(BUDGETS), datasets=at_home(notebook.parent)),
         cells=restore(parsed, parsed).cells,
         files=_beside(notebook),
         budgets=BUDGETS,
@@ -91,7 +92,7 @@ def _beside(notebook: Path) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     left = FILES_BYTES
     for folder, below, names in os.walk(notebook.parent):
-        below[:] = sorted(name for name in below if not name.startswith(".") and name != "__pycache__")
+        below[:] = sorted(name for name in below if not name.startswith(".") and name not in ("__pycache__", BESIDE))
         for path in (Path(folder, name) for name in sorted(names)):
             name = path.relative_to(notebook.parent).as_posix()
             if path.name.startswith(".") or path.suffix in (".ipynb", ".zip") or name == CHECKS or not path.is_file():

@@ -13,6 +13,13 @@ import os
 from pathlib import Path
 
 FOLDER = "DATASETS"
+BESIDE = "datasets"
+
+
+def at_home(folder: Path) -> dict[str, Path]:
+    """Every data set that a notebook in `folder` would find, by name."""
+    shelf = Path(os.environ.get(FOLDER) or folder / BESIDE)
+    return {path.name: path.resolve() for path in sorted(shelf.iterdir()) if path.is_dir()} if shelf.is_dir() else {}
 
 
 def dataset(name: str) -> Path:
@@ -21,7 +28,7 @@ def dataset(name: str) -> Path:
     Raises:
         FileNotFoundError: it is not there; the message says where to put it.
     """
-    folder = Path(os.environ.get(FOLDER) or "datasets")
+    folder = Path(os.environ.get(FOLDER) or BESIDE)
     found = folder / name
     if os.sep in name or name in ("", ".", "..") or not found.is_dir():
         raise FileNotFoundError(

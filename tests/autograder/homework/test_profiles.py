@@ -18,6 +18,7 @@ from autograder.homework.files import HomeworkFiles
 from autograder.homework.profiles import limits_text, under
 from autograder.homework.settings import AssignmentConfig
 from autograder.judge.keys import Keys
+from autograder.judge.notebook_check import check_notebook
 from autograder.judge.runner import Bench, CheckFile, run_checks
 from autograder.student.local import LocalChannel
 from autograder.worker.datasets import dataset
@@ -172,6 +173,21 @@ def test_what_is_missing_of_a_data_set_is_a_sentence(course: Course, repository:
     assert "chmod -R a+rX" in refused({"numbers": str(closed.parent)})
     with pytest.raises(UserError, match="has no profile `tpu`"):
         grade_course(course, NAME, None, Options(sandbox="process", as_root=True, profile="tpu"))
+
+
+def test_a_notebook_checked_in_a_terminal_finds_the_data_set_beside_it(
+    course: Course, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATASETS", raising=False)
+    folder = release(course, NAME)
+    (folder / "datasets" / "numbers").mkdir(parents=True)
+    (folder / "datasets" / "numbers" / "slope.txt").write_text("5")
+    asking = "\nfrom autograder import dataset\nprint((dataset('numbers') / 'slope.txt').read_text())\n"
+    answers = {**ANSWERS, "double-answer": ANSWERS["double-answer"] + asking}
+    notebook = answered(repository.load().template, answers)
+    (folder / f"{NAME}.ipynb").write_bytes(to_bytes(notebook))
+    runs = check_notebook(folder / f"{NAME}.ipynb", "double").runs
+    assert [(run.error, run.stdout.strip()) for run in runs if "5" in run.stdout] == [(None, "5")]
 
 
 def test_at_home_a_data_set_is_a_folder_beside_the_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
