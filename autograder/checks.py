@@ -23,6 +23,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "StudentFault",
         "Wrong",
     ),
+    "autograder.seeds": ("apart",),
     "autograder.homework.handed": (
         "CourseData",
         "hands_over",
@@ -48,8 +49,10 @@ HOMES: dict[str, tuple[str, ...]] = {
         "parts_with_graph",
         "perturb",
         "records",
+        "run_fit",
         "signature",
         "state_dict",
+        "train_network",
         "type_name",
     ),
     "autograder.vocabulary.adversarial": (
@@ -185,6 +188,14 @@ HOMES: dict[str, tuple[str, ...]] = {
         "assert_finite",
         "assert_shape",
     ),
+    "autograder.vocabulary.trained": (
+        "assert_answers_from_weights",
+        "assert_fresh",
+        "assert_learns",
+        "assert_teaches_only",
+        "assert_weights_matter",
+        "transplanted",
+    ),
     "autograder.vocabulary.times": ("assert_covers_times",),
     "autograder.vocabulary.chance": ("FALSE_FAILURE",),
     "autograder.vocabulary.known_laws": (
@@ -241,6 +252,8 @@ HOMES: dict[str, tuple[str, ...]] = {
         "Rotate",
         "Scale",
         "SigmaScore",
+        "SmallVelocity",
+        "SwirlField",
         "TableConditional",
         "TableEnergy",
         "TanhScore",

@@ -98,6 +98,8 @@ class Clock:
         self._last = last
         self._default = budgets.check_seconds
         self._check = Budget("this check", float("inf"))
+        self._train_seconds = budgets.train_seconds
+        self._training = Budget("training", budgets.train_seconds)
         self._seen: set[object] = set()
         self._meter: Meter | None = None
 
@@ -115,6 +117,7 @@ class Clock:
     def check(self, seconds: float | None) -> Iterator[None]:
         """Bound everything of `of_check` inside to `seconds`, or the default; training has budgets of its own."""
         before, self._check = self._check, Budget("this check", seconds or self._default)
+        self._training = Budget("training in this check", self._train_seconds)
         try:
             yield
         finally:
@@ -123,6 +126,10 @@ class Clock:
     def of_check(self) -> tuple[Budget, Budget]:
         """What a check's request is charged to."""
         return self._check, self.whole
+
+    def of_training(self) -> tuple[Budget, Budget]:
+        """What is charged that a check trains anew: one budget for all of it."""
+        return self._training, self.whole
 
     def of_run(self, key: object, what: str, seconds: float) -> tuple[Budget, Budget]:
         """What running something is charged to: the submission the first time, the grader's own work from then on."""

@@ -91,6 +91,8 @@ class CheckFile:
 def run_checks(files: Sequence[CheckFile], bench: Bench) -> list[CheckResult]:
     """Run every graded check of `files` and return one result each, in the order of the files.
 
+    Checks that say `trains` run after all others, which thus meet a notebook in which nothing has been trained.
+
     Raises:
         UserError: a check file can not be imported or holds no check.
     """
@@ -114,7 +116,7 @@ def run_checks(files: Sequence[CheckFile], bench: Bench) -> list[CheckResult]:
                 os.environ[name] = value
     if plugin.trouble:
         raise UserError("; ".join(plugin.trouble))
-    return plugin.results
+    return [plugin.found[item] for item in plugin.order if item in plugin.found]
 
 
 @dataclass
@@ -123,7 +125,8 @@ class _Plugin:
 
     bench: Bench
     public: dict[Path, bool]
-    results: list[CheckResult] = field(default_factory=list)
+    order: list[str] = field(default_factory=list)  # of the files; checks that train nothing run first
+    found: dict[str, CheckResult] = field(default_factory=dict)
     trouble: list[str] = field(default_factory=list)
     drawn: Figures = field(default_factory=Figures)
 
@@ -148,7 +151,9 @@ class _Plugin:
             stray = next(item for item in items if item not in graded)
             self.trouble.append(f"{stray.nodeid} has no `graded` marker, so its points belong to no cell")
         wanted = [item for item in graded if self.bench.only is None or _cell(item) in self.bench.only]
-        items[:] = [item for item in wanted if getattr(item, "originalname", item.name) not in self.bench.skip]
+        chosen = [item for item in wanted if getattr(item, "originalname", item.name) not in self.bench.skip]
+        self.order = [item.nodeid for item in chosen]
+        items[:] = sorted(chosen, key=lambda item: _marked(item).get("trains") is not None)  # before anything trained
 
     @pytest.fixture
     def student(self, request: pytest.FixtureRequest) -> Student:
@@ -206,9 +211,10 @@ class _Plugin:
         kept = self.bench.kept
         known = None if kept is None else kept.finished(item.name)
         fresh = self._result(item, faults, time.monotonic() - begin).model_copy(update={"measures": measures})
-        self.results.append(known or fresh)
+        result = known or fresh
+        self.found[item.nodeid] = result
         if kept is not None and known is None:
-            kept.ends(self.results[-1])
+            kept.ends(result)
         return done
 
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:

@@ -114,7 +114,7 @@ class Session:
             StudentFault: with the reason code of what went wrong in the sandbox.
             Infrastructure: no sandbox could be had.
         """
-        budgets = self.clock.of_check()
+        budgets = self.clock.of_training() if op in ("fit", "descend") else self.clock.of_check()
         if fault := self.clock.fault(budgets):  # its time is used up: no sandbox is started for it
             raise fault
         self.play()

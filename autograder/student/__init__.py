@@ -36,6 +36,7 @@ from autograder.student.asking import (
 from autograder.student.handles import Channel, Handle, is_callable, is_module, type_name
 from autograder.student.local import as_handle
 from autograder.student.notebook import Student
+from autograder.student.training import run_fit, train_network
 
 __all__ = [
     "Channel",
@@ -63,8 +64,10 @@ __all__ = [
     "perturb",
     "probe_beside",
     "records",
+    "run_fit",
     "signature",
     "state_dict",
+    "train_network",
     "type_name",
     "value_of",
 ]

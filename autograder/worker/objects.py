@@ -22,6 +22,7 @@ from .graphs import parts_with_graph
 from .parameters import load, named_parameters, perturb, set_parameter, state_of
 from .probes import PROBES
 from .probes.general import Recorder
+from .training import descend
 from .wire import Ref, type_name
 
 LIVE_LIMIT = 100_000  # references held at once
@@ -48,6 +49,8 @@ class Objects:
         self._operations: dict[str, Callable[..., Any]] = {
             "resolve": self._resolve,
             "call": self._call,
+            "fit": self._fit,
+            "descend": self._descend,
             "getattr": self._getattr,
             "setattr": self._setattr,
             "state_dict": self._state_dict,
@@ -153,6 +156,15 @@ class Objects:
         result = invoke(function, arguments, named, seed=seed, mode=mode, grad=grad)
         value = self.ref(result) if keep else self.pack(result)
         return {"value": value, "args": self.pack(arguments), "kwargs": self.pack(named)} if echo else value
+
+    def _fit(self, target: Any, args: Any, kwargs: Any, seed: int | None = None) -> Any:
+        return self._call(target, args=args, kwargs=kwargs, seed=seed, grad=True)
+
+    def _descend(
+        self, target: Any, inputs: Any, label: Tensor | None, method: str | None = None, **schedule: Any
+    ) -> list[float]:
+        network, function = self._module(target), self._function(target, method)
+        return descend(network, function, inputs, label, **schedule)
 
     def _getattr(self, target: Any, name: str, keep: bool = False) -> Any:
         value = attribute(self._target(target), name)

@@ -25,22 +25,23 @@ from .diffusion import (
     TanhScore,
     TimeAffine,
 )
-from .flow_matching import GaussianVelocity, LinearField, LinearInTime, TimeField
+from .flow_matching import GaussianVelocity, LinearField, LinearInTime, SwirlField, TimeField
 from .flows import AffineFlow, AffinePair, Bend, Rotate, Scale, TriangularPair
 from .general import Constant, Exploding, Linear, Quadratic, Recorder, ReluMap, Same
 from .latent import ConstantCode, GaussianDecoder, GaussianEncoder
-from .trainable import Perceptron
+from .trainable import Perceptron, SmallVelocity
 
 PROBES: dict[str, type[nn.Module]] = {
     probe.__name__: probe
     for probe in (
-        *(Constant, Linear, Quadratic, ReluMap, Recorder, Same, Exploding, Perceptron),
+        *(Constant, Linear, Quadratic, ReluMap, Recorder, Same, Exploding),
+        *(Perceptron, SmallVelocity),
         *(TableConditional,),
         *(AffinePair, TriangularPair, AffineFlow, Scale, Rotate, Bend),
         *(GaussianEncoder, GaussianDecoder, ConstantCode),
         *(DiscreteCritic, WaveCritic, Conjugate),
         *(AffineScore, TanhScore, TableEnergy, SigmaScore, MixtureScore),
         *(TimeAffine, GaussianNoise, GaussianScore, LabelGaussian, Conditional),
-        *(GaussianVelocity, LinearField, TimeField, LinearInTime),
+        *(GaussianVelocity, LinearField, TimeField, SwirlField, LinearInTime),
     )
 }

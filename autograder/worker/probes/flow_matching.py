@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .gaussian import applied, solved
@@ -47,6 +48,26 @@ class TimeField(nn.Module):
 
     def forward(self, t: Any, x: Tensor, *_: Any, **__: Any) -> Tensor:
         return (self.c.to(x.dtype) * per_sample(t, x).to(x.dtype) ** 3).expand(x.shape) + 0 * x
+
+
+class SwirlField(nn.Module):
+    """f(t, x) = A tanh(A x + t b) over the flattened sample: A (D, D), b (D,); time comes first.
+
+    Known: its Jacobian A diag(1 − tanh²) A is another one at every point and time, of trace Σ_ij A_ij A_ji (1 −
+    tanh²_j); A is used twice, so its gradient has two parts, and the parameter `idle` (D,) not at all: it has none.
+    """
+
+    def __init__(self, A: Any, b: Any = 0.0) -> None:
+        super().__init__()
+        self.A = weight_of(A)
+        self.b = weight_of(b)
+        self.idle = nn.Parameter(torch.ones(len(self.A), dtype=self.A.dtype))
+
+    def forward(self, t: Any, x: Tensor, *_: Any, **__: Any) -> Tensor:
+        A, b = self.A.to(x.dtype), self.b.to(x.dtype)
+        flat = x.flatten(1)  # (B, D)
+        inner = (flat @ A.T + per_sample(t, flat).to(x.dtype) * b).tanh()
+        return (inner @ A.T).reshape(x.shape)
 
 
 class LinearInTime(nn.Module):

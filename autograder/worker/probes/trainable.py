@@ -1,11 +1,14 @@
-"""A probe to train: a small network that can learn what it is shown."""
+"""Probes to train: small networks that can learn what they are shown, with weights that a seed alone decides."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from .times import per_sample
 
 
 class Perceptron(nn.Module):
@@ -18,15 +21,45 @@ class Perceptron(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, hidden: int = 32, seed: int = 0) -> None:
         super().__init__()
-        generator = torch.Generator("cpu").manual_seed(seed)
-        shapes = {"W1": (hidden, inputs), "b1": (hidden,), "W2": (outputs, hidden), "b2": (outputs,)}
-        for name, shape in shapes.items():
-            fan_in = inputs if name.endswith("1") else hidden
-            drawn = torch.randn(shape, generator=generator, dtype=torch.float64) / fan_in**0.5
-            setattr(self, name, nn.Parameter(drawn.to(torch.get_default_dtype())))
+        _draw_layers(self, (inputs, hidden, outputs), seed)
 
     def forward(self, x: Tensor, *_: Any, **__: Any) -> Tensor:
         W1, b1, W2, b2 = (getattr(self, name).to(x.dtype) for name in ("W1", "b1", "W2", "b2"))
         hidden = (x.flatten(1) @ W1.T + b1).tanh()
         out: Tensor = hidden @ W2.T + b2
         return out
+
+
+class SmallVelocity(nn.Module):
+    """f(x, t) = W₃ silu(W₂ silu(W₁ [x, t] + b₁) + b₂) + b₃ over the flattened sample, of x's shape.
+
+    Args:
+        dims: numbers of a sample.
+        seed: decides all weights alone.
+
+    Known: what is known of `Perceptron`. Time comes one a sample, (B,), or as one number; a loss that always shows the
+    same time leaves the column of W₁ that belongs to it useless.
+    """
+
+    def __init__(self, dims: int, hidden: int = 64, seed: int = 0) -> None:
+        super().__init__()
+        _draw_layers(self, (dims + 1, hidden, hidden, dims), seed)
+
+    def forward(self, x: Tensor, t: Any, *_: Any, **__: Any) -> Tensor:
+        flat = x.flatten(1)
+        time = per_sample(t, flat).to(x.dtype).expand(len(flat), 1)
+        h = torch.cat([flat, time], 1)  # (B, D + 1)
+        for layer in (1, 2, 3):
+            W, b = (getattr(self, f"{letter}{layer}").to(x.dtype) for letter in "Wb")
+            h = h @ W.T + b
+            h = nn.functional.silu(h) if layer < 3 else h
+        return h.reshape(x.shape)
+
+
+def _draw_layers(module: nn.Module, sizes: tuple[int, ...], seed: int) -> None:
+    """Parameters W1, b1, W2, b2, … for layers from each size to the next, drawn with standard deviation 1/√fan-in."""
+    generator = torch.Generator("cpu").manual_seed(seed)
+    for layer, (fan_in, out) in enumerate(pairwise(sizes), 1):
+        for name, shape in ((f"W{layer}", (out, fan_in)), (f"b{layer}", (out,))):
+            drawn = torch.randn(shape, generator=generator, dtype=torch.float64) / fan_in**0.5
+            setattr(module, name, nn.Parameter(drawn.to(torch.get_default_dtype())))

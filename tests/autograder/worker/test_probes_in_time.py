@@ -22,6 +22,8 @@ from autograder.worker.probes import (
     LinearInTime,
     MixtureScore,
     SigmaScore,
+    SmallVelocity,
+    SwirlField,
     TableEnergy,
     TanhScore,
     TimeAffine,
@@ -263,3 +265,42 @@ def test_conjugates_are_suprema_and_divergences_those_of_the_literature(name: st
     torch.testing.assert_close(law.between(p, q), known[name])
     with pytest.raises(ValueError, match="there is no conjugate 'tv'"):
         Conjugate("tv")
+
+
+# fields and networks to train
+
+
+def test_the_swirl_uses_one_weight_twice_and_one_never() -> None:
+    A, b, x, t = drawn(3, 3), drawn(3, seed=1), drawn(4, 3, seed=2), torch.linspace(0, 1, 4, dtype=F64)
+    field = SwirlField(A, b)
+    whole = torch.autograd.functional.jacobian(lambda q: field(t, q), x)
+    jacobians = torch.stack([whole[k, :, k] for k in range(4)])
+    slope = 1 - (x @ A.T + t[:, None] * b).tanh().square()
+    torch.testing.assert_close(jacobians, A @ (slope[:, :, None] * A))
+    torch.testing.assert_close(jacobians.diagonal(dim1=1, dim2=2).sum(1), torch.einsum("ij,ji,bj->b", A, A, slope))
+    found = torch.autograd.grad(field(t, x).sum(), list(field.parameters()), allow_unused=True)
+    assert [name for (name, _), g in zip(field.named_parameters(), found, strict=True) if g is None] == ["idle"]
+    inner = (x @ A.T + t[:, None] * b).tanh()
+    outer = torch.ones(4, 3, dtype=F64).T @ inner  # of the outer use alone; the inner one adds to it
+    assert not torch.allclose(found[0], outer)
+    images = field(0.3, x.reshape(4, 1, 3, 1))
+    torch.testing.assert_close(images.reshape(4, 3), field(0.3, x))
+
+
+def test_the_small_velocity_is_the_network_that_its_layers_make() -> None:
+    net = SmallVelocity(2, hidden=8, seed=3)
+    layers = nn.Sequential(nn.Linear(3, 8), nn.SiLU(), nn.Linear(8, 8), nn.SiLU(), nn.Linear(8, 2)).double()
+    state = net.state_dict()
+    layers.load_state_dict(
+        {f"{2 * k - 2}.{n}": state[f"{kind}{k}"] for k in (1, 2, 3) for kind, n in (("W", "weight"), ("b", "bias"))}
+    )
+    x, t = drawn(5, 2), torch.rand(5, dtype=F64)
+    torch.testing.assert_close(net(x, t), layers(torch.cat([x, t[:, None]], 1)))
+    torch.testing.assert_close(net(x, 0.5), net(x, torch.full((5,), 0.5, dtype=F64)))
+    torch.testing.assert_close(net(x.reshape(5, 1, 2, 1), t).reshape(5, 2), net(x, t))
+    assert all(
+        torch.equal(a, b) for a, b in zip(net.parameters(), SmallVelocity(2, 8, seed=3).parameters(), strict=True)
+    )
+    assert not torch.equal(state["W1"], SmallVelocity(2, 8, seed=4).W1)
+    with pytest.raises(ValueError, match="one time a sample"):
+        net(x, t[:3])
