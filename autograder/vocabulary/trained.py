@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autograder.errors import AuthorError, Wrong
+from autograder.errors import Wrong
 from autograder.student import load_state_dict, parameters, state_dict
-from autograder.vocabulary.tensors import Tolerance, agree, as_double, as_tensor
+from autograder.vocabulary.tensors import Tolerance, agree, as_double, assert_real, assert_shape
 
 Ask = Callable[[Any], Any]
 
@@ -72,6 +72,7 @@ def assert_fresh(error: float, at_least: float, *, what: str = "the network", un
         error: of the fresh network, asked before anything was trained.
         at_least: some way below what the trivial answer reaches, so that no start by chance falls under it.
     """
+    error = _number(error, f"the error of {what}")
     if not error >= at_least:
         raise Wrong(
             f"{what} knows the answer before it is trained: as built its error is {error:.4g}{unit and ' ' + unit}, "
@@ -89,11 +90,11 @@ def assert_learns(
         train: runs the training: `lambda: run_fit(student.fit, net, x, steps=100)` or `train_network`.
         share: the largest share of the first error that counts as learned.
     """
-    before = float(error())
+    before = _number(error(), f"the error of {what}")
     if not (math.isfinite(before) and before > 0):
         raise Wrong(f"{what} has an error of {before:.4g} before it is trained")
     train()
-    after = float(error())
+    after = _number(error(), f"the error of {what}")
     if not after <= share * before:
         raise Wrong(
             f"{what} does not learn: trained anew, its error goes from {before:.4g} to {after:.4g}, and should fall to "
@@ -167,10 +168,14 @@ def _altered(value: Tensor, generator: torch.Generator | None) -> Tensor:
 
 
 def _answer(ask: Ask, network: Any, what: str) -> Tensor:
-    found = as_tensor(ask(network), f"the answer of {what}")
+    found = assert_real(ask(network), f"the answer of {what}")
     if found.numel() == 0:
-        raise AuthorError("a network is asked about at least one row")
+        raise Wrong(f"{what} answers with nothing: shape {tuple(found.shape)}")
     return as_double(found)
+
+
+def _number(value: Any, what: str) -> float:
+    return float(as_double(assert_real(assert_shape(value, (), what), what)))
 
 
 def _same(a: Tensor, b: Tensor, tolerance: float | None) -> bool:
