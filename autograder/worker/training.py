@@ -43,9 +43,9 @@ def descend(
     if not trained:
         raise Fault("wrong", f"`{name_of(network)}` has no parameters to train")
     optimiser = torch.optim.Adam(trained, lr=lr)
-    losses = []
+    losses: list[float] = []
     with seeded(seed), in_mode(network, "train"), torch.enable_grad():
-        for _ in range(steps):
+        while len(losses) < steps:
             rows = torch.randint(len(inputs[0]), (batch_size,))
             named = {} if target is None else {"target": target[rows]}
             batch, named = beside_model(network, [x[rows] for x in inputs], named)

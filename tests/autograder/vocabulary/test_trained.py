@@ -241,7 +241,7 @@ def test_a_fresh_network_that_knows_already_is_seen_before_anything_is_trained(s
     assert_fresh(error_of(student.Live())(), 0.2)
     known = error_of(call(student.typed, grad=True))()
     fails(lambda: assert_fresh(known, 0.2, what="`typed()`"), says="`typed()` knows the answer before it is trained")
-    fails(lambda: assert_fresh(float("nan"), 0.2), says="its error is nan")
+    fails(lambda: assert_fresh(float("nan"), 0.2), says="should be finite")
 
 
 def test_weights_of_another_network_are_named(student: Student) -> None:
