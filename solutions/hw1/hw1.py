@@ -1189,10 +1189,10 @@ with when_written("digits_model", "digits_losses"):
 #
 # # Part 6. All three on one axis
 #
-# Nothing to write. The bars of part 1, whose entropy is known, give every model the same exam: a MADE (trained in task 2.3), a PixelCNN and a transformer, 400 steps each. How far right of the entropy does each one end, and how many parameters did it take?
+# Nothing to write, and nothing here is run in grading. The bars of part 1, whose entropy is known, give every model the same exam: a MADE (trained in task 2.3), a PixelCNN and a transformer, 400 steps each. How far right of the entropy does each one end, and how many parameters did it take?
 # Expect all three between 6.6 and 7.1 nats. The transformer is the slowest to learn: it must find out what "above" means, while the PixelCNN was told.
 
-# %%
+# %% tags=["train"]
 def train_on_bars(net, steps=400):
     """Train with your `fit` on the bars of part 1; the transformer is given rows of pixels."""
     flat = isinstance(net, ImageTransformer)
