@@ -1202,7 +1202,7 @@ def train_on_bars(net, steps=400):
         return nll_loss(net, fresh.flatten(1) if flat else fresh).item()
 
 
-with when_written("made", "test_loss"):
+with when_written("made"):
     torch.manual_seed(0)
     reached = {"MADE": (-log_prob(made, make_bars(5000).flatten(1)).mean().item(), made)}
     for name, net in {"PixelCNN": PixelCNN(channels=24, n_layers=3, kernel_size=5), "transformer": ImageTransformer(16)}.items():
