@@ -126,11 +126,14 @@ def test_network_is_causal_and_normalised(student, seed, rng, figures):
         assert_normalised(lambda x, net=net: conditional_log_probs(net(x), x).sum(1), (1, 3, 3), dtype=F64, what=what)
         assert_images_do_not_mix(net, bits(rng, 4, 1, 5, 3), seed % 2**32, "your PixelCNN")
     shapes = []
-    for net in (student.PixelCNN(), student.PixelCNN(channels=32, n_layers=4, kernel_size=3)):
+    for sizes in ({}, {"channels": 32, "n_layers": 4, "kernel_size": 3}, {"channels": 16}):
+        net = student.PixelCNN(**sizes)
         net(torch.zeros(1, 1, 4, 4))  # a layer may be built at its first call
         shapes.append({name: tuple(value.shape) for name, value in state_dict(net).items()})
     if shapes[0] != shapes[1]:
         raise Wrong("`PixelCNN()` is another network than `PixelCNN(channels=32, n_layers=4, kernel_size=3)`")
+    if shapes[0] == shapes[2]:
+        raise Wrong("`PixelCNN(channels=16)` is no smaller than `PixelCNN(channels=32)`")
     for height, width in ((1, 1), (6, 2)):
         assert_shape(student.PixelCNN()(torch.zeros(2, 1, height, width)), (2, 1, height, width), "`PixelCNN()(x)`")
 

@@ -21,6 +21,7 @@ from autograder.checks import (
     contents,
     dependence_matrix,
     load_state_dict,
+    parameters,
     perturb,
     state_dict,
 )
@@ -105,7 +106,7 @@ def test_position_matters_to_the_transformer(student, seed, rng):
         raise Wrong("exchanging the pixels 0 and 2 changes no logit from pixel 4 on: positions do not enter the model")
 
 
-@pytest.mark.graded("transformer-log-prob", points=0.15)
+@pytest.mark.graded("transformer-log-prob", points=0.1)
 def test_block_attends(student, seed, rng):
     """A block sees all earlier positions whatever their order, none after, and weighs them against each other."""
     for heads, n in ((1, 5), (2, 6)):
@@ -130,6 +131,22 @@ def test_block_attends(student, seed, rng):
             values.append(block_output(block, changed, "`block(h)`")[:, -1])
         if not float((values[0] - values[1] - values[2] + values[3]).abs().max()) > 1e-9 * float(out.abs().max()):
             raise Wrong("what a block takes from one position does not depend on the others: there is no softmax")
+
+
+@pytest.mark.graded("transformer-log-prob", points=0.05)
+def test_block_adds_what_it_computes_from_normalised_numbers(student, seed, rng):
+    """With all parameters near zero a block changes nothing, and what it adds to large numbers is not large."""
+    block, h = random_block(student, seed, 2), normal(rng, 3, 5, 8)
+    state, own = state_dict(block), parameters(block)
+    load_state_dict(block, state | {name: 1e-6 * value for name, value in own.items()})
+    if not float((block_output(block, h, "`block(h)`") - h).abs().max()) <= 1e-3:
+        raise Wrong("with all parameters near zero a block should give h back: a residual sum is missing")
+    load_state_dict(block, state)
+    added, large = ((block_output(block, x, "`block(h)`") - x).abs().max() for x in (h, 1e4 * h))
+    if not float(large) <= 100 * float(added):
+        raise Wrong(
+            "what a block adds to h grows with h: a layer normalisation is missing in front of one of its parts"
+        )
 
 
 @pytest.mark.graded("transformer-log-prob", points=0.1)

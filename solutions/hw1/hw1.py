@@ -625,7 +625,7 @@ with when_written():
 # *Reading:* PixelRNN, sections 3.5 and 5.1.
 #
 # **What is checked**
-# - `PixelCNN(channels, n_layers, kernel_size)` maps `(B, 1, H, W)` to logits `(B, 1, H, W)` for any height and width, with the defaults `channels=32, n_layers=4, kernel_size=3`; results for an image do not depend on the rest of the batch.
+# - `PixelCNN(channels, n_layers, kernel_size)` maps `(B, 1, H, W)` to logits `(B, 1, H, W)` for any height and width, with the defaults `channels=32, n_layers=4, kernel_size=3` (fewer channels make a smaller network); results for an image do not depend on the rest of the batch.
 # - No logit depends on its own pixel or a later one. Every logit depends on its left neighbour and on the pixel above it (for one of several weights drawn at random). The probabilities of all $3\times3$ images sum to 1.
 # - The receptive field is that of exactly `n_layers` masked convolutions, the first of type A, measured for several `n_layers` and `kernel_size` and for the defaults. The network is not linear: what one pixel adds to a logit depends on the others.
 # - `nll_loss` for any network, in both units; its gradient reaches the network.
@@ -858,7 +858,7 @@ check("transformer-mask")
 #
 # **What is checked**
 # - `shift_right`: exact, shape `(B, n)`, dtype `torch.long`.
-# - A block maps `(B, T, width)` to `(B, T, width)` and a past. It is attention and not another map (weights drawn at random): an output sees its own and all earlier positions and none after; exchanging two *earlier* positions does not change it; what one earlier position adds depends on the others. Continuing with one position or with three gives the same as all at once.
+# - A block maps `(B, T, width)` to `(B, T, width)` and a past. It is attention and not another map (weights drawn at random): an output sees its own and all earlier positions and none after; exchanging two *earlier* positions does not change it; what one earlier position adds depends on the others, and the number of heads matters. With all parameters near zero it gives `h` back, and what it adds to $10^4 h$ is of the size of what it adds to `h` (residual sums, norms in front). Continuing with one position or with three gives the same as all at once.
 # - `ImageTransformer(n_pixels, width, n_heads, n_layers)` maps `(B, n)` to logits `(B, n)`; the first logit is the same for all `x`.
 # - No logit depends on its own pixel or a later one; **every** earlier pixel has influence (weights drawn at random); position matters: exchanging two earlier pixels changes later logits. The probabilities of all images of six pixels sum to 1.
 #
