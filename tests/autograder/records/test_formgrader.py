@@ -133,8 +133,20 @@ def test_formgrader_says_why_it_can_not_show_a_rubric(course: Course, repository
     assert "The rubrics cannot be read" in formgrader_page(course)
 
 
-def test_nothing_of_a_rubric_is_in_nbgraders_feedback(course: Course) -> None:
-    run(course, sys.executable, "-m", "nbgrader", "generate_feedback", NAME)
+BUTTON = """
+from nbgrader.apps.api import NbGraderAPI
+from nbgrader.server_extensions.formgrader.formgrader import FormgradeExtension
+app = FormgradeExtension()
+app.root_dir = "."
+app.initialize([])
+assert NbGraderAPI(app.coursedir, app.authenticator, parent=app).generate_feedback("hw0", "alice")["success"]
+"""
+FEEDBACK = {"nbgrader's command": ("-m", "nbgrader", "generate_feedback", NAME), "formgrader's button": ("-c", BUTTON)}
+
+
+@pytest.mark.parametrize("way", FEEDBACK)
+def test_nothing_of_a_rubric_is_in_nbgraders_feedback(course: Course, way: str) -> None:
+    run(course, sys.executable, *FEEDBACK[way])
     made = [path for path in (course.root / "feedback").rglob("*.html") if path.name == "hw0.html"]
     assert made
     assert "A parabola has one lowest point" in made[0].read_text()
