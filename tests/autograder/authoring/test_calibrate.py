@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 import autograder.commands.calibration as shown
+import autograder.judge.grade as grading
+from autograder.authoring import calibrate
 from autograder.authoring.calibrate import Calibration, run_calibration
 from autograder.authoring.calibrated import Saved, complaints, findings, judged, save
 from autograder.authoring.lines import same_law_share
 from autograder.authoring.template import write_template
 from autograder.errors import UserError
+from tests.autograder.commands.saying import in_this_process
 from tests.autograder.course_factory import HIDDEN_CHECKS, NAME, SOLUTION, Repository, make_repository
 from tests.autograder.drawn_homework import make_drawn
+from tests.autograder.providers import ForkProvider
 
 NOISY = SOLUTION.replace(
     'tags=["train", "train:line"]',
@@ -64,6 +69,21 @@ def homework(root: Path, honest: str = HONEST) -> Repository:
     write_template(files)
     files.variants.mkdir()
     return repository
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forked() -> Iterator[None]:
+    """Trainings run in forked workers, in this process's own judge."""
+    source = ForkProvider()
+    grading.assignment_of.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grading, "provider_of", lambda *arguments: source)
+        patch.setattr(
+            calibrate, "run_jobs", lambda jobs, workers, work: in_this_process(jobs, workers, work, lambda name: None)
+        )
+        yield
+    source.close()
+    grading.assignment_of.cache_clear()
 
 
 @pytest.fixture(scope="module")
