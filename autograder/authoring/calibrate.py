@@ -20,6 +20,7 @@ An honest training is accused where a check fails it for another reason than tha
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ from pydantic import Field
 from autograder.authoring.lines import LEAST, Line, Spread
 from autograder.authoring.variants import Edit, edited, load_variants, submission_of
 from autograder.errors import UserError
+from autograder.feedback.text import duration
 from autograder.grading.local import Trouble, run_jobs
 from autograder.homework.assignment import Assignment, load_assignment
 from autograder.homework.files import HomeworkFiles
@@ -217,19 +219,22 @@ def run_calibration(
         queue += [replace(solution, round=AGAIN + law, law=law) for law in range(max(LEAST, seeds // 2))]
     names = {training.submission.student: training.name for training in trainings}
     work = partial(_train_and_grade, trained=cells)
+    begin = time.monotonic()
     try:
         with closing(run_jobs(queue, jobs or len(os.sched_getaffinity(0)), work)) as runs:
             for number, (job, reports) in enumerate(runs, start=1):
                 name = names[job.submission.student]
+                left = (time.monotonic() - begin) / number * (len(queue) - number)
+                place = f"{number:4} of {len(queue)}, about {duration(left)} left"
                 if isinstance(reports, Trouble):
                     result.troubles.append(f"{name}: {reports.sentence}")
-                    say(f"{number:4} of {len(queue)}  {name:32}not graded")
+                    say(f"{place:36}{name:28}not graded")
                     continue
                 if job.law is None:
                     result.reports.setdefault(name, []).extend(reports)
                 else:
                     result.repeats[job.law] = reports[0]
-                say(f"{number:4} of {len(queue)}  {name:32}{_figures_of(reports[0])}")
+                say(f"{place:36}{name:28}{_figures_of(reports[0])}")
     finally:
         sweep()
     for reports in result.reports.values():
