@@ -33,7 +33,7 @@ from reference_models.flow_matching.exact import ExactVelocity
 from reference_models.flow_matching.paths import Linear
 from reference_models.latent.gaussian_mixture import fit_by_em, spread_start
 from reference_models.parts.distributions import GaussianMixture
-from reference_models.parts.validate import at_least
+from reference_models.parts.require import at_least
 from reference_models.results import BASELINES, HERE, baselines
 
 BERNOULLI_SWEEP = (1, 2, 4, 8, 16, 32, 64, 128)

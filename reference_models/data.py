@@ -36,7 +36,7 @@ from reference_models import data_laws as laws
 from reference_models import drawn_digits, image_files
 from reference_models.dataset import DataSet, Source, finite_set
 from reference_models.drawn_digits import old_digits
-from reference_models.parts.validate import at_least, one_of
+from reference_models.parts.require import at_least, one_of
 
 __all__ = ["DataSet", "load", "names"]
 

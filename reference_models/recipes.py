@@ -25,7 +25,7 @@ from torch import Generator, Tensor, nn
 
 from reference_models.catalogue import Family
 from reference_models.data import DataSet
-from reference_models.parts.validate import at_least, positive
+from reference_models.parts.require import at_least, positive
 
 
 @dataclass(frozen=True)

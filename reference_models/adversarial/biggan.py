@@ -29,6 +29,7 @@ from torch import Generator, Tensor, nn
 from reference_models.adversarial.gan import GAN
 from reference_models.adversarial.sagan import SelfAttention, check_labels
 from reference_models.adversarial.spectral_norm import Hinge, spectral_norm
+from reference_models.parts.require import at_least
 from reference_models.parts.residual_gan import (
     ConditionalBatchNorm,
     Norm,
@@ -38,7 +39,6 @@ from reference_models.parts.residual_gan import (
 )
 from reference_models.parts.training import evaluating
 from reference_models.parts.truncation import truncated_normal
-from reference_models.parts.validate import at_least
 
 BETA = 1e-4  # section 3.1
 SHARED = 128  # section 3, size of the shared embedding

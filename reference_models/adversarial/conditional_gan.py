@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from reference_models.adversarial.gan import GAN, Maxout
-from reference_models.parts.validate import at_least
+from reference_models.parts.require import at_least, labels
 
 
 def one_hot(condition: Tensor, num_classes: int, like: Tensor) -> Tensor:
@@ -39,9 +39,7 @@ def one_hot(condition: Tensor, num_classes: int, like: Tensor) -> Tensor:
         return condition.to(like)
     if condition.ndim != 1:
         raise ValueError(f"labels must have shape (N,), got {tuple(condition.shape)}")
-    if condition.numel() and not 0 <= int(condition.min()) <= int(condition.max()) < num_classes:
-        low, high = int(condition.min()), int(condition.max())
-        raise ValueError(f"every label must lie in 0..{num_classes - 1}, got values in [{low}, {high}]")
+    labels(condition, num_classes)
     return F.one_hot(condition, num_classes).to(like)
 
 

@@ -28,8 +28,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from reference_models.adversarial.gan import GAN, Game
+from reference_models.parts.require import at_least
 from reference_models.parts.training import freeze
-from reference_models.parts.validate import at_least
 
 
 def covariance(x: Tensor) -> Tensor:

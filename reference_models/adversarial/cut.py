@@ -33,8 +33,8 @@ from torch import Generator, Tensor, nn
 from reference_models.adversarial.cyclegan import TranslationNetwork, initialise
 from reference_models.adversarial.pix2pix import PatchDiscriminator
 from reference_models.parts.networks import MLP
+from reference_models.parts.require import at_least, positive
 from reference_models.parts.training import freeze
-from reference_models.parts.validate import at_least, positive
 
 TEMPERATURE = 0.07  # section 3
 PATCHES = 256  # section 4

@@ -30,9 +30,9 @@ from torch import Generator, Tensor, nn
 
 from reference_models.adversarial.dcgan import INIT_STD
 from reference_models.adversarial.pix2pix import PatchDiscriminator
+from reference_models.parts.require import at_least
 from reference_models.parts.residual import Residual
 from reference_models.parts.training import freeze
-from reference_models.parts.validate import at_least
 
 CYCLE_WEIGHT = 10.0  # section 4, λ
 HISTORY = 50  # section 4

@@ -19,7 +19,7 @@ from typing import Self
 from torch import Tensor, nn
 
 from reference_models.adversarial.gan import GAN, Objective
-from reference_models.parts.validate import at_least
+from reference_models.parts.require import at_least
 
 KERNEL = 5  # figure 1
 SLOPE = 0.2  # section 4, "LeakyReLU"

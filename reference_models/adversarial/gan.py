@@ -28,9 +28,9 @@ from torch import Generator, Tensor, nn
 
 from reference_models.parts.distributions import standard_normal
 from reference_models.parts.networks import MLP
+from reference_models.parts.require import at_least, has_event_shape, one_of
 from reference_models.parts.shapes import flatten_batch, restore_batch
 from reference_models.parts.training import evaluating, freeze
-from reference_models.parts.validate import at_least, has_event_shape, one_of
 
 Kind = TypeVar("Kind", bound="GAN")
 Prior = Literal["normal", "uniform", "unit"]

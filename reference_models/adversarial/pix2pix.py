@@ -28,8 +28,8 @@ from torch import Generator, Tensor, nn
 
 from reference_models.adversarial.dcgan import INIT_STD
 from reference_models.adversarial.gan import NonSaturating
+from reference_models.parts.require import at_least, has_event_shape, one_of
 from reference_models.parts.training import freeze
-from reference_models.parts.validate import at_least, has_event_shape, one_of
 
 L1_WEIGHT = 100.0  # section 4
 DROPOUT = 0.5  # section 6.1.1

@@ -53,8 +53,8 @@ from reference_models.parts.equalised import (
     pixel_norm,
     real_at,
 )
+from reference_models.parts.require import at_least, has_event_shape, has_shape
 from reference_models.parts.residual_gan import double
-from reference_models.parts.validate import at_least, has_event_shape
 
 DRIFT = 1e-3  # appendix A.1, epsilon_drift
 IMAGES_PER_PHASE = 800_000  # appendix A.1: while fading, and again while stable
@@ -207,8 +207,7 @@ class GrowingGAN(GAN, ABC):
         """
         no_labels(condition)
         side = 4 << self.stage.level
-        if x.ndim != 4 or x.shape[1:] != (self.event_shape[0], side, side):
-            raise ValueError(f"the stage takes (N, {self.event_shape[0]}, {side}, {side}), got {tuple(x.shape)}")
+        has_shape("x", x, ("N", self.event_shape[0], side, side))
         return self.discriminator(x, self.stage)
 
     def discriminator_loss(

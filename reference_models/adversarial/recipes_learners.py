@@ -29,9 +29,9 @@ from reference_models.evaluation.features import digit_logits
 from reference_models.evaluation.held_out import copying_found, digits_found
 from reference_models.evaluation.mode_coverage import mode_coverage, narrowest_mode
 from reference_models.parts.descent import descend
+from reference_models.parts.require import at_least, one_of
 from reference_models.parts.residual_gan import double
 from reference_models.parts.training import EMA, evaluating
-from reference_models.parts.validate import at_least, one_of
 from reference_models.recipes import Figure, Images, Learner, beside_data, cosine, shadow
 
 Optimiser = Callable[[list[nn.Parameter], float], torch.optim.Optimizer]

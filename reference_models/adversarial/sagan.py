@@ -25,8 +25,8 @@ from torch import Generator, Tensor, nn
 
 from reference_models.adversarial.gan import GAN
 from reference_models.adversarial.spectral_norm import Hinge, spectral_norm
+from reference_models.parts.require import at_least, labels
 from reference_models.parts.residual_gan import ResNetCritic, ResNetGenerator, Wrap, class_batch_norm
-from reference_models.parts.validate import at_least
 
 REDUCTION = 8  # section 3, "k = 8"
 
@@ -140,6 +140,4 @@ def check_labels(condition: Tensor | None, n: int, num_classes: int) -> None:
     """Raises ValueError unless the condition is n labels in 0..num_classes - 1."""
     if condition is None or condition.shape != (n,):
         raise ValueError(f"{n} samples need {n} labels, got {None if condition is None else tuple(condition.shape)}")
-    if n and not 0 <= int(condition.min()) <= int(condition.max()) < num_classes:
-        low, high = int(condition.min()), int(condition.max())
-        raise ValueError(f"every label must lie in 0..{num_classes - 1}, got values in [{low}, {high}]")
+    labels(condition, num_classes)

@@ -30,8 +30,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from reference_models.adversarial.gan import GAN
+from reference_models.parts.require import at_least
 from reference_models.parts.residual_gan import ResNetCritic, ResNetGenerator
-from reference_models.parts.validate import at_least
 
 Layer = TypeVar("Layer", bound=nn.Module)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)

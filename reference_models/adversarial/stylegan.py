@@ -53,10 +53,10 @@ from reference_models.parts.equalised import (
     levels_of,
     pixel_norm,
 )
+from reference_models.parts.require import at_least, has_event_shape, within
 from reference_models.parts.residual_gan import double
 from reference_models.parts.training import evaluating
 from reference_models.parts.truncation import truncate_towards
-from reference_models.parts.validate import at_least, has_event_shape
 
 MAPPING_LAYERS = 8  # section 2
 MAPPING_LR = 0.01  # appendix C: the mapping learns a hundred times slower
@@ -199,8 +199,7 @@ class StyleGAN(GrowingGAN):
         **game: Unpack[Game],
     ) -> None:
         super().__init__(generator, discriminator, images_per_phase=images_per_phase, **game)
-        if not 0 <= mixing <= 1:
-            raise ValueError(f"mixing is a share of images, got {mixing}")
+        within("mixing", mixing, 0, 1)
         at_least("gamma", gamma, 0)
         self.mixing, self.gamma = mixing, gamma
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from reference_models.adversarial.dcgan import DCGANDiscriminator, DCGANGenerator
 from reference_models.adversarial.gan import GAN, Game
-from reference_models.parts.validate import positive
+from reference_models.parts.require import positive
 
 CLIP = 0.01  # algorithm 1
 CRITIC_STEPS = 5  # algorithm 1

@@ -23,9 +23,9 @@ from torch import Generator, Tensor, nn
 
 from reference_models.adversarial.gan import GAN, Game
 from reference_models.adversarial.wgan import Wasserstein
+from reference_models.parts.require import at_least, has_shape
 from reference_models.parts.residual_gan import ResNetCritic, ResNetGenerator
 from reference_models.parts.shapes import expand_right
-from reference_models.parts.validate import at_least
 
 PENALTY = 10.0  # section 4, "λ = 10"
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -52,8 +52,7 @@ def gradient_penalty(
         raise ValueError(f"real and fake must have one shape, got {tuple(real.shape)} and {tuple(fake.shape)}")
     if t is None:
         t = torch.rand(len(real), generator=generator, device=real.device, dtype=real.dtype)
-    if t.shape != real.shape[:1]:
-        raise ValueError(f"t must have shape ({len(real)},), got {tuple(t.shape)}")
+    has_shape("t", t, real.shape[:1])
     x_hat = torch.lerp(fake.detach(), real.detach(), expand_right(t, real)).requires_grad_()
     (slope,) = torch.autograd.grad(critic(x_hat).sum(), x_hat, create_graph=True)
     length: Tensor = slope.flatten(1).norm(dim=1)

@@ -22,9 +22,9 @@ from torch import Generator, Tensor, nn
 
 from reference_models.autoregressive.gated_pixelcnn import GatedPixelCNN
 from reference_models.parts.raster import checked_completion, complete_image, image_log_prob
+from reference_models.parts.require import at_least, has_event_shape
 from reference_models.parts.shapes import restore_batch
 from reference_models.parts.training import evaluating
-from reference_models.parts.validate import at_least, has_event_shape
 
 
 class ConditionalPixelCNN(nn.Module):

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from reference_models.autoregressive.row_lstm import lstm_update
 from reference_models.parts.raster import RasterConv2d, RasterHead, RasterModel, centred, to_conditionals
-from reference_models.parts.validate import at_least
+from reference_models.parts.require import at_least
 
 
 def skew(x: Tensor) -> Tensor:

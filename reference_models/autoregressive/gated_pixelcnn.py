@@ -31,7 +31,7 @@ from reference_models.parts.raster import (
     colour_groups,
     to_conditionals,
 )
-from reference_models.parts.validate import at_least
+from reference_models.parts.require import at_least
 
 
 def gate(x: Tensor) -> Tensor:

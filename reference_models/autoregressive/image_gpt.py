@@ -24,10 +24,10 @@ from torch import Generator, Tensor, nn
 
 from reference_models.parts.attention import KeyValueCache, TransformerBlock
 from reference_models.parts.raster import checked_completion, from_levels, to_levels
+from reference_models.parts.require import at_least, has_event_shape, one_of
 from reference_models.parts.sampling import draw_categorical
 from reference_models.parts.shapes import flatten_batch, restore_batch
 from reference_models.parts.training import evaluating
-from reference_models.parts.validate import at_least, has_event_shape, one_of
 
 
 class ImageGPT(nn.Module):

@@ -20,10 +20,10 @@ from torch import Generator, Tensor, nn
 
 from reference_models.parts.distributions import bernoulli_log_prob
 from reference_models.parts.raster import from_levels, to_levels
+from reference_models.parts.require import at_least, has_event_shape
 from reference_models.parts.sampling import draw_bernoulli
 from reference_models.parts.shapes import flatten_batch, restore_batch
 from reference_models.parts.training import evaluating
-from reference_models.parts.validate import at_least, has_event_shape
 
 
 class NADE(nn.Module):

@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from reference_models.parts.raster import RasterConv2d, RasterHead, RasterModel, centred, to_conditionals
+from reference_models.parts.require import at_least
 from reference_models.parts.residual import Residual
-from reference_models.parts.validate import at_least
 
 
 def residual_block(features: int, kernel: int, channels: int) -> Residual:

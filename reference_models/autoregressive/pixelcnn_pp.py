@@ -26,9 +26,9 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from reference_models.parts.pixel_mixture import PixelMixture
 from reference_models.parts.raster import centred, from_levels, to_levels
+from reference_models.parts.require import at_least, has_event_shape
 from reference_models.parts.shapes import flatten_batch, restore_batch
 from reference_models.parts.training import evaluating
-from reference_models.parts.validate import at_least, has_event_shape
 
 
 def concat_elu(x: Tensor) -> Tensor:

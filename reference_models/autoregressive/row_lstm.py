@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from reference_models.parts.raster import RasterConv2d, RasterHead, RasterModel, centred, to_conditionals
-from reference_models.parts.validate import at_least
+from reference_models.parts.require import at_least
 
 
 def lstm_update(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:

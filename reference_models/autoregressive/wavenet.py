@@ -25,10 +25,10 @@ from torch import Generator, Tensor, nn
 
 from reference_models.parts.masked import CausalConv1d
 from reference_models.parts.raster import to_levels
+from reference_models.parts.require import at_least
 from reference_models.parts.sampling import draw_categorical
 from reference_models.parts.shapes import flatten_batch, restore_batch
 from reference_models.parts.training import evaluating
-from reference_models.parts.validate import at_least
 
 
 def mu_law_encode(audio: Tensor, levels: int = 256) -> Tensor:

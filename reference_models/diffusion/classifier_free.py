@@ -24,7 +24,7 @@ from reference_models.diffusion import parametrisation
 from reference_models.diffusion.ddpm import DDPM
 from reference_models.diffusion.parametrisation import Prediction
 from reference_models.diffusion.schedule import Schedule
-from reference_models.parts.validate import at_least
+from reference_models.parts.require import at_least, labels, within
 
 
 class ClassifierFree(DDPM):
@@ -47,8 +47,7 @@ class ClassifierFree(DDPM):
     ) -> None:
         super().__init__(network, schedule, event_shape, **options)
         at_least("num_classes", num_classes, 1)
-        if not 0.0 <= drop <= 1.0:
-            raise ValueError(f"drop must lie in [0, 1], got {drop}")
+        within("drop", drop, 0, 1)
         self.num_classes = num_classes
         self.drop = drop
 
@@ -75,8 +74,7 @@ class ClassifierFree(DDPM):
         Raises ValueError for a label outside 0..K−1.
         """
         if condition is not None:
-            if condition.numel() and not bool(((condition >= 0) & (condition < self.num_classes)).all()):
-                raise ValueError(f"labels must lie in 0..{self.num_classes - 1}, got {condition.tolist()}")
+            labels(condition, self.num_classes)
             u = torch.rand(condition.shape, generator=generator, device=x_0.device) if u is None else u
             condition = self.dropped(condition, u)
         return super().loss(x_0, condition=condition, t=t, noise=noise, generator=generator)

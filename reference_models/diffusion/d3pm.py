@@ -30,9 +30,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference_models.diffusion.gaussian_diffusion import Bound
+from reference_models.parts.require import at_least, has_event_shape
 from reference_models.parts.shapes import flatten_batch, restore_batch, sum_event
 from reference_models.parts.training import evaluating
-from reference_models.parts.validate import at_least, has_event_shape
 from reference_models.protocols import Elbo
 
 

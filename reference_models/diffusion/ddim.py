@@ -24,8 +24,8 @@ from torch import Tensor
 from reference_models.diffusion.ddpm import DDPM
 from reference_models.diffusion.gaussian_diffusion import GaussianDiffusion
 from reference_models.diffusion.parametrisation import Prediction
+from reference_models.parts.require import one_of, within
 from reference_models.parts.training import evaluating
-from reference_models.parts.validate import one_of
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,7 @@ class DDIM:
     eta: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.eta <= 1.0:
-            raise ValueError(f"eta must lie in [0, 1], got {self.eta}")
+        within("eta", self.eta, 0, 1)
 
     def step(self, process: GaussianDiffusion, guess: Prediction, t: int, s: int, noise: Tensor) -> Tensor:
         """x_s from the guess at x_t; at s = −1 it is the guess of x_0."""

@@ -29,9 +29,9 @@ from reference_models.diffusion.gaussian_diffusion import Bound, GaussianDiffusi
 from reference_models.diffusion.parametrisation import KINDS, Kind, Prediction
 from reference_models.diffusion.schedule import Schedule
 from reference_models.parts.distributions import standard_normal
+from reference_models.parts.require import at_least, has_event_shape, has_shape, one_of, positive
 from reference_models.parts.training import evaluating
 from reference_models.parts.unet import UNet
-from reference_models.parts.validate import at_least, has_event_shape, one_of, positive
 from reference_models.protocols import Elbo
 
 
@@ -149,8 +149,7 @@ class DDPM(nn.Module):
         shape = (n, *self.event_shape)
         with evaluating(self):
             x = standard_normal(shape, self, generator) if noise is None else noise
-            if x.shape != shape:
-                raise ValueError(f"noise must have the shape {shape}, got {tuple(x.shape)}")
+            has_shape("noise", x, shape)
             for t, s in self.schedule.pairs(times):
                 guess = self.predict(x, torch.full((n,), t, device=x.device), **conditions)
                 guess = guess if self.clip is None else guess.clipped(self.clip)

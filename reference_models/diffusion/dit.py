@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from reference_models.parts.attention import CausalSelfAttention
 from reference_models.parts.conditioning import embed_labels
 from reference_models.parts.networks import sinusoidal_embedding, time_embedding
+from reference_models.parts.require import at_least, has_event_shape
 from reference_models.parts.shapes import flatten_batch, restore_batch
 from reference_models.parts.unet import zeroed
-from reference_models.parts.validate import at_least, has_event_shape
 
 FREQUENCIES = 256  # width of the sinusoidal embedding of t, as in the paper's code
 

@@ -30,8 +30,8 @@ from torch import Tensor, nn
 
 from reference_models.diffusion.schedule import Schedule
 from reference_models.parts.distributions import normal_kl, normal_log_prob, standard_normal
+from reference_models.parts.require import at_least, has_shape, one_of
 from reference_models.parts.shapes import sum_event
-from reference_models.parts.validate import at_least, one_of
 from reference_models.protocols import Elbo
 
 
@@ -44,8 +44,7 @@ class Gaussian:
 
     def sample(self, noise: Tensor) -> Tensor:
         """mean + std · noise, which has the shape of the mean. Raises ValueError for any other."""
-        if noise.shape != self.mean.shape:
-            raise ValueError(f"noise must have the shape {tuple(self.mean.shape)}, got {tuple(noise.shape)}")
+        has_shape("noise", noise, self.mean.shape)
         return self.mean + self.variance.sqrt() * noise
 
 

@@ -25,10 +25,10 @@ from torch import Tensor, nn
 
 from reference_models.diffusion.ddpm import DDPM, Sampler
 from reference_models.parts.distributions import normal_kl, standard_normal
+from reference_models.parts.require import at_least
 from reference_models.parts.shapes import flatten_batch, restore_batch
 from reference_models.parts.training import evaluating
 from reference_models.parts.unet import Downsample, ResidualBlock, Upsample, attention_block, group_norm
-from reference_models.parts.validate import at_least
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from reference_models.parts.distributions import standard_normal
+from reference_models.parts.require import at_least, has_event_shape, has_shape, positive
 from reference_models.parts.shapes import sum_event
 from reference_models.parts.training import evaluating
-from reference_models.parts.validate import at_least, has_event_shape, positive
 
 
 def geometric_sigmas(largest: float, smallest: float, levels: int) -> Tensor:
@@ -78,8 +78,7 @@ class NCSN(nn.Module):
 
     def losses(self, x: Tensor, level: Tensor, noise: Tensor) -> Tensor:
         """σ² ℓ(σ) of each example with its level and noise, summed over dimensions, (*B,)."""
-        if noise.shape != x.shape:
-            raise ValueError(f"noise must have the shape of x, {tuple(x.shape)}, got {tuple(noise.shape)}")
+        has_shape("noise", noise, x.shape)
         self._check(level)
         sigma = self._sigma(level, x)
         error = sigma * self._score(x + sigma * noise, level) + noise
@@ -123,8 +122,7 @@ class NCSN(nn.Module):
         shape = (n, *self.event_shape)
         with evaluating(self):
             x = self.sigmas[0] * standard_normal(shape, self.sigmas, generator) if initial is None else initial
-            if x.shape != shape:
-                raise ValueError(f"initial must have the shape {shape}, got {tuple(x.shape)}")
+            has_shape("initial", x, shape)
             for i in range(len(self.sigmas)):
                 level = torch.full((n,), i, device=x.device)
                 alpha = step * (self.sigmas[i] / self.sigmas[-1]) ** 2

@@ -20,7 +20,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from reference_models.parts.validate import one_of
+from reference_models.parts.require import one_of
 
 Kind = Literal["epsilon", "x0", "v", "score"]
 KINDS: tuple[Kind, ...] = ("epsilon", "x0", "v", "score")

@@ -26,8 +26,8 @@ from torch import Tensor
 from reference_models.diffusion.score_sde import Score
 from reference_models.diffusion.sde import SDE
 from reference_models.parts.distributions import standard_normal
+from reference_models.parts.require import at_least, positive
 from reference_models.parts.shapes import expand_right
-from reference_models.parts.validate import at_least, positive
 
 
 @dataclass(frozen=True)

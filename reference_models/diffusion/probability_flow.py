@@ -26,8 +26,8 @@ from reference_models.diffusion.sde import SDE
 from reference_models.parts.autodiff import divergence
 from reference_models.parts.distributions import normal_log_prob, standard_normal
 from reference_models.parts.ode import Method, odeint_states
+from reference_models.parts.require import at_least, has_event_shape, has_shape, one_of, within
 from reference_models.parts.shapes import flatten_batch, restore_batch, sum_event
-from reference_models.parts.validate import at_least, has_event_shape, one_of
 from reference_models.protocols import Density
 
 
@@ -56,8 +56,7 @@ class ProbabilityFlow:
     ) -> None:
         at_least("steps", steps, 1)
         one_of("divergence", divergence, ("exact", "hutchinson"))
-        if not 0.0 <= t_min < 1.0:
-            raise ValueError(f"t_min must lie in [0, 1), got {t_min}")
+        within("t_min", t_min, 0, 1, "[)")
         self.score, self.sde, self.base = score, sde, base
         self.event_shape = tuple(event_shape)
         self.steps, self.method, self.t_min = steps, method, t_min
@@ -118,8 +117,7 @@ class ProbabilityFlow:
             device = None if generator is None else generator.device
             like = torch.empty(0, device=device) if self.like is None else self.like
             noise = self.sde.prior_std * standard_normal((n, *self.event_shape), like, generator)
-        if noise.shape != (n, *self.event_shape):
-            raise ValueError(f"noise must have the shape {(n, *self.event_shape)}, got {tuple(noise.shape)}")
+        has_shape("noise", noise, (n, *self.event_shape))
         grid = torch.linspace(1.0, self.t_min, self.steps + 1, dtype=noise.dtype, device=noise.device)
 
         def field(state: tuple[Tensor, ...], t: Tensor) -> tuple[Tensor, ...]:

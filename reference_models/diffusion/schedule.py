@@ -23,7 +23,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from reference_models.parts.validate import at_least, open_unit
+from reference_models.parts.require import at_least, within
 
 
 class Schedule(nn.Module):
@@ -38,7 +38,7 @@ class Schedule(nn.Module):
         super().__init__()
         if betas.ndim != 1 or len(betas) == 0:
             raise ValueError(f"betas must have shape (T,) with T at least 1, got {tuple(betas.shape)}")
-        open_unit("beta", betas)
+        within("beta", betas, 0, 1, "()")
         logs = torch.log1p(-betas.double()).cumsum(0)
         dtype = betas.dtype if betas.is_floating_point() else torch.get_default_dtype()
         self.register_buffer("log_alpha_bars", torch.cat([logs.new_zeros(1), logs]).to(dtype))
@@ -67,7 +67,7 @@ class Schedule(nn.Module):
     @classmethod
     def from_alpha_bars(cls, alpha_bars: Tensor) -> Schedule:
         """The schedule whose ᾱ_t are given, (T,), strictly decreasing in (0, 1)."""
-        open_unit("alpha_bar", alpha_bars)
+        within("alpha_bar", alpha_bars, 0, 1, "()")
         if not bool((alpha_bars[1:] < alpha_bars[:-1]).all()):
             raise ValueError(f"alpha_bars must decrease strictly, got {alpha_bars.tolist()}")
         before = torch.cat([alpha_bars.new_ones(1), alpha_bars[:-1]])

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from reference_models.parts.autodiff import divergence
 from reference_models.parts.distributions import standard_normal
-from reference_models.parts.validate import positive
+from reference_models.parts.require import has_shape, positive
 
 Score = Callable[[Tensor], Tensor]
 
@@ -53,8 +53,7 @@ def sliced_loss(
     """
     x = _leaf(x)
     v = standard_normal(x.shape, x, generator) if directions is None else directions
-    if v.shape != x.shape:
-        raise ValueError(f"directions must have the shape of x, {tuple(x.shape)}, got {tuple(v.shape)}")
+    has_shape("directions", v, x.shape)
     v = v.flatten(1)
     s = _checked(score, x)
     projected = (v * s).sum(1)  # (N,)
@@ -77,8 +76,7 @@ def denoising_loss(
     """
     positive("std", std)
     noise = standard_normal(x.shape, x, generator) if noise is None else noise
-    if noise.shape != x.shape:
-        raise ValueError(f"noise must have the shape of x, {tuple(x.shape)}, got {tuple(noise.shape)}")
+    has_shape("noise", noise, x.shape)
     error = score(x + std * noise) + noise / std
     return 0.5 * error.flatten(1).square().sum(1).mean()
 
@@ -96,8 +94,7 @@ def _leaf(x: Tensor) -> Tensor:
 
 def _checked(score: Score, x: Tensor) -> Tensor:
     s = score(x)
-    if s.shape != x.shape:
-        raise ValueError(f"a score must have the shape of x, {tuple(x.shape)}, got {tuple(s.shape)}")
+    has_shape("score", s, x.shape)
     return s.flatten(1)  # (N, D)
 
 

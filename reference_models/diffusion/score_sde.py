@@ -26,9 +26,9 @@ from torch import Tensor, nn
 
 from reference_models.diffusion.sde import SDE
 from reference_models.parts.distributions import standard_normal
+from reference_models.parts.require import at_least, has_event_shape, has_shape, one_of, within
 from reference_models.parts.shapes import expand_right, sum_event
 from reference_models.parts.training import evaluating
-from reference_models.parts.validate import at_least, has_event_shape, one_of, open_unit
 
 Score = Callable[[Tensor, Tensor], Tensor]
 
@@ -78,7 +78,7 @@ class ScoreSDE(nn.Module):
         weighting: Literal["simple", "likelihood"] = "simple",
     ) -> None:
         super().__init__()
-        open_unit("t_min", t_min)
+        within("t_min", t_min, 0, 1, "()")
         one_of("weighting", weighting, ("simple", "likelihood"))
         self.network = network
         self.sde = sde
@@ -143,8 +143,7 @@ class ScoreSDE(nn.Module):
         with evaluating(self):
             shape = (n, *self.event_shape)
             x = self.sde.prior_std * standard_normal(shape, self, generator) if noise is None else noise
-            if x.shape != shape:
-                raise ValueError(f"noise must have the shape {shape}, got {tuple(x.shape)}")
+            has_shape("noise", x, shape)
             times = torch.linspace(1.0, self.t_min, steps + 1, dtype=x.dtype, device=x.device)
             for t, s in pairwise(times[:-1]):
                 x = predictor.step(self.sde, self.score, x, t, s, standard_normal(x.shape, x, generator))

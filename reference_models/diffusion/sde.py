@@ -31,8 +31,8 @@ import torch
 from torch import Tensor
 
 from reference_models.diffusion.gaussian_diffusion import Gaussian
+from reference_models.parts.require import at_least, positive
 from reference_models.parts.shapes import expand_right
-from reference_models.parts.validate import at_least, positive
 
 
 class SDE(ABC):

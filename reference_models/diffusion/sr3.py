@@ -26,9 +26,9 @@ from reference_models.diffusion.ddpm import DDPM
 from reference_models.diffusion.gaussian_diffusion import Gaussian
 from reference_models.diffusion.schedule import Schedule
 from reference_models.parts.distributions import standard_normal
+from reference_models.parts.require import at_least, has_event_shape, one_of
 from reference_models.parts.shapes import expand_right, flatten_batch, restore_batch
 from reference_models.parts.unet import UNet
-from reference_models.parts.validate import at_least, has_event_shape, one_of
 
 
 class SR3(DDPM):

@@ -24,7 +24,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from reference_models.parts.enumeration import MOST_UNITS, binary_states, binary_states_in_chunks
-from reference_models.parts.validate import at_least, binary, has_event_shape
+from reference_models.parts.require import at_least, binary, has_event_shape
 
 
 @dataclass(frozen=True)

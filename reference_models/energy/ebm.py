@@ -34,9 +34,9 @@ from torch import Generator, Tensor, nn
 from reference_models.parts.distributions import standard_normal
 from reference_models.parts.enumeration import binary_states
 from reference_models.parts.networks import MLP
+from reference_models.parts.require import at_least, has_event_shape, positive
 from reference_models.parts.shapes import flatten_batch, restore_batch
 from reference_models.parts.training import evaluating, freeze
-from reference_models.parts.validate import at_least, has_event_shape, positive
 
 
 @dataclass(frozen=True)

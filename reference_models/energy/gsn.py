@@ -27,7 +27,7 @@ from torch import Generator, Tensor, nn
 
 from reference_models.energy.markov_chain import BitFlip, log_mean_exp
 from reference_models.parts.distributions import bernoulli_log_prob, standard_normal
-from reference_models.parts.validate import at_least, binary, has_event_shape
+from reference_models.parts.require import at_least, binary, has_event_shape
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from torch import Generator, Tensor, nn
 from reference_models.parts.distributions import bernoulli_log_prob
 from reference_models.parts.enumeration import binary_states, state_index
 from reference_models.parts.networks import MLP
-from reference_models.parts.validate import at_least, binary, has_event_shape, open_unit
+from reference_models.parts.require import at_least, binary, has_event_shape, within
 
 MOST_STATES_UNITS = 10  # a transition matrix of 1024 x 1024
 
@@ -42,7 +42,7 @@ class BitFlip(nn.Module):
 
     def __init__(self, flip: float = 0.2) -> None:
         super().__init__()
-        open_unit("flip", flip)
+        within("flip", flip, 0, 1, "()")
         self.flip = flip
 
     def sample(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:

@@ -23,7 +23,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor, nn
 
-from reference_models.parts.validate import at_least
+from reference_models.parts.require import at_least
 
 
 class PersistentChains(nn.Module):

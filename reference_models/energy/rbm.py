@@ -31,7 +31,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from reference_models.parts.enumeration import MOST_UNITS, binary_states, binary_states_in_chunks
-from reference_models.parts.validate import at_least, binary, has_event_shape, unit_interval
+from reference_models.parts.require import at_least, binary, has_event_shape, within
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class RBM(nn.Module):
 
         v: (B, visible), zeros and ones, or grey levels in [0, 1] taken as their means. Raises ValueError for others.
         """
-        unit_interval("v", v)
+        within("v", v, 0, 1)
         h = self.hidden_mean(v)
         return Phase(v.T @ h / len(v), v.mean(0), h.mean(0))
 
@@ -173,7 +173,7 @@ def contrastive_loss(rbm: RBM, v: Tensor, v_model: Tensor) -> Tensor:
 
     v: data in [0, 1], (B, visible). v_model: samples of the model, (M, visible), held constant.
     """
-    unit_interval("v", v)
+    within("v", v, 0, 1)
     return rbm.free_energy(v).mean() - rbm.free_energy(v_model.detach()).mean()
 
 

@@ -25,7 +25,7 @@ import torch
 from torch import Generator, Tensor
 
 from reference_models.evaluation.bootstrap import Interval, bootstrap_mean
-from reference_models.parts.validate import at_least, positive
+from reference_models.parts.require import at_least, positive
 
 __all__ = ["bits_per_dim", "bits_per_dim_interval", "dequantised_nll", "nats_from_bits_per_dim"]
 

@@ -30,7 +30,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from reference_models.parts.validate import at_least, one_of, open_unit
+from reference_models.parts.require import at_least, one_of, within
 
 __all__ = ["Interval", "bootstrap", "bootstrap_mean", "resampled_counts"]
 
@@ -79,7 +79,7 @@ def bootstrap(
     that is no finite number on a resample: sets too small for it.
     """
     at_least("resamples", resamples, 2)
-    open_unit("level", level)
+    within("level", level, 0, 1, "()")
     one_of("kind", kind, ("percentile", "basic"))
     for n in sizes:
         at_least("the number of examples", n, 1)

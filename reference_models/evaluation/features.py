@@ -26,7 +26,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from reference_models.parts.validate import one_of
+from reference_models.parts.require import one_of
 
 __all__ = ["WEIGHTS", "DigitClassifier", "ModuleFeatures", "digit_classifier", "digit_features", "digit_logits"]
 

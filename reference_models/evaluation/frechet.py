@@ -29,7 +29,7 @@ from torch import Generator, Tensor
 from reference_models.evaluation.bootstrap import Interval, bootstrap
 from reference_models.evaluation.sets import require_two_sets
 from reference_models.foundations.wasserstein import gaussian_w2_squared
-from reference_models.parts.validate import at_least
+from reference_models.parts.require import at_least
 
 __all__ = ["frechet_distance", "frechet_infinity", "frechet_interval"]
 

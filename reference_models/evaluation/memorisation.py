@@ -28,7 +28,7 @@ from torch import Generator, Tensor
 
 from reference_models.evaluation.bootstrap import Interval, bootstrap
 from reference_models.evaluation.sets import blocks, pairwise_distance, require_two_sets
-from reference_models.parts.validate import at_least
+from reference_models.parts.require import at_least
 
 __all__ = ["Memorisation", "copying_interval", "memorisation", "nearest_distance"]
 

@@ -25,7 +25,7 @@ from torch import Generator, Tensor
 
 from reference_models.evaluation.bootstrap import Interval, bootstrap
 from reference_models.evaluation.sets import pairwise_distance, require_two_sets
-from reference_models.parts.validate import positive
+from reference_models.parts.require import positive
 
 __all__ = ["Kernel", "gaussian_kernel", "kid", "median_bandwidth", "mmd_interval", "mmd_squared", "polynomial_kernel"]
 

@@ -12,7 +12,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from reference_models.parts.validate import at_least
+from reference_models.parts.require import at_least
 
 
 def every_state(shape: Sequence[int], levels: int = 2, like: Tensor | None = None) -> Tensor:

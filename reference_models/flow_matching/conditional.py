@@ -22,9 +22,9 @@ from torch import Generator, Tensor, nn
 from reference_models.flow_matching.paths import GaussianPath, Linear
 from reference_models.parts.distributions import standard_normal
 from reference_models.parts.ode import Field, Method, odeint
+from reference_models.parts.require import at_least, has_event_shape
 from reference_models.parts.training import evaluating
 from reference_models.parts.unet import UNet
-from reference_models.parts.validate import at_least, has_event_shape
 
 
 class FlowMatching(nn.Module):

@@ -28,8 +28,8 @@ from reference_models.flow_matching.conditional import FlowMatching, cifar10_net
 from reference_models.flow_matching.paths import GaussianPath, Linear
 from reference_models.parts.distributions import standard_normal
 from reference_models.parts.ode import Field, Method
+from reference_models.parts.require import at_least, within
 from reference_models.parts.shapes import expand_right
-from reference_models.parts.validate import at_least
 
 ClassLogProb = Callable[[Tensor, Tensor], Tensor]
 
@@ -51,8 +51,7 @@ class GuidedFlowMatching(FlowMatching):
     ) -> None:
         super().__init__(velocity, event_shape, path)
         at_least("num_classes", num_classes, 1)
-        if not 0 <= drop <= 1:
-            raise ValueError(f"drop must lie in [0, 1], got {drop}")
+        within("drop", drop, 0, 1)
         self.num_classes, self.drop = num_classes, drop
 
     @classmethod

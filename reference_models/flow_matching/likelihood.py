@@ -27,8 +27,8 @@ from reference_models.flows.ffjord import hutchinson_divergence
 from reference_models.flows.neural_ode import exact_divergence
 from reference_models.parts.distributions import normal_log_prob
 from reference_models.parts.ode import Method, State, odeint_states
+from reference_models.parts.require import at_least, has_event_shape, has_shape
 from reference_models.parts.shapes import flatten_batch, restore_batch, sum_event
-from reference_models.parts.validate import at_least, has_event_shape
 
 
 class FlowMatchingDensity(FlowMatching):
@@ -74,8 +74,8 @@ class FlowMatchingDensity(FlowMatching):
     ) -> tuple[Tensor, Tensor]:
         """The state at `end` and the integral of the divergence from `start` to `end`."""
         has_event_shape("x", x, self.event_shape)
-        if probes is not None and probes.shape != x.shape:
-            raise ValueError(f"probes must have the shape of x {tuple(x.shape)}, got {tuple(probes.shape)}")
+        if probes is not None:
+            has_shape("probes", probes, x.shape)
         flat, batch = flatten_batch(x, len(self.event_shape))
         labels = None if condition is None else condition.expand(batch).reshape(len(flat))
         velocity = self.field(labels)

@@ -29,7 +29,7 @@ from torch import Generator, Tensor, nn
 from reference_models.flow_matching.conditional import FlowMatching
 from reference_models.flow_matching.paths import GaussianPath
 from reference_models.foundations.wasserstein import assignment
-from reference_models.parts.validate import at_least, positive
+from reference_models.parts.require import at_least, positive
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:

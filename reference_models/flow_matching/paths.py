@@ -34,8 +34,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reference_models.parts.require import positive, within
 from reference_models.parts.shapes import expand_right
-from reference_models.parts.validate import open_unit, positive
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,7 @@ class Linear(GaussianPath):
     sigma_min: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.sigma_min < 1:
-            raise ValueError(f"sigma_min must lie in [0, 1), got {self.sigma_min}")
+        within("sigma_min", self.sigma_min, 0, 1, "[)")
 
     def coefficients(self, t: Tensor) -> Coefficients:
         one = torch.ones_like(t)
@@ -208,7 +207,7 @@ def change_path(x: Tensor, t: Tensor, source: GaussianPath, target: GaussianPath
     If x has the law of the source path at t, the result has that of the target path at its t. Raises ValueError at the
     ends, where the ratio is 0 or infinite, and where the target has no such ratio because it keeps more signal.
     """
-    open_unit("t", t)
+    within("t", t, 0, 1, "()")
     a = source.coefficients(t)
     t_target = target.time_of(torch.log(a.alpha) - torch.log(a.sigma))
     if not bool((t_target >= 0).all()):

@@ -21,8 +21,8 @@ from torch import Generator, Tensor
 from reference_models.flow_matching.conditional import FlowMatching
 from reference_models.parts.distributions import standard_normal
 from reference_models.parts.ode import Method
+from reference_models.parts.require import at_least
 from reference_models.parts.shapes import sum_event
-from reference_models.parts.validate import at_least
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import softplus
 
+from reference_models.parts.require import ends_with
 from reference_models.parts.shapes import sum_event
-from reference_models.parts.validate import ends_with
 
 
 class Base(nn.Module, ABC):

@@ -24,7 +24,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from reference_models.flows.bases import Base, StandardNormal
-from reference_models.parts import validate
+from reference_models.parts import require
 from reference_models.parts.shapes import flatten_batch, restore_batch
 
 Mapped = tuple[Tensor, Tensor]
@@ -55,7 +55,7 @@ class Transform(nn.Module, ABC):
         self.latent_shape = self.event_shape if latent_shape is None else tuple(latent_shape)
         self.condition_shape = tuple(condition_shape)
         for size in (*self.event_shape, *self.condition_shape):
-            validate.at_least("every size of a shape", size, 1)
+            require.at_least("every size of a shape", size, 1)
         if math.prod(self.event_shape) != math.prod(self.latent_shape):
             raise ValueError(
                 f"a flow keeps the number of dimensions, got {self.event_shape} for x and {self.latent_shape} for z"
@@ -96,7 +96,7 @@ class Transform(nn.Module, ABC):
     def _checked(
         self, mathematics: Mathematics, name: str, value: Tensor, shape: tuple[int, ...], condition: Tensor | None
     ) -> Mapped:
-        validate.has_event_shape(name, value, shape)
+        require.has_event_shape(name, value, shape)
         flat, batch = flatten_batch(value, len(shape))
         mapped, logdet = mathematics(flat, self._condition_rows(condition, len(flat)))
         return restore_batch(mapped, batch), restore_batch(logdet, batch)
@@ -109,7 +109,7 @@ class Transform(nn.Module, ABC):
             return None
         if not self.condition_shape:
             raise ValueError(f"{type(self).__name__} takes no condition, got one of shape {tuple(condition.shape)}")
-        validate.has_event_shape("condition", condition, self.condition_shape)
+        require.has_event_shape("condition", condition, self.condition_shape)
         flat, _ = flatten_batch(condition, len(self.condition_shape))
         if len(flat) not in (1, rows):
             raise ValueError(f"condition must have {rows} rows, one an example, got {len(flat)}")
@@ -228,7 +228,7 @@ class FlowDensity(nn.Module):
             condition: shape (n, *condition_shape), or (*condition_shape) for all.
             generator: where the base's noise comes from.
         """
-        validate.at_least("n", n, 1)
+        require.at_least("n", n, 1)
         x, _ = self.transform.inverse(self.base.sample(n, generator=generator), condition=condition)
         return x
 

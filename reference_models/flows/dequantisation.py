@@ -24,7 +24,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from reference_models.flows.change_of_variables import FlowDensity
-from reference_models.parts import validate
+from reference_models.parts import require
 from reference_models.parts.shapes import flatten_batch, restore_batch
 
 
@@ -49,7 +49,7 @@ class Dequantisation(nn.Module, ABC):
 
     def __init__(self, density: FlowDensity, num_levels: int) -> None:
         super().__init__()
-        validate.at_least("num_levels", num_levels, 2)
+        require.at_least("num_levels", num_levels, 2)
         self.density, self.num_levels = density, num_levels
         self.event_shape = density.event_shape
         self.dims = math.prod(self.event_shape)
@@ -59,7 +59,7 @@ class Dequantisation(nn.Module, ABC):
         """u ~ q(u | x) for levels (N, *event_shape), of the density's dtype: u (N, *event_shape), log_q (N,)."""
 
     def _levels(self, levels: Tensor) -> tuple[Tensor, torch.Size]:
-        validate.has_event_shape("levels", levels, self.event_shape)
+        require.has_event_shape("levels", levels, self.event_shape)
         if not bool(((levels >= 0) & (levels < self.num_levels) & (levels == levels.floor())).all()):
             raise ValueError(
                 f"levels must be whole numbers in 0..{self.num_levels - 1}, got values in "
@@ -88,7 +88,7 @@ class Dequantisation(nn.Module, ABC):
 
     def importance_bound(self, levels: Tensor, *, samples: int, generator: Generator | None = None) -> Tensor:
         """The bound with S = `samples` draws inside the logarithm, shape (*B,), nats; grows with S towards log P(x)."""
-        validate.at_least("samples", samples, 1)
+        require.at_least("samples", samples, 1)
         flat, batch = self._levels(levels)
         repeated = flat.repeat_interleave(samples, dim=0)  # (N·S, *event_shape)
         weights = self._log_weight(repeated, self.noise(repeated, generator=generator)).reshape(len(flat), samples)

@@ -23,7 +23,7 @@ from torch import Generator, Tensor, nn
 
 from reference_models.flows.bases import Base
 from reference_models.flows.neural_ode import CNF
-from reference_models.parts import validate
+from reference_models.parts import require
 from reference_models.parts.ode import Field, Method
 from reference_models.parts.shapes import flatten_batch, restore_batch
 
@@ -32,7 +32,7 @@ ProbeLaw = Literal["gaussian", "rademacher"]
 
 def probes_like(x: Tensor, law: ProbeLaw = "gaussian", *, generator: Generator | None = None) -> Tensor:
     """ε of x's shape: N(0, 1), or ±1 with equal chance."""
-    validate.one_of("law", law, ("gaussian", "rademacher"))
+    require.one_of("law", law, ("gaussian", "rademacher"))
     if law == "gaussian":
         return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
     return torch.randint(0, 2, x.shape, generator=generator, device=x.device).to(x.dtype) * 2 - 1
@@ -108,7 +108,7 @@ class FFJORD(CNF):
         super().__init__(
             field, event_shape, steps=steps, method=method, tolerance=tolerance, adjoint=adjoint, base=base
         )
-        validate.one_of("law", law, ("gaussian", "rademacher"))
+        require.one_of("law", law, ("gaussian", "rademacher"))
         self.law: ProbeLaw = law
 
     def probes(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
@@ -128,9 +128,8 @@ class FFJORD(CNF):
         """
         if probes is None:
             return super().log_prob(x, condition=condition)
-        validate.has_event_shape("x", x, self.event_shape)
-        if probes.shape != x.shape:
-            raise ValueError(f"probes must have the shape of x, {tuple(x.shape)}, got {tuple(probes.shape)}")
+        require.has_event_shape("x", x, self.event_shape)
+        require.has_shape("probes", probes, x.shape)
         flat, batch = flatten_batch(x, len(self.event_shape))
         epsilon = probes.reshape(flat.shape)
 

@@ -25,7 +25,7 @@ from torch.nn.functional import logsigmoid
 from reference_models.flows.change_of_variables import Composed, FlowDensity, Mapped, Transform
 from reference_models.flows.linear import InvertibleLinear
 from reference_models.flows.multi_scale import Flatten, MultiScale, Squeeze, remaining_shape
-from reference_models.parts import validate
+from reference_models.parts import require
 
 
 class ActNorm(Transform):
@@ -168,8 +168,8 @@ class Glow(FlowDensity):
         hidden: int = 32,
         form: Literal["dense", "lu"] = "lu",
     ) -> None:
-        validate.at_least("levels", levels, 1)
-        validate.at_least("steps", steps, 1)
+        require.at_least("levels", levels, 1)
+        require.at_least("steps", steps, 1)
         stack: list[Transform] = []
         shape = tuple(event_shape)
         for level in range(levels):

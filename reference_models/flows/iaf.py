@@ -26,7 +26,7 @@ from torch.nn.functional import logsigmoid
 
 from reference_models.flows.change_of_variables import Composed, FlowDensity, Inverse, Mapped, Transform
 from reference_models.flows.maf import AffineAutoregressive, layer_order
-from reference_models.parts import validate
+from reference_models.parts import require
 from reference_models.parts.masked import MaskedMLP, pair_of, places
 
 FORGET_BIAS = 1.5  # section 4 of the paper: "such as close to +1 or +2"
@@ -55,7 +55,7 @@ class GatedAutoregressive(Transform):
         net: nn.Module | None = None,
         forget_bias: float = FORGET_BIAS,
     ) -> None:
-        validate.at_least("dim", dim, 1)
+        require.at_least("dim", dim, 1)
         super().__init__((dim,), condition_shape=(condition_dim,) if condition_dim else ())
         self.order = places(dim, order)
         self.net = MaskedMLP(dim, hidden, 2, order=order, condition_dim=condition_dim) if net is None else net
@@ -129,7 +129,7 @@ class IAF(FlowDensity):
     """
 
     def __init__(self, dim: int, layers: int = 4, hidden: Sequence[int] = (64, 64), *, condition_dim: int = 0) -> None:
-        validate.at_least("layers", layers, 1)
+        require.at_least("layers", layers, 1)
         steps: list[Transform] = [
             GatedAutoregressive(dim, hidden, order=layer_order(dim, k), condition_dim=condition_dim)
             for k in range(layers)

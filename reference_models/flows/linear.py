@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from reference_models.flows.change_of_variables import Composed, FlowDensity, Mapped, Transform
-from reference_models.parts import validate
+from reference_models.parts import require
 
 
 class InvertibleLinear(Transform):
@@ -34,7 +34,7 @@ class InvertibleLinear(Transform):
 
     def __init__(self, event_shape: Sequence[int], form: Literal["dense", "lu"] = "dense") -> None:
         super().__init__(event_shape)
-        validate.one_of("form", form, ("dense", "lu"))
+        require.one_of("form", form, ("dense", "lu"))
         self.form = form
         C = self.event_shape[0]
         self.pixels = math.prod(self.event_shape[1:])

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from reference_models.flows.change_of_variables import Mapped, Transform
+from reference_models.parts.require import within
 
 
 class Logit(Transform):
@@ -31,8 +32,7 @@ class Logit(Transform):
     """
 
     def __init__(self, event_shape: Sequence[int], alpha: float = 0.05) -> None:
-        if not 0 <= alpha < 0.5:
-            raise ValueError(f"alpha must lie in [0, 0.5), got {alpha}")
+        within("alpha", alpha, 0, 0.5, "[)")
         super().__init__(event_shape)
         self.alpha = alpha
         self.log_width = math.log1p(-2 * alpha)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from reference_models.flows.change_of_variables import Composed, FlowDensity, Mapped, Transform
 from reference_models.flows.realnvp import InvertibleBatchNorm
-from reference_models.parts import validate
+from reference_models.parts import require
 from reference_models.parts.masked import MaskedMLP, pair_of, places
 
 
@@ -53,9 +53,9 @@ class AffineAutoregressive(Transform):
         net: nn.Module | None = None,
         bound: float | None = None,
     ) -> None:
-        validate.at_least("dim", dim, 1)
+        require.at_least("dim", dim, 1)
         if bound is not None:
-            validate.positive("bound", bound)
+            require.positive("bound", bound)
         super().__init__((dim,), condition_shape=(condition_dim,) if condition_dim else ())
         self.order = places(dim, order)
         self.net = MaskedMLP(dim, hidden, 2, order=order, condition_dim=condition_dim) if net is None else net
@@ -104,7 +104,7 @@ class MAF(FlowDensity):
         bound: float | None = None,
         batch_norm: bool = False,
     ) -> None:
-        validate.at_least("layers", layers, 1)
+        require.at_least("layers", layers, 1)
         stack: list[Transform] = []
         for k in range(layers):
             order = layer_order(dim, k)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from reference_models.flows.change_of_variables import Mapped, Transform
-from reference_models.parts import validate
+from reference_models.parts import require
 
 Shape = tuple[int, ...]
 
@@ -77,7 +77,7 @@ class MultiScale(Transform):
         finish: Callable[[Shape], Transform] | None = None,
     ) -> None:
         super().__init__(event_shape, latent_shape=(math.prod(event_shape),))
-        validate.at_least("the number of levels", len(levels), 1)
+        require.at_least("the number of levels", len(levels), 1)
         expected = self.event_shape
         for level in levels:
             if level.event_shape != expected:

@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 
 from reference_models.flows.bases import Base
 from reference_models.flows.change_of_variables import FlowDensity, Mapped, Transform
-from reference_models.parts import validate
+from reference_models.parts import require
 from reference_models.parts.autodiff import divergence
 from reference_models.parts.ode import Field, Method, State, StateField, odeint, odeint_states
 
@@ -172,7 +172,7 @@ class ContinuousTransform(Transform):
         adjoint: bool = True,
     ) -> None:
         super().__init__(event_shape)
-        validate.at_least("steps", steps, 1)
+        require.at_least("steps", steps, 1)
         self.field, self.steps, self.method, self.adjoint = field, steps, method, adjoint
         self.tolerance = tolerance
 
@@ -231,7 +231,7 @@ class CNF(FlowDensity):
     @torch.no_grad()
     def sample(self, n: int, *, condition: Tensor | None = None, generator: Generator | None = None) -> Tensor:
         """(n, *event_shape): the solution at t = 1 from the base at t = 0, no trace computed."""
-        validate.at_least("n", n, 1)
+        require.at_least("n", n, 1)
         if condition is not None:
             raise ValueError(f"this flow takes no condition, got one of shape {tuple(condition.shape)}")
         z = self.base.sample(n, generator=generator)

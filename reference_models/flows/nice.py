@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from reference_models.flows.bases import StandardLogistic, StandardNormal
 from reference_models.flows.change_of_variables import Composed, FlowDensity, Mapped, Transform
-from reference_models.parts import validate
+from reference_models.parts import require
 from reference_models.parts.networks import MLP
 
 
@@ -32,8 +32,8 @@ class AdditiveCoupling(Transform):
     """
 
     def __init__(self, dim: int, moved: int, hidden: Sequence[int] = (64, 64), *, net: nn.Module | None = None) -> None:
-        validate.at_least("the dimension of a coupling flow", dim, 2)
-        validate.one_of("moved", moved, (0, 1))
+        require.at_least("the dimension of a coupling flow", dim, 2)
+        require.one_of("moved", moved, (0, 1))
         super().__init__((dim,))
         self.moved = moved
         J = len(range(moved, dim, 2))
@@ -79,7 +79,7 @@ class NICE(FlowDensity):
     def __init__(
         self, dim: int, couplings: int = 4, hidden: Sequence[int] = (64, 64), *, logistic: bool = True
     ) -> None:
-        validate.at_least("couplings", couplings, 1)
+        require.at_least("couplings", couplings, 1)
         steps: list[Transform] = [AdditiveCoupling(dim, 1 - k % 2, hidden) for k in range(couplings)]
         base = StandardLogistic((dim,)) if logistic else StandardNormal((dim,))
         super().__init__(Composed([*steps, DiagonalScaling(dim)]), base)

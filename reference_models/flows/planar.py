@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from reference_models.flows.change_of_variables import Composed, FlowDensity, Inverse, Mapped, Transform
-from reference_models.parts import validate
+from reference_models.parts import require
 from reference_models.parts.roots import increasing_root
 
 
@@ -33,7 +33,7 @@ class Planar(Transform):
     """
 
     def __init__(self, dim: int, *, condition_dim: int = 0) -> None:
-        validate.at_least("dim", dim, 1)
+        require.at_least("dim", dim, 1)
         super().__init__((dim,), condition_shape=(condition_dim,) if condition_dim else ())
         self.dim = dim
         self.raw = nn.Parameter(torch.randn(2 * dim + 1) * 0.5)  # u, w, b
@@ -88,7 +88,7 @@ class PlanarFlow(FlowDensity):
         closed_form: Literal["density", "sampling"] = "density",
         condition_dim: int = 0,
     ) -> None:
-        validate.at_least("layers", layers, 1)
-        validate.one_of("closed_form", closed_form, ("density", "sampling"))
+        require.at_least("layers", layers, 1)
+        require.one_of("closed_form", closed_form, ("density", "sampling"))
         stack = Composed([Planar(dim, condition_dim=condition_dim) for _ in range(layers)])
         super().__init__(stack if closed_form == "density" else Inverse(stack))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from reference_models.flows.change_of_variables import Composed, FlowDensity, Inverse, Mapped, Transform
-from reference_models.parts import validate
+from reference_models.parts import require
 
 
 class Radial(Transform):
@@ -30,7 +30,7 @@ class Radial(Transform):
     """
 
     def __init__(self, dim: int) -> None:
-        validate.at_least("dim", dim, 1)
+        require.at_least("dim", dim, 1)
         super().__init__((dim,))
         self.z_0 = nn.Parameter(torch.randn(dim))
         self.log_alpha = nn.Parameter(torch.zeros(()))
@@ -79,7 +79,7 @@ class RadialFlow(FlowDensity):
     """
 
     def __init__(self, dim: int, layers: int = 8, *, closed_form: Literal["density", "sampling"] = "density") -> None:
-        validate.at_least("layers", layers, 1)
-        validate.one_of("closed_form", closed_form, ("density", "sampling"))
+        require.at_least("layers", layers, 1)
+        require.one_of("closed_form", closed_form, ("density", "sampling"))
         stack = Composed([Radial(dim) for _ in range(layers)])
         super().__init__(stack if closed_form == "density" else Inverse(stack))

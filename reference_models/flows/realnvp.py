@@ -22,7 +22,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from reference_models.flows.change_of_variables import Composed, FlowDensity, Mapped, Transform
 from reference_models.flows.multi_scale import Flatten, MultiScale, Squeeze, remaining_shape
-from reference_models.parts import validate
+from reference_models.parts import require
 from reference_models.parts.networks import MLP
 
 
@@ -148,7 +148,7 @@ class InvertibleBatchNorm(Transform):
 
     def __init__(self, event_shape: Sequence[int], momentum: float = 0.1, eps: float = 1e-5) -> None:
         super().__init__(event_shape)
-        validate.open_unit("momentum", momentum)
+        require.within("momentum", momentum, 0, 1, "()")
         self.momentum, self.eps = momentum, eps
         self.mean: Tensor
         self.var: Tensor
@@ -216,8 +216,8 @@ class RealNVP(FlowDensity):
             return [AffineCoupling(mask, bounded=True, **options), *norm]
 
         if len(shape) == 1:
-            validate.at_least("the dimension of a coupling flow", shape[0], 2)
-            validate.at_least("couplings", couplings, 1)
+            require.at_least("the dimension of a coupling flow", shape[0], 2)
+            require.at_least("couplings", couplings, 1)
             condition = (condition_dim,) if condition_dim else ()
             steps: list[Transform] = []
             for k in range(couplings):
@@ -228,7 +228,7 @@ class RealNVP(FlowDensity):
             raise ValueError(f"event_shape must be (D,) or (C, H, W), got {shape}")
         if condition_dim:
             raise ValueError(f"conditions are for vectors, got condition_dim={condition_dim} and images {shape}")
-        validate.at_least("scales", scales, 1)
+        require.at_least("scales", scales, 1)
         levels: list[Transform] = []
         for level in range(scales - 1):
             features = width * 2**level

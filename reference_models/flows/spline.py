@@ -22,7 +22,7 @@ from torch.nn.functional import pad, softmax, softplus
 
 from reference_models.flows.change_of_variables import Composed, FlowDensity, Mapped, Transform
 from reference_models.flows.linear import InvertibleLinear
-from reference_models.parts import validate
+from reference_models.parts import require
 from reference_models.parts.networks import MLP
 
 MIN_BIN = 1e-3  # smallest share of a bin in [-B, B], the authors' code
@@ -120,12 +120,12 @@ class SplineCoupling(Transform):
         bound: float = 3.0,
         net: nn.Module | None = None,
     ) -> None:
-        validate.at_least("the dimension of a coupling flow", dim, 2)
-        validate.one_of("moved", moved, (0, 1))
-        validate.at_least("bins", bins, 2)
+        require.at_least("the dimension of a coupling flow", dim, 2)
+        require.one_of("moved", moved, (0, 1))
+        require.at_least("bins", bins, 2)
         if bins * MIN_BIN >= 1:
             raise ValueError(f"bins must be fewer than {1 / MIN_BIN:g}, each taking at least {MIN_BIN}, got {bins}")
-        validate.positive("bound", bound)
+        require.positive("bound", bound)
         super().__init__((dim,))
         self.moved, self.bound = moved, bound
         J = len(range(moved, dim, 2))
@@ -167,7 +167,7 @@ class NSF(FlowDensity):
     def __init__(
         self, dim: int, couplings: int = 4, hidden: Sequence[int] = (64, 64), *, bins: int = 8, bound: float = 3.0
     ) -> None:
-        validate.at_least("couplings", couplings, 1)
+        require.at_least("couplings", couplings, 1)
         steps: list[Transform] = []
         for k in range(couplings):
             steps += [

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from reference_models.flows.change_of_variables import Composed, FlowDensity, Inverse, Mapped, Transform
-from reference_models.parts import validate
+from reference_models.parts import require
 from reference_models.parts.roots import increasing_root
 
 Orthogonal = Literal["qr", "householder", "permutation"]
@@ -47,10 +47,10 @@ class Sylvester(Transform):
     """
 
     def __init__(self, dim: int, rank: int, *, orthogonal: Orthogonal = "qr", reverse: bool = False) -> None:
-        validate.at_least("rank", rank, 1)
+        require.at_least("rank", rank, 1)
         if rank > dim:
             raise ValueError(f"rank must be at most the dimension {dim}, got {rank}")
-        validate.one_of("orthogonal", orthogonal, ("qr", "householder", "permutation"))
+        require.one_of("orthogonal", orthogonal, ("qr", "householder", "permutation"))
         if orthogonal == "permutation" and rank != dim:
             raise ValueError(f"a permutation has as many columns as the dimension, {dim}, got rank {rank}")
         super().__init__((dim,))
@@ -129,8 +129,8 @@ class SylvesterFlow(FlowDensity):
         orthogonal: Orthogonal = "qr",
         closed_form: Literal["density", "sampling"] = "density",
     ) -> None:
-        validate.at_least("layers", layers, 1)
-        validate.one_of("closed_form", closed_form, ("density", "sampling"))
+        require.at_least("layers", layers, 1)
+        require.one_of("closed_form", closed_form, ("density", "sampling"))
         M = dim if rank is None else rank
         stack = Composed([Sylvester(dim, M, orthogonal=orthogonal, reverse=k % 2 == 1) for k in range(layers)])
         super().__init__(stack if closed_form == "density" else Inverse(stack))

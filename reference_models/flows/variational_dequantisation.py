@@ -21,7 +21,7 @@ from reference_models.flows.change_of_variables import Composed, FlowDensity
 from reference_models.flows.dequantisation import Dequantisation, Noise
 from reference_models.flows.logit_transform import Logit
 from reference_models.flows.realnvp import AffineCoupling, alternating_mask, checkerboard_mask
-from reference_models.parts import validate
+from reference_models.parts import require
 
 
 def conditional_noise(
@@ -35,7 +35,7 @@ def conditional_noise(
         hidden: widths of vector couplings' networks.
         width: feature maps of image couplings' networks.
     """
-    validate.at_least("couplings", couplings, 1)
+    require.at_least("couplings", couplings, 1)
     shape = tuple(event_shape)
     masks = [
         alternating_mask(shape[0], k) if len(shape) == 1 else checkerboard_mask(shape, k) for k in range(couplings)

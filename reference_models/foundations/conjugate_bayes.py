@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reference_models.parts.validate import positive
+from reference_models.parts.require import has_shape, positive
 
 __all__ = ["BetaBernoulli", "LinearRegression", "Prediction"]
 
@@ -138,8 +138,7 @@ class LinearRegression:
     def plug_in(self, features: Tensor, weights: Tensor) -> Prediction:
         """p(y | φ, w) for one choice of weights (D,), e.g. w_ML: the same noise everywhere."""
         self._require(features)
-        if weights.shape != self.mean.shape:
-            raise ValueError(f"weights must have shape {tuple(self.mean.shape)}, got {tuple(weights.shape)}")
+        has_shape("weights", weights, self.mean.shape)
         mean = features @ weights
         return Prediction(mean, torch.full_like(mean, 1 / self.beta))
 

@@ -24,7 +24,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from reference_models.parts.distributions import GaussianMixture, standard_normal
-from reference_models.parts.validate import at_least, has_event_shape
+from reference_models.parts.require import at_least, has_event_shape
 from reference_models.protocols import Density
 
 __all__ = [

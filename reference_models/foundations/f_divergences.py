@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from reference_models.foundations.divergences import require_laws
-from reference_models.parts.validate import one_of
+from reference_models.parts.require import one_of
 
 __all__ = ["F_DIVERGENCES", "FDivergence", "f_divergence", "get", "optimal_critic", "variational_bound"]
 

@@ -28,8 +28,8 @@ from torch import Generator, Tensor
 
 from reference_models.foundations.fisher_divergence import score_of
 from reference_models.parts.distributions import standard_normal
+from reference_models.parts.require import at_least, positive
 from reference_models.parts.shapes import expand_right, sum_event
-from reference_models.parts.validate import at_least, positive
 
 __all__ = [
     "MalaSamples",

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from reference_models.parts.validate import at_least
+from reference_models.parts.require import at_least
 from reference_models.protocols import Density
 
 __all__ = ["Accepted", "accept", "rejection_sample"]

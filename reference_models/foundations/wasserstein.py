@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reference_models.parts.validate import at_least
+from reference_models.parts.require import at_least
 
 __all__ = [
     "DiscreteTransport",

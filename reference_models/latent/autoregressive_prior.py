@@ -22,8 +22,8 @@ from torch import Generator, Tensor, nn
 
 from reference_models.parts.distributions import normal_log_prob, standard_normal
 from reference_models.parts.masked import MaskedMLP
+from reference_models.parts.require import at_least
 from reference_models.parts.sampling import draw_categorical
-from reference_models.parts.validate import at_least
 
 LOWEST_LOG_STD = -7.0  # a conditional never becomes a spike
 

@@ -36,8 +36,8 @@ from reference_models.latent.vae import StandardNormal
 from reference_models.parts.distributions import normal_log_prob, standard_normal
 from reference_models.parts.likelihoods import Binomial, Likelihood
 from reference_models.parts.networks import MLP
+from reference_models.parts.require import at_least, has_shape
 from reference_models.parts.training import evaluating, freeze
-from reference_models.parts.validate import at_least
 from reference_models.protocols import Elbo
 
 
@@ -60,8 +60,7 @@ class ImplicitEncoder(nn.Module):
         """x: (N, *event_shape) to codes (S, N, d), S = samples for each x; noise: (S, N, noise_dim)."""
         shape = (samples, len(x), self.noise_dim)
         eps = standard_normal(shape, x, generator) if noise is None else noise
-        if eps.shape != shape:
-            raise ValueError(f"noise must have shape {shape}, got {tuple(eps.shape)}")
+        has_shape("noise", eps, shape)
         inputs = torch.cat([x.flatten(1).expand(samples, -1, -1), eps], dim=-1)  # (S, N, pixels + noise)
         z: Tensor = self.net(inputs.flatten(0, 1))
         return z.view(samples, len(x), -1)

@@ -25,7 +25,7 @@ from torch import Generator, Tensor, nn
 from reference_models.latent.vae import VAE, GaussianEncoder, StandardNormal, mlp_vae
 from reference_models.parts.likelihoods import Binomial
 from reference_models.parts.networks import MLP
-from reference_models.parts.validate import at_least
+from reference_models.parts.require import at_least
 from reference_models.protocols import Elbo
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from reference_models.parts.require import has_event_shape
 from reference_models.parts.shapes import flatten_batch, restore_batch
-from reference_models.parts.validate import has_event_shape
 from reference_models.protocols import Elbo
 
 

@@ -25,9 +25,9 @@ from torch import Generator, Tensor, nn
 
 from reference_models.parts.attention import CausalSelfAttention
 from reference_models.parts.raster import RasterConv2d
+from reference_models.parts.require import at_least
 from reference_models.parts.sampling import draw_categorical
 from reference_models.parts.training import evaluating
-from reference_models.parts.validate import at_least
 
 
 class GatedBlock(nn.Module):

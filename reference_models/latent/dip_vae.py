@@ -24,7 +24,7 @@ from torch import Generator, Tensor, nn
 
 from reference_models.latent.beta_vae import BetaVAE
 from reference_models.latent.vae import VAE, GaussianPosterior, mlp_vae
-from reference_models.parts.validate import at_least, one_of
+from reference_models.parts.require import at_least, one_of
 from reference_models.protocols import Elbo
 
 

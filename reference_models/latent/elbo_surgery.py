@@ -32,7 +32,7 @@ from torch import Generator, Tensor
 from reference_models.latent.bounds import examples
 from reference_models.latent.vae import VAE, GaussianPosterior, StandardNormal
 from reference_models.parts.distributions import normal_log_prob
-from reference_models.parts.validate import at_least
+from reference_models.parts.require import at_least
 
 
 @dataclass(frozen=True)

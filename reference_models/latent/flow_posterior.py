@@ -30,7 +30,7 @@ from reference_models.flows.maf import layer_order
 from reference_models.latent.vae import VAE, Draw, GaussianPosterior, StandardNormal
 from reference_models.parts.likelihoods import Binomial, Likelihood
 from reference_models.parts.networks import MLP
-from reference_models.parts.validate import at_least
+from reference_models.parts.require import at_least
 from reference_models.protocols import Density
 
 

@@ -25,7 +25,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from reference_models.parts.distributions import GaussianMixture
-from reference_models.parts.validate import at_least, has_event_shape
+from reference_models.parts.require import at_least, has_event_shape, has_shape
 from reference_models.protocols import Elbo
 
 
@@ -82,8 +82,7 @@ def free_energy(x: Tensor, q: Tensor, mixture: GaussianMixture) -> Elbo:
     x: (*B, D); q: (*B, K), rows summing to one.
     Returns reconstruction = Σ_k q_k log N(x; μ_k, Σ_k) and kl = Σ_k q_k log(q_k / π_k), each (*B,), nats.
     """
-    if q.shape != (*x.shape[:-1], len(mixture.weights)):
-        raise ValueError(f"q must have shape {(*x.shape[:-1], len(mixture.weights))}, got {tuple(q.shape)}")
+    has_shape("q", q, (*x.shape[:-1], len(mixture.weights)))
     reconstruction = (q * component_log_prob(x, mixture)).sum(dim=-1)
     kl = (torch.special.xlogy(q, q) - q * mixture.weights.log()).sum(dim=-1)
     return Elbo(reconstruction - kl, reconstruction, kl)

@@ -29,9 +29,9 @@ from torch import Generator, Tensor, nn
 from reference_models.latent.bounds import as_elbo, examples
 from reference_models.parts.likelihoods import Binomial, Likelihood
 from reference_models.parts.networks import MLP
+from reference_models.parts.require import at_least, has_shape, one_of, positive
 from reference_models.parts.shapes import restore_batch
 from reference_models.parts.training import evaluating
-from reference_models.parts.validate import at_least, one_of, positive
 from reference_models.protocols import Elbo
 
 MOST_CODES = 4096  # L variables of K classes are enumerated up to this many codes
@@ -149,8 +149,7 @@ class GumbelVAE(nn.Module):
         logits = self.logits(flat)
         if noise is None:
             noise = gumbel_noise((samples, *logits.shape), logits, generator)
-        if noise.shape != (samples, *logits.shape):
-            raise ValueError(f"noise must have shape {(samples, *logits.shape)}, got {tuple(noise.shape)}")
+        has_shape("noise", noise, (samples, *logits.shape))
         log_y = relaxed_log(logits, temperature, noise)  # (S, N, L, K)
         y = straight_through(log_y.exp()) if hard else log_y.exp()
         reconstruction = self.log_likelihood(flat, y).mean(0)

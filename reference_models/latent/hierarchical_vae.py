@@ -31,10 +31,10 @@ from reference_models.latent.residual_group import Group, residual_normal_kl
 from reference_models.parts.distributions import normal_log_prob, standard_normal
 from reference_models.parts.likelihoods import Binomial, DiscretisedLogisticMixture, Likelihood
 from reference_models.parts.networks import ResidualConvBlock
+from reference_models.parts.require import at_least, positive
 from reference_models.parts.residual_cells import NVAEDecoderCell, NVAEEncoderCell
 from reference_models.parts.shapes import sum_event
 from reference_models.parts.training import evaluating
-from reference_models.parts.validate import at_least, positive
 from reference_models.protocols import Elbo
 
 

@@ -33,9 +33,9 @@ from torch import Generator, Tensor, nn
 
 from reference_models.latent.bounds import examples
 from reference_models.latent.vae import VAE, GaussianPosterior, mlp_vae
+from reference_models.parts.require import at_least, one_of
 from reference_models.parts.shapes import restore_batch
 from reference_models.parts.training import evaluating
-from reference_models.parts.validate import at_least, one_of
 from reference_models.protocols import Elbo
 
 Estimator = Literal["reparametrised", "score", "vimco", "dreg"]

@@ -23,7 +23,7 @@ from torch import Generator, Tensor, nn
 from reference_models.latent.vae import VAE, Draw, Form, GaussianPosterior, Posterior, mlp_vae
 from reference_models.parts.distributions import normal_kl, normal_log_prob, standard_normal
 from reference_models.parts.likelihoods import Likelihood
-from reference_models.parts.validate import at_least, ends_with
+from reference_models.parts.require import at_least, ends_with
 
 
 class MixturePrior(nn.Module):

@@ -25,8 +25,8 @@ from reference_models.autoregressive.gated_pixelcnn import GatedPixelCNN
 from reference_models.latent.vae import VAE, GaussianEncoder, StandardNormal
 from reference_models.parts.networks import MLP, ConvDecoder, ConvEncoder
 from reference_models.parts.raster import complete_image, image_log_prob
+from reference_models.parts.require import at_least, has_event_shape
 from reference_models.parts.training import evaluating
-from reference_models.parts.validate import at_least, has_event_shape
 
 
 class PixelCNNLikelihood(nn.Module):

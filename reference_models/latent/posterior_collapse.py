@@ -32,8 +32,8 @@ from reference_models.latent.vae import VAE, GaussianEncoder, GaussianPosterior,
 from reference_models.parts.distributions import bernoulli_log_prob, normal_kl
 from reference_models.parts.masked import MaskedLinear
 from reference_models.parts.networks import MLP
+from reference_models.parts.require import at_least, within
 from reference_models.parts.shapes import flatten_batch
-from reference_models.parts.validate import at_least
 from reference_models.protocols import Elbo
 
 
@@ -53,8 +53,7 @@ def sigmoid_weight(step: int, centre: int, width: float) -> float:
 def cyclical_weight(step: int, period: int, ramp: float = 0.5) -> float:
     """w rises linearly from 0 to 1 over the first `ramp` of each period and stays 1 for the rest (Fu et al.)."""
     at_least("period", period, 1)
-    if not 0 < ramp <= 1:
-        raise ValueError(f"ramp must lie in (0, 1], got {ramp}")
+    within("ramp", ramp, 0, 1, "(]")
     return min((step % period) / period / ramp, 1.0)
 
 
@@ -165,8 +164,7 @@ class GuardedVAE(VAE):
         x: (*B, *event). weight: w of the annealed KL, which multiplies the rate after free bits. floor: λ nats for each
         latent coordinate. dropout: the chance that a pixel is hidden from the decoder. noise: (1, N, d).
         """
-        if not 0 <= dropout <= 1:
-            raise ValueError(f"dropout must lie in [0, 1], got {dropout}")
+        within("dropout", dropout, 0, 1)
         flat, _ = flatten_batch(x, len(self.event_shape))
         q = cast(GaussianPosterior, self.posterior(x))
         h = self.decoder(q.draw(1, generator=generator, noise=noise).z[0])  # (N, D)

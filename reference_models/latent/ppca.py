@@ -22,7 +22,7 @@ from torch import Generator, Tensor, nn
 from reference_models.latent.vae import VAE, GaussianPosterior, Posterior, StandardNormal
 from reference_models.parts.distributions import HALF_LOG_2PI, standard_normal
 from reference_models.parts.likelihoods import Gaussian
-from reference_models.parts.validate import has_event_shape, positive
+from reference_models.parts.require import has_event_shape, positive
 from reference_models.protocols import Elbo
 
 

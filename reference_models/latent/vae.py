@@ -29,9 +29,9 @@ from reference_models.latent.bounds import as_elbo, examples
 from reference_models.parts.distributions import normal_kl, normal_log_prob, standard_normal
 from reference_models.parts.likelihoods import Binomial, Likelihood
 from reference_models.parts.networks import MLP, Activation
+from reference_models.parts.require import at_least, ends_with, has_shape, one_of
 from reference_models.parts.shapes import sum_event
 from reference_models.parts.training import evaluating
-from reference_models.parts.validate import at_least, ends_with, one_of
 from reference_models.protocols import Density, Elbo
 
 Form = Literal["analytic", "entropy", "sampled"]
@@ -64,8 +64,7 @@ class GaussianPosterior:
         """z = μ + σ ε (eq. 4), with an ε of its own for each draw and each example."""
         if noise is None:
             noise = standard_normal((samples, *self.mean.shape), self.mean, generator)
-        if noise.shape != (samples, *self.mean.shape):
-            raise ValueError(f"noise must have shape {(samples, *self.mean.shape)}, got {tuple(noise.shape)}")
+        has_shape("noise", noise, (samples, *self.mean.shape))
         z = self.mean + self.log_std.exp() * noise
         return Draw(z, self.log_prob(z))
 

@@ -21,7 +21,7 @@ from torch import Generator, Tensor, nn
 
 from reference_models.latent.vae import VAE, GaussianEncoder, GaussianPosterior, StandardNormal
 from reference_models.parts.likelihoods import Binomial, Likelihood
-from reference_models.parts.validate import at_least
+from reference_models.parts.require import at_least, has_shape
 
 
 class VampPrior(nn.Module):
@@ -112,8 +112,7 @@ class VampVAE(VAE):
         pixel_law = Binomial() if likelihood is None else likelihood
         super().__init__(encoder, decoder, StandardNormal(latent_dim), pixel_law, event_shape=shape)
         start = torch.rand(components, *shape) if pseudo_inputs is None else pseudo_inputs
-        if start.shape != (components, *shape):
-            raise ValueError(f"pseudo_inputs must have shape {(components, *shape)}, got {tuple(start.shape)}")
+        has_shape("pseudo_inputs", start, (components, *shape))
         self.prior = VampPrior(encoder, start)
 
     @classmethod

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from reference_models.parts.validate import at_least, open_unit
+from reference_models.parts.require import at_least, within
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class VectorQuantiser(nn.Module):
         at_least("K", K, 1)
         at_least("D", D, 1)
         if ema_decay is not None:
-            open_unit("ema_decay", ema_decay)
+            within("ema_decay", ema_decay, 0, 1, "()")
         self.ema_decay = ema_decay
         initial = (2 * torch.rand(K, D) - 1) / K
         self.codebook = nn.Parameter(initial, requires_grad=ema_decay is None)

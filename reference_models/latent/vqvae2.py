@@ -27,9 +27,9 @@ from reference_models.latent.code_prior import CodePrior
 from reference_models.latent.vector_quantiser import Quantised, VectorQuantiser
 from reference_models.latent.vqvae import VQLoss, downwards, residual_block, upwards
 from reference_models.parts.likelihoods import Binomial, Gaussian, Likelihood
+from reference_models.parts.require import at_least
 from reference_models.parts.shapes import restore_batch
 from reference_models.parts.training import evaluating
-from reference_models.parts.validate import at_least
 from reference_models.protocols import Elbo
 
 

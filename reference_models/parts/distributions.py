@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from reference_models.parts.validate import at_least, ends_with, positive
+from reference_models.parts.require import at_least, ends_with, positive
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from reference_models.parts.validate import binary
+from reference_models.parts.require import binary
 
 MOST_UNITS = 22  # 4 194 304 states: seconds; beyond it a sum over states is a mistake, not a plan
 

@@ -23,9 +23,9 @@ from reference_models.parts.distributions import (
     normal_log_prob,
     standard_normal,
 )
+from reference_models.parts.require import at_least, positive
 from reference_models.parts.sampling import draw_categorical
 from reference_models.parts.shapes import sum_event
-from reference_models.parts.validate import at_least, positive
 
 
 class Likelihood(Protocol):

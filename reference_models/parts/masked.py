@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference_models.parts.networks import Activation
-from reference_models.parts.validate import at_least
+from reference_models.parts.require import at_least, has_shape
 
 
 class MaskedLinear(nn.Linear):
@@ -28,8 +28,7 @@ class MaskedLinear(nn.Linear):
 
     def __init__(self, in_features: int, out_features: int, mask: Tensor, bias: bool = True) -> None:
         super().__init__(in_features, out_features, bias)
-        if tuple(mask.shape) != (out_features, in_features):
-            raise ValueError(f"mask must have shape ({out_features}, {in_features}), got {tuple(mask.shape)}")
+        has_shape("mask", mask, (out_features, in_features))
         self.register_buffer("mask", mask.to(self.weight.dtype))
 
     def forward(self, x: Tensor) -> Tensor:

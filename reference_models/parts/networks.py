@@ -14,9 +14,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from reference_models.parts.require import has_event_shape
 from reference_models.parts.residual import Residual
 from reference_models.parts.shapes import flatten_batch, restore_batch
-from reference_models.parts.validate import has_event_shape
 
 Activation = Callable[[], nn.Module]
 

@@ -27,7 +27,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from reference_models.parts import validate
+from reference_models.parts import require
 
 SMALLEST_SHARE = 1e-7  # of an interval, the shortest step of "dopri5"
 
@@ -164,8 +164,8 @@ def odeint_states(
     Returns:
         The states at every time of the grid, N + 1 of them, the first being `state`.
     """
-    validate.one_of("method", method, tuple(TABLEAUS))
-    validate.positive("tolerance", tolerance)
+    require.one_of("method", method, tuple(TABLEAUS))
+    require.positive("tolerance", tolerance)
     tableau = TABLEAUS[method]
     states = [state]
     for start, end in pairwise(_grid(t)):

@@ -20,10 +20,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Generator, Tensor, nn
 
+from reference_models.parts.require import at_least, has_event_shape
 from reference_models.parts.sampling import draw_categorical
 from reference_models.parts.shapes import flatten_batch, restore_batch
 from reference_models.parts.training import evaluating
-from reference_models.parts.validate import at_least, has_event_shape
 
 Logits = Callable[[Tensor], Tensor]  # (N, C, h, W), the first h rows of images, to (N, K, C, h, W), their conditionals
 

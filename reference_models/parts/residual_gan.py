@@ -21,7 +21,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference_models.parts.validate import one_of
+from reference_models.parts.require import one_of
 
 Wrap = Callable[[nn.Module], nn.Module]  # the identity, or spectral normalisation of the layer's weight
 Norm = Callable[[int], nn.Module]  # channels to a layer called as norm(x), or norm(x, condition) with a condition

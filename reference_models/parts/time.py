@@ -19,7 +19,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from reference_models.parts.validate import at_least
+from reference_models.parts.require import at_least
 
 
 class _Wrapped(nn.Module):

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import nn
 
-from reference_models.parts.validate import open_unit
+from reference_models.parts.require import within
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -23,7 +23,7 @@ class EMA(nn.Module, Generic[Model]):
 
     def __init__(self, model: Model, decay: float) -> None:
         super().__init__()
-        open_unit("decay", decay)
+        within("decay", decay, 0, 1, "()")
         self.decay = decay
         self.average: Model = copy.deepcopy(model).requires_grad_(False).eval()
 

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor
 
+from reference_models.parts.require import has_shape
+
 
 def truncated_normal(
     shape: Sequence[int],
@@ -36,6 +38,5 @@ def truncated_normal(
 
 def truncate_towards(w: Tensor, mean: Tensor, psi: float) -> Tensor:
     """w̄ + ψ (w − w̄) for latents w (*B, D) and their mean w̄ (D,). Raises ValueError for a mean of another width."""
-    if mean.shape != w.shape[-1:]:
-        raise ValueError(f"mean must have shape ({w.shape[-1]},), got {tuple(mean.shape)}")
+    has_shape("mean", mean, w.shape[-1:])
     return mean + psi * (w - mean)

@@ -30,8 +30,8 @@ from torch import Tensor, nn
 from reference_models.parts.attention import SpatialSelfAttention
 from reference_models.parts.conditioning import SpatialCrossAttention, embed_labels, flatten_tokens
 from reference_models.parts.networks import time_embedding
+from reference_models.parts.require import at_least
 from reference_models.parts.shapes import flatten_batch, restore_batch
-from reference_models.parts.validate import at_least
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -261,7 +261,7 @@ def test_what_does_not_fit_is_refused():
         exact_model(clip=0.0)
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
         exact_model().sample(0)
-    with pytest.raises(ValueError, match=r"noise must have the shape \(5, 1\), got \(1, 1\)"):
+    with pytest.raises(ValueError, match=r"noise must have shape \(5, 1\), got \(1, 1\)"):
         exact_model().sample(5, noise=torch.zeros(1, 1))
     with pytest.raises(ValueError, match="times must increase strictly"):
         exact_model().sample(1, times=[3, 2])

@@ -242,7 +242,7 @@ def test_what_does_not_fit_is_refused():
         process(variance="medium")
     with pytest.raises(ValueError, match="levels must be at least 2, got 1"):
         process(levels=1)
-    with pytest.raises(ValueError, match=r"noise must have the shape \(4, 2\), got \(4, 1\)"):
+    with pytest.raises(ValueError, match=r"noise must have shape \(4, 2\), got \(4, 1\)"):
         process().diffuse(torch.zeros(4, 2), 0, torch.zeros(4, 1))
 
 

@@ -157,9 +157,9 @@ def test_what_does_not_fit_is_refused():
         exact().sample(1, step=0.0)
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
         exact().sample(0)
-    with pytest.raises(ValueError, match=r"initial must have the shape \(5, 1\), got \(1, 1\)"):
+    with pytest.raises(ValueError, match=r"initial must have shape \(5, 1\), got \(1, 1\)"):
         exact().sample(5, initial=torch.zeros(1, 1))
-    with pytest.raises(ValueError, match=r"noise must have the shape of x, \(3, 1\), got \(1,\)"):
+    with pytest.raises(ValueError, match=r"noise must have shape \(3, 1\), got \(1,\)"):
         exact().loss(torch.zeros(3, 1), noise=torch.zeros(1))
     levels = len(exact().sigmas)
     for level in (-1, levels):

@@ -190,7 +190,7 @@ def test_what_does_not_fit_is_refused():
         ProbabilityFlow(score, SDES[0], (1,), t_min=1.0)
     with pytest.raises(ValueError, match=r"x must have shape \(1\)"):
         ProbabilityFlow(score, SDES[0], (1,)).log_prob(torch.zeros(2, 2))
-    with pytest.raises(ValueError, match=r"noise must have the shape \(5, 1\), got \(1, 1\)"):
+    with pytest.raises(ValueError, match=r"noise must have shape \(5, 1\), got \(1, 1\)"):
         ProbabilityFlow(score, SDES[0], (1,)).sample(5, noise=torch.zeros(1, 1))
     assert math.isfinite(float(ProbabilityFlow(score, SDES[0], (1,), steps=2).log_prob(torch.zeros(1))))
 

@@ -174,11 +174,11 @@ def test_what_does_not_fit_is_refused():
     x = torch.zeros(4, 2)
     with pytest.raises(ValueError, match="std must be positive, got 0"):
         denoising_loss(lambda v: v, x, 0.0)
-    with pytest.raises(ValueError, match=r"noise must have the shape of x, \(4, 2\), got \(2,\)"):
+    with pytest.raises(ValueError, match=r"noise must have shape \(4, 2\), got \(2,\)"):
         denoising_loss(lambda v: v, x, 0.1, noise=torch.zeros(2))
-    with pytest.raises(ValueError, match=r"a score must have the shape of x, \(4, 2\), got \(4, 1\)"):
+    with pytest.raises(ValueError, match=r"score must have shape \(4, 2\), got \(4, 1\)"):
         implicit_loss(lambda v: v[:, :1], x)
-    with pytest.raises(ValueError, match=r"directions must have the shape of x, \(4, 2\), got \(2,\)"):
+    with pytest.raises(ValueError, match=r"directions must have shape \(4, 2\), got \(2,\)"):
         sliced_loss(lambda v: v, x, directions=torch.zeros(2))
     with pytest.raises(ValueError, match=r"x must have shape \(N, \*event\), got \(4,\)"):
         implicit_loss(lambda v: v, torch.zeros(4))

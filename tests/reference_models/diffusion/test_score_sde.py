@@ -148,9 +148,9 @@ def test_what_does_not_fit_is_refused():
         ScoreSDE(Recorder(), VP(), (1,)).loss(torch.zeros(2, 3))
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         ScoreSDE(Recorder(), VP(), (1,)).sample(1, steps=0)
-    with pytest.raises(ValueError, match=r"noise must have the shape \(5, 1\), got \(1, 1\)"):
+    with pytest.raises(ValueError, match=r"noise must have shape \(5, 1\), got \(1, 1\)"):
         ScoreSDE(Recorder(), VP(), (1,)).sample(5, noise=torch.zeros(1, 1))
-    with pytest.raises(ValueError, match=r"noise must have the shape \(4, 2\), got \(2,\)"):
+    with pytest.raises(ValueError, match=r"noise must have shape \(4, 2\), got \(2,\)"):
         ScoreSDE(Recorder(), VP(), (2,)).loss(torch.zeros(4, 2), noise=torch.zeros(2))
     for t in (-0.5, 0.0, 500.0):
         with pytest.raises(ValueError, match=rf"t must lie in \(0, 1\], got \[{t}\]"):

@@ -159,7 +159,7 @@ def test_what_does_not_fit_is_refused():
         model(norm=3)
     with pytest.raises(ValueError, match=r"low must have shape \(1, 2, 2\)"):
         model().sample(1, condition=torch.zeros(1, 1, 4, 4))
-    with pytest.raises(ValueError, match=r"noise must have the shape \(3, 1, 4, 4\), got \(1, 1, 4, 4\)"):
+    with pytest.raises(ValueError, match=r"noise must have shape \(3, 1, 4, 4\), got \(1, 1, 4, 4\)"):
         model().loss(torch.zeros(3, *SHAPE), noise=torch.zeros(1, *SHAPE))
     with pytest.raises(ValueError, match="needs the low-resolution image"):
         model().sample(1)

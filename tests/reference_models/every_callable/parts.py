@@ -19,6 +19,7 @@ from reference_models.parts import (
     ode,
     pixel_mixture,
     raster,
+    require,
     residual,
     residual_cells,
     residual_gan,
@@ -42,6 +43,15 @@ def stepped(**k):
     weight = nn.Parameter(torch.ones(2))
     descent.descend(torch.optim.SGD([weight], lr=1.0), (weight**2).sum(), **k)
     return weight
+
+
+def said(ask) -> str:
+    """What a refusal says, nothing where there is none."""
+    try:
+        ask()
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 class Raster(raster.RasterModel):
@@ -250,6 +260,7 @@ ROWS = [
         shortcut=nn.ReLU(),
         scale=0.5,
     ),
+    Row("parts.require.within", lambda **k: said(lambda: require.within("x", 1, 0, 1, **k)), ends="[)"),
     Row("parts.residual_cells.SqueezeExcite", lambda **k: built(residual_cells.SqueezeExcite, 32, **k), reduction=4),
     Row("parts.residual_cells.NVAEDecoderCell", lambda **k: built(residual_cells.NVAEDecoderCell, 4, **k), expansion=2),
     Row(

@@ -173,7 +173,7 @@ def test_bad_arguments_are_refused() -> None:
     flow = FFJORD(field(), (2,))
     with pytest.raises(ValueError, match="law must be one of"):
         FFJORD(field(), (2,), law="uniform")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"probes must have the shape of x, \(3, 2\), got \(2,\)"):
+    with pytest.raises(ValueError, match=r"probes must have shape \(3, 2\), got \(2,\)"):
         flow.log_prob(torch.randn(3, 2), probes=torch.randn(2))
     with pytest.raises(ValueError, match="takes no condition"):
         flow.sample(3, condition=torch.randn(3, 1))

@@ -1,4 +1,4 @@
-"""Refusals at the door: ValueError with the value in hand."""
+"""Refusals at the door, declared where a value comes in: ValueError with the value in hand."""
 
 from __future__ import annotations
 
@@ -23,13 +23,33 @@ def at_least(name: str, value: float, minimum: float) -> None:
         raise ValueError(f"{name} must be at least {minimum}, got {value}")
 
 
-def open_unit(name: str, value: float | Tensor) -> None:
-    """Raises ValueError unless the number, or every entry of the tensor, lies strictly between 0 and 1."""
-    if isinstance(value, Tensor):
-        if not bool(((value > 0) & (value < 1)).all()):
-            raise ValueError(f"every {name} must lie in (0, 1), got {_range(value)}")
-    elif not 0 < value < 1:
-        raise ValueError(f"{name} must lie in (0, 1), got {value}")
+def within(name: str, value: float | Tensor, low: float, high: float, ends: str = "[]") -> None:
+    """Raises ValueError unless the number, or every entry of the tensor, lies between low and high.
+
+    ends: whether they count, as in mathematics: "[]" both, "()" neither, "[)" and "(]" the one or the other.
+    """
+    above = value >= low if ends[0] == "[" else value > low
+    below = value <= high if ends[1] == "]" else value < high
+    place = f"must lie in {ends[0]}{low:g}, {high:g}{ends[1]}"
+    if not isinstance(value, Tensor):
+        if not (above and below):
+            raise ValueError(f"{name} {place}, got {value}")
+    elif not bool((torch.as_tensor(above) & torch.as_tensor(below)).all()):
+        raise ValueError(f"every {name} {place}, got {_range(value)}")
+
+
+def labels(y: Tensor, count: int) -> None:
+    """Raises ValueError unless every label lies in 0..count − 1; none at all is allowed."""
+    if y.numel() and not 0 <= int(y.min()) <= int(y.max()) < count:
+        raise ValueError(f"every label must lie in 0..{count - 1}, got {_range(y)}")
+
+
+def has_shape(name: str, x: Tensor, shape: Sequence[int | str]) -> None:
+    """Raises ValueError unless x has this shape, a letter standing for any number: ("N", 3, 8, 8)."""
+    fits = len(shape) == x.ndim and all(isinstance(n, str) or n == m for n, m in zip(shape, x.shape, strict=False))
+    if not fits:
+        wanted = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
+        raise ValueError(f"{name} must have shape ({wanted}), got {tuple(x.shape)}")
 
 
 def has_event_shape(name: str, x: Tensor, event_shape: Sequence[int]) -> None:
@@ -52,12 +72,6 @@ def binary(name: str, x: Tensor) -> None:
     """Raises ValueError unless every entry is zero or one."""
     if not bool(((x == 0) | (x == 1)).all()):
         raise ValueError(f"{name} must hold zeros and ones, got {_range(x)}")
-
-
-def unit_interval(name: str, x: Tensor) -> None:
-    """Raises ValueError unless every entry lies between 0 and 1, both included."""
-    if not bool(((x >= 0) & (x <= 1)).all()):
-        raise ValueError(f"{name} must hold numbers from 0 to 1, got {_range(x)}")
 
 
 def one_of(name: str, value: object, choices: Collection[object]) -> None:
