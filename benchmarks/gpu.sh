@@ -32,7 +32,7 @@ if "$python" -c "import xdist" 2>/dev/null; then
   cores=$(env -u OMP_NUM_THREADS nproc)
   workers=(-n "${WORKERS:-$((cores > 12 ? 12 : cores))}" --dist worksteal)
 fi
-apart=(every_callable test_main.py test_catalogue.py test_baselines.py test_recipes.py)
+apart=(every_callable test_constructors.py test_main.py test_catalogue.py test_baselines.py test_recipes.py)
 timeout --signal INT --kill-after 15 "$seconds" "$python" -m pytest tests/reference_models --device "$device" \
   "${workers[@]}" -p benchmarks.missing -p no:cacheprovider -q --tb short --durations 15 \
   --continue-on-collection-errors "${apart[@]/#/--ignore=tests/reference_models/}" \

@@ -102,5 +102,7 @@ def test_nonsense_is_refused():
         memorisation(torch.randn(5, 3), torch.randn(5, 2), torch.randn(5, 2))
     with pytest.raises(ValueError, match="fewest must be at least 1, got 0"):
         memorisation(torch.randn(5, 2), torch.randn(5, 2), torch.randn(5, 2), fewest=0)
+    one = torch.randn(1, 2)
+    assert copying_interval(torch.randn(5, 2), one, one, resamples=10).value == 0  # nothing is nearer than itself
     with pytest.raises(ValueError, match="no cell has 10 samples and 10 held-out examples, got 1 cells"):
         memorisation(torch.randn(5, 2), torch.randn(5, 2), torch.randn(5, 2), centres=torch.zeros(1, 2))

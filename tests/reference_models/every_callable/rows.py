@@ -12,6 +12,7 @@ import dataclasses
 import importlib
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ def defaults(function: Callable[..., Any]) -> str:
 def draws(function: Callable[..., Any]) -> bool:
     """Whether it takes a source of randomness. A module called `generator`, as in a GAN, is none."""
     parameter = inspect.signature(function).parameters.get("generator")
-    return parameter is not None and parameter.default is None
+    return parameter is not None and re.search(r"(^|\.)Generator\b", str(parameter.annotation)) is not None
 
 
 # --- answers
