@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from reference_models.foundations.divergences import require_laws
-from reference_models.parts.require import one_of
+from reference_models.parts.require import has_shape, one_of
 
 __all__ = ["F_DIVERGENCES", "FDivergence", "f_divergence", "get", "optimal_critic", "variational_bound"]
 
@@ -190,8 +190,8 @@ def variational_bound(
     divergence = get(name)
     low, high = divergence.domain
     for values, weights in ((critic_p, weights_p), (critic_q, weights_q)):
-        if weights is not None and weights.shape != values.shape:
-            raise ValueError(f"weights must have the shape of T, {tuple(values.shape)}, got {tuple(weights.shape)}")
+        if weights is not None:
+            has_shape("weights", weights, values.shape)
         if not bool(((values >= low) & (values <= high)).all()):
             found = f"values in [{float(values.min()):g}, {float(values.max()):g}]"
             raise ValueError(f"every T of {name!r} must lie in the domain ({low:g}, {high:g}) of f*, got {found}")

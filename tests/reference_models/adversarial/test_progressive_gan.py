@@ -251,7 +251,7 @@ def test_impossible_sizes_are_refused() -> None:
     for resolution in (2, 12, 0):
         with pytest.raises(ValueError, match=f"power of two from 4 on, got {resolution}"):
             levels_of(resolution)
-    with pytest.raises(ValueError, match=r"takes \(N, 1, 4, 4\), got \(3, 1, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"shape \(N, 1, 4, 4\), got \(3, 1, 8, 8\)"):
         grown(0).score(torch.zeros(3, 1, 8, 8))
     with pytest.raises(ValueError, match="images_per_phase must be at least 1, got 0"):
         ProgressiveGAN.images(images_per_phase=0)

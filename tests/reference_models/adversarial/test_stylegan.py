@@ -216,7 +216,7 @@ def test_single_precision_stays_single(generator: torch.Generator) -> None:
 def test_impossible_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="side of an image must be at least 8, got 4"):
         StyleGAN.images((1, 4, 4))
-    with pytest.raises(ValueError, match=r"mixing is a share of images, got 1\.5"):
+    with pytest.raises(ValueError, match=r"mixing must lie in \[0, 1\], got 1\.5"):
         grown(mixing=1.5)
     with pytest.raises(ValueError, match="gamma must be at least 0, got -1"):
         grown(gamma=-1.0)

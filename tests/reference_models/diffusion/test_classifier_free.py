@@ -145,5 +145,5 @@ def test_what_does_not_fit_is_refused():
         ClassifierFree(Recorder(), Schedule(betas()), (1,), K, drop=1.2)
     with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
         ClassifierFree(Recorder(), Schedule(betas()), (1,), 0)
-    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.2, got \[1, 3\]"):
+    with pytest.raises(ValueError, match=r"every label must lie in 0\.\.2, got values in \[1, 3\]"):
         small_model().loss(torch.zeros(2, 2), condition=torch.tensor([1, 3]))

@@ -185,7 +185,7 @@ def test_bad_input_is_refused_with_the_value_in_hand() -> None:
     with pytest.raises(ValueError, match=r"v must hold zeros and ones, got values in \[0, 7\]"):
         rbm.log_prob(torch.tensor([0.0, 1.0, 7.0, 0.0]))
     for call in (rbm.statistics, lambda v: contrastive_loss(rbm, v, torch.zeros(1, 4))):
-        with pytest.raises(ValueError, match=r"v must hold numbers from 0 to 1, got values in \[0, 255\]"):
+        with pytest.raises(ValueError, match=r"every v must lie in \[0, 1\], got values in \[0, 255\]"):
             call(torch.tensor([[0.0, 1.0, 255.0, 0.0]]))
 
 

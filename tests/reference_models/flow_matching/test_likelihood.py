@@ -131,7 +131,7 @@ def test_batch_shapes_and_single_precision(batch):
 
 def test_bad_input_is_refused():
     model = network()
-    with pytest.raises(ValueError, match=r"probes must have shape of x \(3, 2\), got \(2,\)"):
+    with pytest.raises(ValueError, match=r"probes must have shape \(3, 2\), got \(2,\)"):
         model.log_prob(torch.zeros(3, 2), probes=torch.ones(2))
     with pytest.raises(ValueError, match="x must have shape"):
         model.log_prob(torch.zeros(3, 3))

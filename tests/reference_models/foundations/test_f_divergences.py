@@ -166,7 +166,7 @@ def test_nonsense_is_refused():
         get("hellinger")
     with pytest.raises(ValueError, match=r"every T of 'js' must lie in the domain \(-inf, 0.693147\) of f\*, got"):
         variational_bound("js", torch.tensor([0.0]), torch.tensor([1.0]))
-    with pytest.raises(ValueError, match=r"weights must have shape of T, \(2,\), got \(2, 1\)"):
+    with pytest.raises(ValueError, match=r"weights must have shape \(2,\), got \(2, 1\)"):
         variational_bound("kl", torch.zeros(2), torch.zeros(2), weights_q=torch.full((2, 1), 0.5))
     with pytest.raises(ValueError, match="every row of p must be probabilities"):
         f_divergence("kl", torch.tensor([1.0, 1.0]), torch.tensor([0.5, 0.5]))
