@@ -58,13 +58,19 @@ def test_digits_drawn_from_the_model_are_new_and_diverse(student, rng, figures, 
     held_out, pictures = course_data("digits").law, course_data("digits").tensors
     train, trained = pictures["digits_train"], student.trained("digits")
     net = causal_network(trained, "digits_model", held_out[:4])
+    loss, line = float(-conditional_log_probs(net(held_out[:1000]), held_out[:1000]).sum(1).mean()), data["digits"]
+    if not loss < line["by_heart"]:
+        raise Wrong(
+            f"the loss on digits of other writers is {loss:.2f} nats: whoever recites training images, with some noise, "
+            f"has not much more than {line['by_heart']:g}, so images drawn from your network say nothing"
+        )
     samples = draw(net, 200, 8, rng)
     nearest = train[torch.cdist(samples.flatten(1), train.flatten(1), p=1).argmin(1)]
     panels = {"other writers": held_out, "drawn from your network": samples, "nearest training image": nearest}
     figures.images("Digits", panels)
     draw_losses(figures, trained, "digits_losses")
     white = float(samples.mean() - held_out.mean())
-    if not abs(white) <= data["digits"]["white"]:
+    if not abs(white) <= line["white"]:
         raise Wrong(
             f"the images drawn from your network are too {'white' if white > 0 else 'black'}: by {abs(white):.0%}"
         )
