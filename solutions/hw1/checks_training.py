@@ -61,8 +61,8 @@ def test_digits_drawn_from_the_model_are_new_and_diverse(student, rng, figures, 
     loss, line = float(-conditional_log_probs(net(held_out[:1000]), held_out[:1000]).sum(1).mean()), data["digits"]
     if not loss < line["by_heart"]:
         raise Wrong(
-            f"the loss on digits of other writers is {loss:.2f} nats: whoever recites training images, with some noise, "
-            f"has not much more than {line['by_heart']:g}, so images drawn from your network say nothing"
+            f"the loss on digits of other writers is {loss:.2f} nats; images are looked at below {line['by_heart']:g}, "
+            "which is out of reach for whoever recites training images"
         )
     samples = draw(net, 200, 8, rng)
     nearest = train[torch.cdist(samples.flatten(1), train.flatten(1), p=1).argmin(1)]
