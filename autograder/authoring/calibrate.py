@@ -30,6 +30,7 @@ from typing import Literal
 from pydantic import Field
 
 from autograder.authoring.lines import LEAST, Line, Spread
+from autograder.authoring.template import write_template
 from autograder.authoring.variants import Edit, edited, load_variants, submission_of
 from autograder.errors import UserError
 from autograder.feedback.text import duration
@@ -200,6 +201,8 @@ def run_calibration(
         UserError: the homework or its calibration.yaml is not sound, nothing is trained, there is no engine.
     """
     permitted(sandbox, as_root=as_root)
+    if homework.folder.is_dir():
+        write_template(homework)
     assignment = load_assignment(homework)
     trainings = load_trainings(homework)
     unknown = set(only) - {training.name for training in trainings}

@@ -39,6 +39,7 @@ def calibrated(repository, monkeypatch):
     (files.hidden / "checks.py").write_text(f"from autograder.checks import assert_score\n{text}")
     files.calibration.write_text(HONEST)
     files.variants.mkdir(exist_ok=True)
+    files.template().unlink()  # it was never released
     source = ForkProvider()
     monkeypatch.setattr(grading, "provider_of", lambda *arguments: source)
     monkeypatch.setattr(calibrate, "run_jobs", lambda jobs, workers, work: in_this_process(jobs, workers, work, None))
