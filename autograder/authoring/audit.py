@@ -24,6 +24,7 @@ from autograder.homework.checkfile import local_imports
 from autograder.homework.files import HomeworkFiles
 from autograder.judge.control import note_audited
 from autograder.judge.grade import Job, check_files, grade_repeatedly
+from autograder.judge.handing import unlike_the_example
 from autograder.judge.rubrics import missing_rubrics
 from autograder.report import CheckResult, Report, lost_cells
 from autograder.sandbox import SandboxKind, permitted, sweep
@@ -150,6 +151,7 @@ def run_audit(
         for path in _files_of_checks(assignment)
         for sentence in lint(path, public=path == assignment.public_checks)
     ]
+    audit.troubles += [Finding("data", sentence) for sentence in unlike_the_example(assignment)]
     audit.troubles += [Finding("rubrics", sentence) for sentence in missing_rubrics(assignment)]
     audit.notes += complaints(assignment)
     by_student = {variant.submission.student: variant for variant in variants}
@@ -181,6 +183,9 @@ def _files_of_checks(assignment: Assignment) -> Iterator[Path]:
     if hidden is not None:
         named = {found for path in assignment.hidden_checks for found in local_imports(path)}
         yield from sorted(path for path in named if hidden.resolve() in path.parents)
+        data = assignment.files.hidden_data
+        if data.is_file() and data.resolve() not in named:
+            yield data
 
 
 def _grade_variant(job: Job, seeds: Sequence[int], narrow: Mapping[str, frozenset[str]]) -> list[Report]:

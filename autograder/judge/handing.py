@@ -62,6 +62,16 @@ def handed_in_grading(assignment: Assignment, keys: Keys) -> Handed:
     return Handed({**public, **hidden}, keys)
 
 
+def unlike_the_example(assignment: Assignment) -> Iterator[str]:
+    """One sentence for each name whose drawn data would not run where the example's do."""
+    home, drawn = handed_at_home(assignment.public_checks), handed_in_grading(assignment, EXAMPLE)
+    for name in home:
+        kinds = [{k: (v.dtype, v.shape[1:]) for k, v in of[name].tensors.items()} for of in (home, drawn)]
+        if kinds[0] != kinds[1]:
+            odd = sorted(k for k in kinds[0].keys() | kinds[1].keys() if kinds[0].get(k) != kinds[1].get(k))
+            yield f"{name!r} as drawn and as the example differ in the name, dtype or shape of `{odd[0]}`."
+
+
 def handed_at_home(checks: Path) -> Handed:
     """The example, which everybody sees who has the release: `checks` is its file of public checks."""
     return Handed(makers(checks, package=False), EXAMPLE)

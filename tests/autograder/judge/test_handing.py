@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +23,7 @@ from autograder.homework.settings import Budgets
 from autograder.judge import grade as module
 from autograder.judge import notebook_check
 from autograder.judge.grade import Job, grade
-from autograder.judge.handing import EXAMPLE, handed_at_home, handed_in_grading
+from autograder.judge.handing import EXAMPLE, handed_at_home, handed_in_grading, unlike_the_example
 from autograder.judge.keys import Keys
 from autograder.judge.model_answers import read_solution
 from autograder.judge.notebook_check import check_notebook
@@ -236,6 +237,17 @@ def test_other_hidden_data_make_other_marks(files) -> None:
     before = load_assignment(files).checks_sha256
     files.hidden_data.write_text(files.hidden_data.read_text() + "# another\n")
     assert load_assignment(files).checks_sha256 != before
+
+
+def test_the_audit_compares_what_is_drawn_with_the_example(files) -> None:
+    assert list(unlike_the_example(load_assignment(files))) == []
+    files.hidden_data.write_text(files.hidden_data.read_text().replace("full((8,), law)", "full((8, 1), law)"))
+    module = next(
+        name for name, found in sys.modules.items() if getattr(found, "__file__", "") == str(files.hidden_data)
+    )
+    del sys.modules[module]
+    (sentence,) = unlike_the_example(load_assignment(files))
+    assert sentence == "'shift' as drawn and as the example differ in the name, dtype or shape of `shifts`."
 
 
 def test_a_name_that_nobody_hands_over_is_the_author_s_mistake(files) -> None:
