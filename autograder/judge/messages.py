@@ -2,28 +2,51 @@
 
 A hidden check's sizes, order and inputs stand in the words of an error that student code raises on them. In the place
 of such words the student gets a sentence of ours with the line of their own notebook; the words are kept for the TA.
+The name of a class, of a parameter or a text that was returned is chosen by the sandbox as well: such a word stays in a
+message only if it is made of names that stand in what was handed in, or that torch gives.
 """
 
 from __future__ import annotations
 
 import ast
+import builtins
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+import torch
 
 from autograder.errors import StudentFault
 
 PLACE = re.compile(r"(cell \d{1,4}|[\w-]+\.py), line (\d{1,5})(?:: |$)")
 LINE = 200  # characters of a line
+NAME = re.compile(r"[^\W\d]\w*")
+PARTS = 10  # of the name of a parameter
+CUT = 20  # characters of a word by which it is known where it was cut
+_PARAMETERS = """weight bias in_proj_weight in_proj_bias out_proj weight_ih_l0 weight_hh_l0 bias_ih_l0 bias_hh_l0
+running_mean running_var num_batches_tracked parametrizations original original0 original1 ndarray OrderedDict"""
+_KNOWN = frozenset([*dir(builtins), *dir(torch), *dir(torch.nn), *_PARAMETERS.split()])
 
 
-def guarded(said: dict[str, Any], fault: BaseException, sources: Mapping[str, str]) -> dict[str, Any]:
+def guarded(
+    said: dict[str, Any], fault: BaseException, sources: Mapping[str, str], words: Iterable[str] = ()
+) -> dict[str, Any]:
     """The outcome of a hidden check as its student may read it.
 
     Args:
         said: the outcome, as a public check has it.
         sources: what was handed in, by the names that places have: "cell 3", "helper.py".
+        words: that the sandbox sent in this check.
     """
+    told = _plainly(said, fault, sources)
+    known = _KNOWN.union(*(NAME.findall(source) for source in sources.values()))
+    strange = sorted((word for word in words if not _is_made_of(known, word)), key=len, reverse=True)
+    shown = {name: _without(strange, told[name]) for name in ("message", "hint") if told.get(name)}
+    changed = shown.get("message") != told.get("message") and not told.get("full")
+    return told | shown | ({"full": told["message"]} if changed else {})
+
+
+def _plainly(said: dict[str, Any], fault: BaseException, sources: Mapping[str, str]) -> dict[str, Any]:
     if isinstance(fault, StudentFault):
         told: dict[str, Any] = {"where": place_of(fault.where, sources)}
         if fault.plain is not None:
@@ -33,6 +56,23 @@ def guarded(said: dict[str, Any], fault: BaseException, sources: Mapping[str, st
         message = f"what your code returned could not be used here ({type(fault).__name__})"
         return said | {"message": message, "full": said["message"]}
     return said
+
+
+def _is_made_of(known: Collection[str], word: str) -> bool:
+    """Whether a word is a name like `layers.0.weight`, of known parts and small numbers."""
+    parts = word.split(".")
+    return len(parts) <= PARTS and all(part in known or (part.isdecimal() and len(part) <= 2) for part in parts)
+
+
+def _without(strange: Sequence[str], text: str) -> str:
+    """A text in which no strange word stands, nor what remains of a long one that was cut."""
+    for word in strange:
+        for written in {word, repr(word)[1:-1]}:
+            if len(written) > 1:
+                text = text.replace(written, "…")
+            if len(written) > CUT and written[:CUT] in text:
+                text = text[: text.index(written[:CUT])] + "…"
+    return text
 
 
 def place_of(where: str | None, sources: Mapping[str, str]) -> str | None:

@@ -160,6 +160,7 @@ class _Plugin:
         """The student's names as they stood when the graded cell had run."""
         bench = self.bench
         channel = KeyedChannel(bench.channel, bench.keys.calls(request.node.name))
+        request.node.stash[_WORDS] = channel.words
         return Student(channel, scope=_cell(request.node), training=bench.training, files=bench.channel.files)
 
     @pytest.fixture
@@ -262,7 +263,7 @@ class _Plugin:
         if said["outcome"] == "infrastructure" and "detail" not in said:
             said["detail"] = f"check {item.name} on {self.bench.who}: {said['message']}"
         if faults and not public:
-            said = guarded(said, faults[0], self.bench.sources)
+            said = guarded(said, faults[0], self.bench.sources, item.stash.get(_WORDS, ()))
         known = {
             "id": item.name,
             "cell": _cell(item),
@@ -296,6 +297,7 @@ AUTHORS = (AuthorError, NameError, ImportError, SyntaxError)
 AUTHOR = "this check is broken itself, and its author has to mend it"
 PASSED: dict[str, Any] = {"outcome": "passed", "fraction": 1.0}
 _FAULTS = pytest.StashKey[list[BaseException]]()
+_WORDS = pytest.StashKey[Iterable[str]]()  # what student code called things
 
 
 def _marked(item: pytest.Item) -> dict[str, Any]:

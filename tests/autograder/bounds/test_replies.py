@@ -20,7 +20,9 @@ from tests.autograder.judge.test_runner import check, run
 from tests.autograder.judge.test_session import fault_of, session_of
 from tests.autograder.operations import Arithmetic
 from tests.autograder.providers import ForkProvider, ScriptedProvider, cells, good
+from tests.autograder.vocabulary.test_hostile_rest import REST
 from tests.autograder.vocabulary.test_hostile_values import ON_FUNCTIONS, ON_VALUES
+from tests.autograder.vocabulary.test_hostile_words import WORDS
 
 NOTEBOOK = """
 import torch
@@ -135,11 +137,11 @@ TAKES = {  # what has as many samples as it likes, up to a cap
 
 def test_no_assertion_computes_with_what_has_another_shape_or_count_than_it_asks_for():
     late = []
-    for name, assertion in {**ON_VALUES, **ON_FUNCTIONS}.items():
+    for name, assertion in {**ON_VALUES, **ON_FUNCTIONS, **WORDS, **REST}.items():
         for kind, make in LARGE.items():
             value = make()
             with Arithmetic() as done, contextlib.suppress(StudentFault):
-                assertion(value if name in ON_VALUES else lambda *_, value=value: value)
+                assertion(lambda *_, value=value: value) if name in ON_FUNCTIONS else assertion(value)
             most = N // 2 if name in ASKED and (name, kind) not in TAKES else 48 * N
             if done.numbers > most or done.calls > 2000:
                 late.append((name, kind, done.numbers / N, done.calls))

@@ -173,6 +173,67 @@ def test_nor_does_what_an_honest_worker_says_of_sizes(tmp_path, body, namespace,
     assert result.full
 
 
+def spoken(x: torch.Tensor) -> str:
+    return f"saw {x.shape[0]} by {x.shape[1]}"
+
+
+def labelled(name: str) -> nn.Module:
+    """A module with a parameter of that name."""
+    module = nn.Module()
+    module.register_parameter(name, nn.Parameter(torch.zeros(1)))
+    return module
+
+
+CHOSEN: dict[str, tuple[str, Callable[..., Any]]] = {
+    "a class's name": ("assert_tuple(student.it(X), 2)", lambda x: type(spoken(x), (), {})()),
+    "a class's name in a picture of it": (
+        "assert str(student.it(X)) == '', str(student.it(X))",
+        lambda x: type(spoken(x), (), {})(),
+    ),
+    "a parameter's name": (
+        "assert not state_dict(student.it(X)), f'`{next(iter(state_dict(student.it(X))))}` is strange'",
+        lambda x: labelled(spoken(x)),
+    ),
+    "numbers as names": (
+        "assert not state_dict(student.it(X)), next(iter(state_dict(student.it(X))))",
+        lambda x: nn.Sequential(*[nn.Identity()] * 316, nn.Linear(1, 1)) if x.shape[0] == 17 else None,
+    ),
+    "a text": ("assert student.it(X) == '', f'got {student.it(X)}'", spoken),
+    "a text in quotes": ("assert student.it(X) == '', f'got {student.it(X)!r}'", lambda x: f"\n'{spoken(x)}'"),
+    "a long text that is cut": (
+        "assert student.it(X) == '', f'got {student.it(X)[:70]}'",
+        lambda x: 30 * "a" + spoken(x) + 90 * "b",
+    ),
+    "a key": ("assert not student.it(X), f'{list(student.it(X))} is strange'", lambda x: {spoken(x): 1}),
+    "a word in a list": ("assert not student.it(X), f'{student.it(X)[1][0]} is strange'", lambda x: [1, (spoken(x),)]),
+}
+IMPORTS = "from autograder.checks import assert_tuple, state_dict; X = torch.zeros(17, 23); "
+
+
+@pytest.mark.parametrize("how", CHOSEN)
+def test_no_word_that_the_sandbox_chose_reaches_the_student(tmp_path, how):
+    body, it = CHOSEN[how]
+    result = hidden(tmp_path, IMPORTS + body, {"it": it})
+    assert result.outcome == "failed"
+    assert not re.search(r"17|23|316", f"{result.message}{result.hint}{result.where}"), result.message
+    assert re.search(r"17|23|316", result.full or ""), "the TA reads it"
+
+
+def test_names_that_stand_in_the_notebook_or_in_torch_are_said(tmp_path):
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.forward_ = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1))
+
+    body = "assert not state_dict(student.Net()), f'{student.Net()} has {list(state_dict(student.Net()))}'"
+    (tmp_path / "checks.py").write_text(HEADER + check(IMPORTS + body))
+    source = SOURCE + "        self.forward_ = 1\n"
+    bench = Bench(LocalChannel({"Net": Net}), keys(), sources={"cell 3": source})
+    (result,) = run_checks([CheckFile(tmp_path / "checks.py", public=False)], bench)
+    assert result.message.startswith("<Net in the sandbox> has ['forward_.0.weight', 'forward_.0.bias',")
+    assert result.full is None
+
+
 def test_a_name_that_is_missing_is_named(tmp_path):
     assert "`nowhere`" in hidden(tmp_path, "student.nowhere", {}).message
 
