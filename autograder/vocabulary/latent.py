@@ -163,6 +163,8 @@ def assert_increasing(
     if isinstance(values, list | tuple):
         if not values:
             raise Wrong(f"{what} is empty")
+        if length is not None and len(values) != length:
+            raise Wrong(f"{what} should hold {length} numbers, it holds {len(values)}")
         values = torch.stack([as_double(assert_shape(value, (), f"each number of {what}")) for value in values])
     found = as_double(assert_real(assert_shape(values, (-1,), what), what))
     if len(found) < 2 or (length is not None and len(found) != length):

@@ -135,6 +135,12 @@ TAKES = {  # what has as many samples as it likes, up to a cap
 }
 
 
+MANY_CALLS = {  # what looks at each part of a list; a check takes 64 MB of parts at most
+    *(("noise", "parts"), ("increasing", "numbers"), ("no graph of a module", "parts")),
+}
+MUCH = {("map", "features")}  # fifty answers of this size, of which a check takes sixteen
+
+
 def test_no_assertion_computes_with_what_has_another_shape_or_count_than_it_asks_for():
     late = []
     for name, assertion in {**ON_VALUES, **ON_FUNCTIONS, **WORDS, **REST}.items():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -328,7 +330,12 @@ def test_nothing_only_a_ta_may_read_lies_where_nbgrader_makes_feedback_from(
         with Record(course.root, assignment.name) as record:
             desk = Desk(course, assignment, book, record)
             settle(desk, made_of(course, assignment, told, submission), submission)
-    for folder in (course.autograded_dir, course.feedback_dir("hw0"), course.root / "gradebook.db"):
+    command = [sys.executable, "-m", "nbgrader", "generate_feedback", "hw0"]
+    done = subprocess.run(command, cwd=course.root, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    (page,) = (course.root / "feedback").rglob("alice/**/*.html")
+    assert "your code raised an error" in page.read_text()
+    for folder in (course.autograded_dir, course.root / "feedback", course.root / "gradebook.db"):
         for path in [folder] if folder.is_file() else [p for p in folder.rglob("*") if p.is_file()]:
             said = path.read_bytes()
             assert b"8642.5" not in said, path
