@@ -7,7 +7,7 @@ import warnings
 
 import typer
 
-from autograder.commands import for_instructors, for_students, for_tas, machine
+from autograder.commands import again, for_instructors, for_students, for_tas, machine
 from autograder.errors import AutograderError
 from autograder.version import VERSION
 
@@ -26,6 +26,7 @@ app.add_typer(image, name="image", rich_help_panel="Machine")
 app.command(rich_help_panel="Student")(for_students.check)
 app.command(rich_help_panel="TA")(for_tas.collect)
 app.command(rich_help_panel="TA")(for_tas.grade)
+app.command(rich_help_panel="TA")(again.regrade)
 app.command(rich_help_panel="TA")(for_tas.show)
 app.command(rich_help_panel="TA")(for_tas.scores)
 app.command(rich_help_panel="Instructor")(for_instructors.init)

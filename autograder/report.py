@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from autograder.errors import Reason
 
@@ -65,6 +65,7 @@ class CheckResult(Model):
     seconds: float = 0.0
     figures: list[Figure] = []
     measures: list[Measure] = []
+    basis: str = ""  # hash over all that made this outcome beside the submission and the seed (`judge.basis`)
 
 
 class CellResult(Model):
@@ -103,12 +104,14 @@ class Environment(Model):
 
 
 class Report(Model):
-    """Everything about one graded submission."""
+    """Everything about one graded submission. Reports of the schema before this one can be read."""
 
+    schema_number: Literal[2] = 2
     assignment: str
     student: str
     submission_sha256: str
-    basis: str  # hash over all that made the marks beside the submission and the seed
+    basis: str  # the same of all checks
+    data: dict[str, Any] = {}  # thresholds and the like, as the checks read them
     environment: Environment
     checks: list[CheckResult]
     cells: list[CellResult]
@@ -116,6 +119,14 @@ class Report(Model):
     notes: list[str]  # about the submission as a whole, for the student
     started: str  # ISO 8601, UTC
     timings: dict[str, float]  # seconds by stage: notebook, checks, total; "charged": of the submission's own time
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_schema_1(cls, value: Any) -> Any:
+        """A report of schema 1 does not say what its marks stand on; they are not called stale for that."""
+        if isinstance(value, dict) and "checks_sha256" in value:
+            return {key: part for key, part in value.items() if key != "checks_sha256"} | {"basis": ""}
+        return value
 
     @property
     def infrastructure(self) -> bool:

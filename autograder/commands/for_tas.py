@@ -73,13 +73,15 @@ def grade(
     gpus: Annotated[str | None, typer.Option(help="Device id handed to each sandbox, as in `0`.")] = None,
     profile: Annotated[str | None, typer.Option(help="Of assignment.yaml: other budgets and data.")] = None,
     force: Annotated[bool, typer.Option(help="Run unchanged submissions again.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, why, and what it takes.")] = False,
     student: Annotated[list[str] | None, typer.Option(help="Only this student; repeat for several.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Grade a class: run every submission in a sandbox, check it, write gradebook, scores and pages.
 
     Submissions run in containers, or nowhere: without an engine the command says what is missing. `--sandbox process`
-    runs them without walls. Unchanged submissions are not run again. Interrupt it at any moment and start it again.
+    runs them without walls. Of submissions that were graded before only stale checks are run again; a mark that would
+    move stays until `autograder regrade --publish`. Interrupt it at any moment and start it again.
 
     Example: `autograder grade hw1 export.zip --jobs 4`
     """
@@ -94,6 +96,13 @@ def grade(
         sandbox=sandbox.value if sandbox else None, as_root=no_walls_as_root, jobs=jobs, gpu=gpus, force=force,
         students=frozenset(student or []), profile=profile,
     )  # fmt: skip
+    if dry_run:
+        from autograder.commands.again import say_plan
+
+        if source is not None:
+            raise UserError("--dry-run looks at what is collected; `autograder collect` it first.")
+        say_plan(course, name, options)
+        return
     try:
         with live() as events:
             batch = grade_course(loaded, name, source, options, events)

@@ -120,6 +120,26 @@ def _say_what_failed(reports: list[Report], console: Console) -> None:
         console.print(f"Checks are broken: {broken}. Mend them and grade again (see the class page).")
 
 
+def _say_moves(batch: Batch, console: Console) -> None:
+    """Old and new points of whoever was graded again with another outcome."""
+    for move in batch.moves:
+        cells = ", ".join(
+            f"{cell} {_mark(move.old.get(cell))} → {_mark(move.new.get(cell))}"
+            for cell in dict.fromkeys([*move.old, *move.new])
+            if move.old.get(cell) != move.new.get(cell)
+        )
+        console.print(f"{text.line(move.student, 30):14}{cells}", soft_wrap=True)
+    name = batch.assignment.name
+    waiting = sum(state.proposed is not None for state in batch.states())
+    if waiting:
+        count = text.count(waiting, "submission")
+        console.print(f"Marks of {count} would move; they stay until `autograder regrade {name} --publish`.")
+
+
+def _mark(points: float | None) -> str:
+    return "–" if points is None else text.points(points)
+
+
 def summary(course: Course, batch: Batch) -> None:
     """The table of the class on stdout, and where everything lies."""
     console = Console(markup=False, highlight=False)
@@ -132,6 +152,7 @@ def summary(course: Course, batch: Batch) -> None:
         names = ", ".join(batch.kept)
         console.print(f"Graded in containers before and kept as they are, for this run has none: {names}.")
     _say_what_failed(batch.infrastructure, console)
+    _say_moves(batch, console)
     walls = "containers" if batch.sandbox == "docker" else "the process sandbox, which is no security boundary"
     console.print(f"Submissions ran in {walls}.")
     rows = {

@@ -19,22 +19,25 @@ from autograder.grading.alone import alone, remove_halves
 from autograder.grading.collecting import collect_into
 from autograder.grading.local import Trouble, run_jobs
 from autograder.grading.pages import write_pages
-from autograder.grading.places import look_at_places
+from autograder.grading.places import look_at_places, stored
 from autograder.grading.plan import Plan, Task, Terms, plan_of
 from autograder.grading.reading import Reader
+from autograder.grading.stale import note
 from autograder.homework.assignment import Assignment, load_assignment
+from autograder.judge.basis import Basis, basis_of
 from autograder.judge.grade import Job
 from autograder.records.formgrader import configure
 from autograder.records.gradebook import Book
 from autograder.records.record import Record
-from autograder.records.rendering import grade_and_render, render_again
+from autograder.records.rendering import Rendered, grade_and_render, render_again, render_proposed
 from autograder.records.scores import write_scores
 from autograder.records.settle import Desk, enter_again, settle
 from autograder.records.state import State
 from autograder.report import Report
 from autograder.sandbox import SandboxKind, permitted, sweep
+from autograder.sandbox.identity import identity
 from autograder.sandbox.tags import tag_of
-from autograder.submission import Submission
+from autograder.submission import Stored, Submission
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,18 @@ class Options:
     force: bool = False
     students: frozenset[str] = frozenset()  # only these; empty: all
     profile: str | None = None  # of assignment.yaml
+    only_again: bool = False  # nothing that was never graded
+    publish: bool = False  # marks of submissions graded again take the place of those that were published
+
+
+@dataclass(frozen=True)
+class Move:
+    """Marks of the same submission, graded again."""
+
+    student: str
+    old: Mapping[str, float | None]
+    new: Mapping[str, float | None]
+    published: bool
 
 
 @dataclass
@@ -62,6 +77,7 @@ class Batch:
     reused: int = 0
     kept: list[str] = field(default_factory=list)  # students whose report was made behind stronger walls and stays
     failed: list[Report] = field(default_factory=list)  # by the machine, of submissions that keep an earlier report
+    moves: list[Move] = field(default_factory=list)  # marks of submissions graded again that are not what they were
 
     def states(self) -> list[State]:
         """Where everybody stands."""
@@ -71,12 +87,12 @@ class Batch:
     @property
     def reports(self) -> list[Report]:
         """One for each submission that was graded, now or before."""
-        mine = [s.who for s in self.states() if s.report is not None and self._is_mine(s)]
+        mine = [s.who for s in self.states() if s.report is not None and self.is_mine(s)]
         return [Report.load(self.course.report_path(self.assignment.name, who)) for who in mine]
 
     def briefs(self) -> Iterator[Report]:
         """The same, one at a time, without what only a student's page shows."""
-        mine = [s.who for s in self.states() if s.report is not None and self._is_mine(s)]
+        mine = [s.who for s in self.states() if s.report is not None and self.is_mine(s)]
         with self._record() as record:
             yield from record.briefs(mine)
 
@@ -88,11 +104,12 @@ class Batch:
     @property
     def infrastructure(self) -> list[Report]:
         """Reports with something in them that the machine failed to grade; grading again queues those not final."""
-        mine = [s.who for s in self.states() if s.infrastructure and self._is_mine(s)]
+        mine = [s.who for s in self.states() if s.infrastructure and self.is_mine(s)]
         with self._record() as record:
             return [*record.briefs(mine), *self.failed]
 
-    def _is_mine(self, state: State) -> bool:
+    def is_mine(self, state: State) -> bool:
+        """True if this was to be graded."""
         return not self.students or state.who in self.students
 
     def _record(self) -> Record:
@@ -121,26 +138,48 @@ def grade_course(
     """
     with alone(course):
         remove_halves(course, name)
-        kind = permitted(options.sandbox or course.config.sandbox.kind, as_root=options.as_root)
-        assignment = load_assignment(course.files(name, options.profile))
-        _ = assignment.datasets  # at hand, or a sentence says which is not
+        assignment, terms = _opened(course, name, options)
         configure(course)
-        batch = Batch(course, assignment, kind, options.students)
-        terms = Terms(assignment, kind, basis(course, assignment, kind, options), options.force, options.students)
+        batch = Batch(course, assignment, terms.sandbox, options.students)
         with Record(course.root, name) as record:
-            packed = take_in(course, assignment, record, source)
-            plan = plan_of(course, record, terms, packed)
+            plan = _planned(course, record, terms, options, source)
             batch.reused, batch.kept = plan.reused, plan.kept
             record.put_homework(assignment)
             try:
                 with Book(course.gradebook_url) as book:
                     desk = Desk(course, assignment, book, record)
-                    _grade_all(desk, batch, plan, packed, options, events)
+                    _grade_all(desk, batch, plan, terms.basis, options, events)
             finally:
                 sweep()
             write_pages(course, assignment, record)
             write_scores(course, record)
         return batch
+
+
+def look_ahead(course: Course, name: str, options: Options = Options()) -> Plan:
+    """What grading would do now, and why; nothing is graded, and no mark moves.
+
+    Raises:
+        UserError: as `grade_course` does.
+    """
+    with alone(course), Record(course.root, name) as record:
+        remove_halves(course, name)
+        return _planned(course, record, _opened(course, name, options)[1], options, None)
+
+
+def _opened(course: Course, name: str, options: Options) -> tuple[Assignment, Terms]:
+    kind = permitted(options.sandbox or course.config.sandbox.kind, as_root=options.as_root)
+    assignment = load_assignment(course.files(name, options.profile))
+    _ = assignment.datasets  # at hand, or a sentence says which is not
+    where = identity(kind, _image(course, options, assignment) if kind == "docker" else None)
+    return assignment, Terms(assignment, kind, basis_of(assignment, where), options.force, options.students)
+
+
+def _planned(course: Course, record: Record, terms: Terms, options: Options, source: Path | None) -> Plan:
+    plan = plan_of(course, record, terms, take_in(course, terms.assignment, record, source))
+    if options.only_again:
+        plan.grade = [task for task in plan.grade if task.state.graded == task.state.sha]
+    return plan
 
 
 def take_in(course: Course, assignment: Assignment, record: Record, source: Path | None) -> Mapping[str, Submission]:
@@ -152,20 +191,13 @@ def take_in(course: Course, assignment: Assignment, record: Record, source: Path
         return look_at_places(course, assignment, record, look)
 
 
-def basis(course: Course, assignment: Assignment, kind: SandboxKind, options: Options) -> str:
-    """Under what marks are made now."""
-    return assignment.checks_sha256
-
-
 def _image(course: Course, options: Options, assignment: Assignment) -> str:
     """The image submissions run in: one that was named, or the course's own with the homework's packages."""
     needed = [*course.config.image.requirements, *assignment.config.packages]
     return options.image or course.config.sandbox.image or tag_of(needed)
 
 
-def _grade_all(
-    desk: Desk, batch: Batch, plan: Plan, packed: Mapping[str, Submission], options: Options, events: Events
-) -> None:
+def _grade_all(desk: Desk, batch: Batch, plan: Plan, basis: Basis, options: Options, events: Events) -> None:
     course, settings = desk.course, desk.course.config.sandbox
     desk.book.ensure_assignment(desk.assignment)
     desk.book.add_students(course.people)
@@ -179,12 +211,60 @@ def _grade_all(
             salt=course.config.salt,
             gpu=options.gpu or settings.gpu,
             image=_image(course, options, desk.assignment),
+            basis=basis,
+            again=task.again,
         )
 
     events.total(len(plan.grade))
     workers = options.jobs or settings.jobs or len(os.sched_getaffinity(0))
-    _settle_all(desk, batch, list(map(job, plan.render)), workers, Events(), fresh=False)
-    _settle_all(desk, batch, list(map(job, plan.grade)), workers, events, fresh=True)
+    render = [job(task) for task in plan.render]
+    if plan.grade:
+        note(course, desk.assignment.name, basis)
+    known = {task.state.who: task.state for task in plan.grade}
+    for made, submission in _made(desk, render, render_again, workers, Events()):
+        settle(desk, made, submission, fresh=False)
+    for made, submission in _made(desk, [job(task) for task in plan.grade], grade_and_render, workers, events):
+        _settle(desk, batch, known[submission.student], made, submission, options)
+    if options.publish:
+        waiting = [state for state in desk.record.states() if state.proposed is not None and batch.is_mine(state)]
+        tasks = [job(Task(state, stored(course, state), "")) for state in waiting if state.files is not None]
+        for made, submission in _made(desk, tasks, render_proposed, workers, Events()):
+            _publish(desk, batch, made, submission)
+
+
+def _settle(
+    desk: Desk, batch: Batch, state: State, made: Rendered, submission: Submission | Stored, options: Options
+) -> None:
+    """Settle a report. Marks that were published for the same submission stay, until newer ones are published."""
+    report, name = made.report, desk.assignment.name
+    published = state.report is not None and not state.infrastructure and state.graded == submission.sha256
+    if published and report.infrastructure:
+        batch.failed.append(report)
+        return
+    if published and report.marks != state.marks and not options.publish:
+        report.save(desk.course.proposed_path(name, report.student))
+        desk.record.change(report.student, proposed=report.marks, basis=report.basis)
+        batch.moves.append(Move(report.student, state.marks, report.marks, published=False))
+        return
+    if published and report.marks != state.marks:
+        batch.moves.append(Move(report.student, state.marks, report.marks, published=True))
+    settle(desk, made, submission)
+    _forget_proposal(desk, report.student)
+
+
+def _publish(desk: Desk, batch: Batch, made: Rendered, submission: Submission | Stored) -> None:
+    """Put a report in the place of the one whose marks were published."""
+    old = desk.record.get(submission.student)
+    batch.moves.append(Move(submission.student, old.marks if old else {}, made.report.marks, published=True))
+    settle(desk, made, submission)
+    _forget_proposal(desk, submission.student)
+
+
+def _forget_proposal(desk: Desk, student: str) -> None:
+    desk.course.proposed_path(desk.assignment.name, student).unlink(missing_ok=True)
+    state = desk.record.get(student)
+    if state is not None and state.proposed is not None:
+        desk.record.change(student, proposed=None)
 
 
 def _enter_what_is_missing(desk: Desk, plan: Plan) -> None:
@@ -196,14 +276,15 @@ def _enter_what_is_missing(desk: Desk, plan: Plan) -> None:
             enter_again(desk, state)
 
 
-def _settle_all(desk: Desk, batch: Batch, jobs: list[Job], workers: int, events: Events, *, fresh: bool) -> None:
-    """Do every job in a judge process, and write what comes of it."""
-    work = partial(grade_and_render if fresh else render_again, desk.course)
-    with closing(run_jobs(jobs, workers, work, events.started)) as results:
+def _made(
+    desk: Desk, jobs: list[Job], work: Callable[[Course, Job], Rendered], workers: int, events: Events
+) -> Iterator[tuple[Rendered, Submission | Stored]]:
+    """Do every job in a judge process; what cannot be done is written down."""
+    with closing(run_jobs(jobs, workers, partial(work, desk.course), events.started)) as results:
         for job, made in results:
             student = job.submission.student
             if isinstance(made, Trouble):
                 desk.record.rejected(student, made.sentence, "grading")
             else:
-                settle(desk, made, job.submission, fresh=fresh)
+                yield made, job.submission
             events.done(student, made if isinstance(made, Trouble) else made.report)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from autograder.course.course import Course
 from autograder.errors import UserError
 from autograder.grading.places import stored
+from autograder.grading.stale import seconds_of, stale_checks
 from autograder.grading.walls import CHANGED, is_stronger
 from autograder.homework.assignment import Assignment
-from autograder.records.record import Record
+from autograder.judge.basis import Basis
+from autograder.judge.grade import Again
+from autograder.records.record import Record, proposed
 from autograder.records.rendering import up_to_date
 from autograder.records.reports import final_report
 from autograder.records.state import State, stat_of
 from autograder.sandbox import SandboxKind
 from autograder.submission import Stored, Submission
+
+STALE = "stale"
+SHOWN = 4  # checks that are named
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,8 @@ class Task:
     state: State
     submission: Stored | Submission
     why: str
+    seconds: float = 0.0  # it took, or what of it is done again
+    again: Again | None = None  # only these checks
 
 
 @dataclass
@@ -44,7 +52,7 @@ class Terms:
 
     assignment: Assignment
     sandbox: SandboxKind
-    basis: str
+    basis: Basis
     force: bool = False
     students: frozenset[str] = frozenset()  # only these; empty: all
 
@@ -70,7 +78,7 @@ def plan_of(course: Course, record: Record, terms: Terms, packed: Mapping[str, S
         if not terms.students or state.who in terms.students:
             current = _seen(course, record, name, state)
             submission = packed.get(current.who) or stored(course, current)
-            _place(course, record, terms, plan, Task(current, submission, ""))
+            _place(course, record, terms, plan, Task(current, submission, "", current.seconds))
     return plan
 
 
@@ -84,7 +92,7 @@ def _place(course: Course, record: Record, terms: Terms, plan: Plan, task: Task)
     elif stronger and not terms.force:
         record.rejected(state.who, CHANGED, "grading")
     elif why:
-        plan.grade.append(Task(state, task.submission, why))
+        plan.grade.append(_what_is_stale(course, terms, task) if why == STALE else replace(task, why=why))
         return
     else:
         plan.reused += 1
@@ -96,6 +104,26 @@ def _place(course: Course, record: Record, terms: Terms, plan: Plan, task: Task)
         plan.render.append(task)
 
 
+def _what_is_stale(course: Course, terms: Terms, task: Task) -> Task:
+    """Grading what is stale of a submission, and why; all of it where the report does not say what that is."""
+    name, who = terms.assignment.name, task.state.who
+    path = course.proposed_path(name, who) if task.state.proposed is not None else course.report_path(name, who)
+    report = final_report(path, final=False)
+    stale = {} if report is None else stale_checks(course, terms.assignment, report, terms.basis)
+    if report is None or not stale:
+        return replace(task, why="what its marks stand on has changed", seconds=task.state.seconds)
+    reasons: dict[str, list[str]] = {}
+    for check, why in stale.items():
+        reasons.setdefault(why, []).append(check)
+    said = "; ".join(f"{_listed(checks)}: {why}" for why, checks in reasons.items())
+    checks = frozenset(stale)
+    return replace(task, why=said, seconds=seconds_of(report, checks), again=Again(path.resolve(), checks))
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) if len(names) <= SHOWN else f"{', '.join(names[:SHOWN])} and {len(names) - SHOWN} more"
+
+
 def _why(state: State, terms: Terms) -> str:
     """Why a submission is graded; "" if grading would only repeat what is there."""
     if state.report is None:
@@ -104,8 +132,8 @@ def _why(state: State, terms: Terms) -> str:
         return "handed in again"
     if not state.final:
         return "the machine failed"
-    if state.basis != terms.basis:
-        return "stale"
+    if state.basis not in ("", terms.basis.whole):  # "": of a report that does not say it
+        return STALE
     return "named to be graded again" if terms.force else ""
 
 
@@ -117,7 +145,7 @@ def _seen(course: Course, record: Record, name: str, state: State) -> State:
     if stat_of(path) != state.stat:
         report = final_report(path, final=False)
         if report is not None and report.student == state.who:
-            record.settled(report, path, content="")
+            record.settled(report, path, content="", **proposed(path, report))
         else:
             record.forget_report(state.who)
     elif state.origin != "grading":
@@ -125,9 +153,8 @@ def _seen(course: Course, record: Record, name: str, state: State) -> State:
     return record.get(state.who) or state
 
 
-def costs(plan: Plan) -> Iterator[tuple[Task, float]]:
-    """Every submission to grade with the seconds it will take, as far as earlier gradings tell."""
-    known = sorted(task.state.seconds for task in plan.grade if task.state.seconds)
-    known += sorted(state.seconds for state in plan.done if state.seconds)
-    usual = sorted(known)[len(known) // 2] if known else 0.0
-    yield from ((task, task.state.seconds or usual) for task in plan.grade)
+def core_seconds(plan: Plan) -> float:
+    """What grading will take of one core, as far as earlier gradings tell; what is new takes what others took."""
+    known = sorted(s for s in (*(t.state.seconds for t in plan.grade), *(d.seconds for d in plan.done)) if s)
+    usual = known[len(known) // 2] if known else 0.0
+    return sum(task.seconds or usual for task in plan.grade)

@@ -8,5 +8,6 @@ keys             what a run is seeded with; handing: what a notebook is handed b
 control          whose fault it is that a check broke; model_answers: the solution it is tried on
 watchdog, kept   what bounds the judge's own part of checks, and what outlives a judge that dies
 scoring          from outcomes to points
+basis            what a mark stands on; definitions: which definitions a definition reaches
 selfcheck        `check("…")` in a student's notebook; notebook_check: the same for a notebook file
 """

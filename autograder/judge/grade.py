@@ -8,12 +8,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from types import MappingProxyType
 
 from autograder.errors import Infrastructure, StudentFault
 from autograder.homework.assignment import Assignment, load_assignment
 from autograder.homework.files import HomeworkFiles
 from autograder.homework.restore import Restored, restore
+from autograder.judge.basis import Basis
 from autograder.judge.clock import sandbox_limits
 from autograder.judge.control import settled
 from autograder.judge.handing import Handed, handed_in_grading
@@ -36,6 +38,19 @@ WALL_TIME = (
 
 
 @dataclass(frozen=True)
+class Again:
+    """Grading anew what is stale, and nothing else.
+
+    Args:
+        report: of the same submission; its other outcomes stay.
+        stale: names of checks.
+    """
+
+    report: Path
+    stale: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Job:
     """One submission to grade, and how.
 
@@ -48,6 +63,8 @@ class Job:
         image: another than the one with the homework's packages.
         more: another job follows on this process, so a sandbox may be warmed up for it.
         last: what the machine is too busy for is not tried again later, alone: what is found now is final.
+        basis: what the marks stand on, for the report.
+        again: of a submission that was graded before, run only some checks.
         spool: see `judge.kept`.
     """
 
@@ -62,6 +79,8 @@ class Job:
     image: str | None = None
     more: bool = False
     last: bool = True
+    basis: Basis | None = None
+    again: Again | None = None
     spool: str | None = None  # a file for what is found on the way, should this process die
 
 
@@ -99,6 +118,7 @@ def grade_repeatedly(
     handed = handed_in_grading(assignment, keys_of(job, seeds[0]))  # the same for all of a student's seeds
     ran: list[tuple[Bench, list[CheckResult], dict[str, float]]] = []
     run = kept is None or not kept.stopped
+    skip, stay = _what_stays(job, assignment)
     played = Played(restored, submission.files, keys_of(job, seeds[0]).notebook, handed, run)
     with _played(job, assignment, played) as session:
         ready = time.monotonic()
@@ -107,11 +127,11 @@ def grade_repeatedly(
             keys, sources, who = keys_of(job, seed), sources_of(submission, restored), submission.student
             watch = kept or Kept(None)
             bench = Bench(
-                session, keys, sources, training(assignment), only, handed=handed, who=who, kept=watch,
+                session, keys, sources, training(assignment), only, skip=skip, handed=handed, who=who, kept=watch,
                 data=assignment.config.data, datasets=assignment.datasets,
             )  # fmt: skip
             mark = time.monotonic()
-            results = complete(assignment, run_checks(check_files(assignment), bench), only)
+            results = complete(assignment, [*stay, *run_checks(check_files(assignment), bench)], only)
             timings = begin.timings(session, ready, time.monotonic() - mark, results)
             ran.append((bench, results, timings))
     reports = []
@@ -120,6 +140,15 @@ def grade_repeatedly(
             results = settled(assignment, check_files(assignment), results, bench, session)
         reports.append(_report(job, assignment, restored, session, bench, results, begin.started, timings))
     return reports
+
+
+def _what_stays(job: Job, assignment: Assignment) -> tuple[frozenset[str], list[CheckResult]]:
+    """Checks that are not run, and the outcomes they had."""
+    if job.again is None:
+        return frozenset(), []
+    skip = frozenset(check.name for check in assignment.checks) - job.again.stale
+    before = Report.load(job.again.report)
+    return skip, [result for result in before.checks if result.id.partition("[")[0] in skip]
 
 
 @dataclass(frozen=True)
@@ -191,7 +220,7 @@ def _report(
     timings: dict[str, float],
 ) -> Report:
     """Everything needed to repeat the run, beside what came out of it."""
-    said = session.said.anew()
+    said, basis = session.said.anew(), job.basis
     environment = Environment(
         sandbox=job.sandbox,
         image=session.provider.image,
@@ -206,15 +235,20 @@ def _report(
         assignment=assignment.name,
         student=job.submission.student,
         submission_sha256=job.submission.sha256,
-        basis=assignment.checks_sha256,
+        basis="" if basis is None else basis.whole,
+        data=dict(assignment.config.data),
         environment=environment,
-        checks=[said.check(result) for result in results],
+        checks=[said.check(result) if basis is None else _based(said.check(result), basis) for result in results],
         cells=[cell for cell in score(assignment, results) if bench.only is None or cell.cell in bench.only],
         runs=_runs(session),
         notes=said.notes([*job.submission.notes, *restored.notes, *([WALL_TIME] if session.clock.wall_time else [])]),
         started=started,
         timings=timings,
     )
+
+
+def _based(result: CheckResult, basis: Basis) -> CheckResult:
+    return result.model_copy(update={"basis": basis.of(result.id.partition("[")[0])})
 
 
 def _runs(session: Session) -> list[CellRun]:

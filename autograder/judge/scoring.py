@@ -30,7 +30,12 @@ def complete(
                 fraction=0.0, outcome="infrastructure", message="the check left no result",
             )
         )  # fmt: skip
-    return sorted([*results, *silent], key=lambda result: order.index(result.cell))
+    names = [check.name for check in assignment.checks]
+
+    def place(result: CheckResult) -> tuple[int, int]:
+        return order.index(result.cell), names.index(result.id.partition("[")[0])
+
+    return sorted([*results, *silent], key=place)
 
 
 def score(assignment: Assignment, results: Sequence[CheckResult]) -> list[CellResult]:

@@ -254,7 +254,7 @@ class Record:
         self.homework = mine
 
     def _found(self, report: Report, path: Path) -> None:
-        self.settled(report, path, came=report.started)
+        self.settled(report, path, came=report.started, **proposed(path, report))
         cells = json.dumps({cell.cell: cell.max_points for cell in report.cells})
         self._write("INSERT OR REPLACE INTO homework VALUES (?, ?, ?)", (self.homework, self.homework, cells))
 
@@ -264,6 +264,17 @@ class Record:
     def _write(self, statement: str, values: Sequence[object]) -> None:
         with self.together():
             self._connection.execute(statement, tuple(values))
+
+
+def proposed(path: Path, report: Report) -> dict[str, object]:
+    """What is proposed in the place of a report."""
+    try:
+        newer = Report.load(path.parent / "proposed" / path.name)
+    except (OSError, ValueError):
+        return {"proposed": None}
+    if newer.submission_sha256 != report.submission_sha256 or newer.marks == report.marks:
+        return {"proposed": None}
+    return {"proposed": newer.marks, "basis": newer.basis}
 
 
 def _connect(path: Path) -> sqlite3.Connection:

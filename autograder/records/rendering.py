@@ -53,6 +53,13 @@ def render_again(course: Course, job: Job) -> Rendered:
     return rendered(course, assignment, report, submission)
 
 
+def render_proposed(course: Course, job: Job) -> Rendered:
+    """Make it from the report that is to take the place of the one that counts."""
+    assignment, submission = assignment_of(job.homework), job.submission.read()
+    report = Report.load(course.proposed_path(assignment.name, submission.student))
+    return rendered(course, assignment, report, submission)
+
+
 def rendered(course: Course, assignment: Assignment, report: Report, submission: Submission) -> Rendered:
     """All that is made of one report."""
     notebook, _ = ipynb.parse(submission.notebook_bytes)

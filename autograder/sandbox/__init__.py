@@ -12,6 +12,7 @@ killed grader left behind, and a small reaper process removes it the moment the 
     protocol, opening       what a sandbox is; which kind to open
     docker, engine          containers, and the engine that runs them
     image, ingredients      the image they start from, and what it is made of
+    identity                what tells one place from another: interpreter and packages
     base_image              a base for it without any registry
     process                 child processes
     live, endings           what both kinds share; what an exit code says

@@ -1,3 +1,4 @@
+# ruff: noqa: F811 (fixtures that another file defines)
 """One record: what came of each hand-in is known until it is mended, to scores, pages and `show` alike."""
 
 from __future__ import annotations
@@ -28,21 +29,21 @@ from tests.autograder.grading.test_batch import (  # noqa: F401 (fixtures)
 
 
 @pytest.fixture(autouse=True)
-def patient(here: list[str], provider: object) -> None:  # noqa: F811
+def patient(here: list[str], provider: object) -> None:
     """Jobs run in this process."""
 
 
-def statuses(course: Course) -> dict[str, str]:  # noqa: F811
+def statuses(course: Course) -> dict[str, str]:
     with course.scores_path.open() as file:
         return {row["student"]: row["status"] for row in csv.DictReader(file)}
 
 
-def states(course: Course) -> dict[str, State]:  # noqa: F811
+def states(course: Course) -> dict[str, State]:
     with Record(course.root, NAME) as record:
         return {state.who: state for state in record.states()}
 
 
-def collected(course: Course, export: Path) -> None:  # noqa: F811
+def collected(course: Course, export: Path) -> None:
     assignment = module.load_assignment(course.files(NAME))
     with Record(course.root, NAME) as record:
         take_in(course, assignment, record, export)
@@ -53,7 +54,7 @@ def without_times(state: State) -> dict[str, object]:
     return {name: getattr(state, name) for name in State.__slots__ if name not in dated}
 
 
-def test_collecting_and_then_grading_forgets_nothing(course, tmp_path):  # noqa: F811
+def test_collecting_and_then_grading_forgets_nothing(course, tmp_path):
     export = tmp_path / "export"
     template = module.load_assignment(course.files(NAME)).template
     for folder, name, data in (("ada", "final.ipynb", to_bytes(answered(template))), ("bob", "hw0.ipynb", b"")):
@@ -80,7 +81,7 @@ def test_collecting_and_then_grading_forgets_nothing(course, tmp_path):  # noqa:
     assert "could not be graded" not in (course.feedback_dir(NAME) / "bob.html").read_text()
 
 
-def test_what_is_broken_under_submitted_is_said_until_it_is_mended(course):  # noqa: F811
+def test_what_is_broken_under_submitted_is_said_until_it_is_mended(course):
     (course.submitted_dir / "cleo" / NAME / f"{NAME}.ipynb").write_text("no notebook")
     for _ in range(2):
         assert run(course).rejected.keys() == {"cleo"}
@@ -90,7 +91,7 @@ def test_what_is_broken_under_submitted_is_said_until_it_is_mended(course):  # n
     assert points(course) == POINTS | {"cleo": 3.0}
 
 
-def test_who_joins_later_and_who_was_late_is_in_the_record(course):  # noqa: F811
+def test_who_joins_later_and_who_was_late_is_in_the_record(course):
     settings = course.root / "course.yaml"
     settings.write_text(settings.read_text() + f"due:\n  {NAME}: 2026-01-01T00:00:00+00:00\n")
     with (course.root / "students.csv").open("a") as file:
@@ -104,7 +105,7 @@ def test_who_joins_later_and_who_was_late_is_in_the_record(course):  # noqa: F81
 
 
 @pytest.mark.parametrize("harm", ["deleted", "damaged", "of another version"])
-def test_a_lost_record_is_made_anew_from_the_reports(course, here, harm):  # noqa: F811
+def test_a_lost_record_is_made_anew_from_the_reports(course, here, harm):
     (course.submitted_dir / "cleo" / NAME / f"{NAME}.ipynb").write_text("no notebook")
     run(course)
     before, grades, scores = states(course), dump(course.gradebook_url), course.scores_path.read_bytes()
@@ -130,7 +131,7 @@ def test_a_lost_record_is_made_anew_from_the_reports(course, here, harm):  # noq
     assert (dump(course.gradebook_url), course.scores_path.read_bytes()) == (grades, scores)
 
 
-def test_a_report_that_was_changed_by_hand_is_seen(course, here):  # noqa: F811
+def test_a_report_that_was_changed_by_hand_is_seen(course, here):
     run(course)
     report = Report.load(course.report_path(NAME, "bob"))
     cells = [c.model_copy(update={"earned": 2.0}) if c.cell == "double" else c for c in report.cells]
@@ -141,7 +142,7 @@ def test_a_report_that_was_changed_by_hand_is_seen(course, here):  # noqa: F811
     assert points(course)["bob"] == 3.0
 
 
-def test_a_gradebook_that_was_lost_is_filled_again(course, here):  # noqa: F811
+def test_a_gradebook_that_was_lost_is_filled_again(course, here):
     run(course)
     before = dump(course.gradebook_url)
     Path(course.gradebook_url.removeprefix("sqlite:///")).unlink()
@@ -151,7 +152,7 @@ def test_a_gradebook_that_was_lost_is_filled_again(course, here):  # noqa: F811
     assert dump(course.gradebook_url) == before
 
 
-def test_a_broken_homework_hinders_no_other(course):  # noqa: F811
+def test_a_broken_homework_hinders_no_other(course):
     run(course)
     before = course.scores_path.read_text()
     for folder in (course.assignments_dir, course.solutions_dir):

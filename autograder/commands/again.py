@@ -1,0 +1,73 @@
+"""What is graded again: `grade --dry-run` says it beforehand, `regrade` does it, and publishes what came of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from autograder.commands.for_tas import AsRootOption, CourseOption, Name, SandboxChoice
+
+MINUTE = 60.0
+
+
+def regrade(
+    name: Name,
+    course: CourseOption = Path(),
+    publish: Annotated[bool, typer.Option("--publish", help="Let the new marks count, and write pages anew.")] = False,
+    sandbox: Annotated[
+        SandboxChoice | None, typer.Option(help="Where submissions run.", show_default="course.yaml")
+    ] = None,
+    no_walls_as_root: AsRootOption = False,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Submissions at a time.")] = None,
+    gpus: Annotated[str | None, typer.Option(help="Device id handed to each sandbox, as in `0`.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Of assignment.yaml: other budgets and data.")] = None,
+    student: Annotated[list[str] | None, typer.Option(help="Only this student; repeat for several.")] = None,
+) -> None:
+    """Grade again what is stale, and say which marks would move; with `--publish` they do.
+
+    A mark is stale when something that made it has changed: what its check reaches, its thresholds, the judge, the
+    packages of the sandbox. Only stale checks are run. `grade --dry-run` says beforehand which, and what it will take.
+
+    Example: `autograder regrade hw1 --publish`
+    """
+    from autograder.commands.progress import live, summary
+    from autograder.course.course import load_course
+    from autograder.grading.batch import Options, grade_course
+
+    loaded = load_course(course)
+    options = Options(
+        sandbox=sandbox.value if sandbox else None, as_root=no_walls_as_root, jobs=jobs, gpu=gpus, profile=profile,
+        students=frozenset(student or []), only_again=True, publish=publish,
+    )  # fmt: skip
+    try:
+        with live() as events:
+            batch = grade_course(loaded, name, None, options, events)
+    except KeyboardInterrupt:
+        print("interrupted; start the same command again and it goes on where it stopped", file=sys.stderr)
+        raise typer.Exit(130) from None
+    summary(loaded, batch)
+    if batch.infrastructure:
+        raise typer.Exit(1)
+
+
+def say_plan(course: Path, name: str, options: object) -> None:
+    """Print what grading would do now, and why."""
+    from autograder.course.course import load_course
+    from autograder.feedback import text
+    from autograder.grading.batch import Options, look_ahead
+    from autograder.grading.plan import core_seconds
+
+    assert isinstance(options, Options)
+    plan = look_ahead(load_course(course), name, options)
+    console = Console(markup=False, highlight=False)
+    for task in plan.grade:
+        console.print(f"{text.line(task.state.who, 30):14}{text.line(task.why, 500)}", soft_wrap=True)
+    minutes = core_seconds(plan) / MINUTE
+    console.print(
+        f"{text.count(len(plan.grade), 'submission')} would be run, about {minutes:.1f} core-minutes; "
+        f"{plan.reused} unchanged. Nothing was graded."
+    )
