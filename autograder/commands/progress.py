@@ -24,6 +24,7 @@ from autograder.grading.batch import Batch, Events
 from autograder.grading.local import Trouble
 from autograder.report import Outcome, Report
 
+SHOWN = 500  # unchanged submissions up to which the table of a class names all
 OPEN: Outcome = "infrastructure"
 
 
@@ -143,7 +144,8 @@ def _mark(points: float | None) -> str:
 def summary(course: Course, batch: Batch) -> None:
     """The table of the class on stdout, and where everything lies."""
     console = Console(markup=False, highlight=False)
-    show_class(batch.briefs(), batch.rejected, batch.assignment.title, console=console)
+    many = batch.reused > SHOWN
+    show_class(batch.briefs(fresh=many), batch.rejected, batch.assignment.title, console=console)
     name = batch.assignment.name
     console.print()
     if batch.reused:

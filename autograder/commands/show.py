@@ -71,29 +71,32 @@ def show_class(
     """Print a class as a table, ordered by name, and the submissions that could not be graded with the reason."""
     console = console or Console()
     say = _Speaker(console)
-    everyone = sorted(reports, key=lambda report: (report.student.casefold(), report.student))
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("student", overflow="fold")
     for heading in ("points", "passed", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("what failed", overflow="fold")
-    for report in everyone:
+    rows, final = [], []
+    for report in reports:  # one at a time: a class may be large
         passed = sum(check.outcome == "passed" for check in report.checks)
-        table.add_row(
+        row = (
             say(text.line(report.student, 60)),
             say(f"{text.points(report.earned)} / {text.points(report.automatic_points)}"),
             say(f"{passed} / {len(report.checks)}"),
             say(text.duration(report.timings.get("total", 0.0))),
             say(_failures(report), "blue" if report.infrastructure else ""),
         )
+        rows.append(((report.student.casefold(), report.student), row))
+        final += [] if report.infrastructure else [report.earned]
+    for _, row in sorted(rows, key=lambda item: item[0]):
+        table.add_row(*row)
     console.print(say(text.line(title), "bold"))
     console.print(table)
     for name, sentence in sorted(rejected.items()):
         console.print(say(f"Not graded: {text.line(name, 60)}: {text.line(sentence)}", "yellow"))
-    final = [report.earned for report in everyone if not report.infrastructure]
     if final:
         mean = text.points(sum(final) / len(final))
-        console.print(say(f"{text.count(len(everyone), 'submission')}, mean {mean} points", "dim"))
+        console.print(say(f"{text.count(len(rows), 'submission')}, mean {mean} points", "dim"))
 
 
 def show_rubrics(assignment: Assignment, rubrics: Mapping[str, Rubric], *, console: Console | None = None) -> None:

@@ -75,6 +75,7 @@ class Batch:
     sandbox: SandboxKind
     students: frozenset[str] = frozenset()  # only these were graded; empty: all
     reused: int = 0
+    graded: list[str] = field(default_factory=list)  # students whose submissions were run now
     kept: list[str] = field(default_factory=list)  # students whose report was made behind stronger walls and stays
     failed: list[Report] = field(default_factory=list)  # by the machine, of submissions that keep an earlier report
     moves: list[Move] = field(default_factory=list)  # marks of submissions graded again that are not what they were
@@ -90,9 +91,13 @@ class Batch:
         mine = [s.who for s in self.states() if s.report is not None and self.is_mine(s)]
         return [Report.load(self.course.report_path(self.assignment.name, who)) for who in mine]
 
-    def briefs(self) -> Iterator[Report]:
-        """The same, one at a time, without what only a student's page shows."""
-        mine = [s.who for s in self.states() if s.report is not None and self.is_mine(s)]
+    def briefs(self, *, fresh: bool = False) -> Iterator[Report]:
+        """The same, one at a time, without what only a student's page shows.
+
+        Args:
+            fresh: only those that were graded now.
+        """
+        mine = self.graded if fresh else [s.who for s in self.states() if s.report is not None and self.is_mine(s)]
         with self._record() as record:
             yield from record.briefs(mine)
 
@@ -144,6 +149,7 @@ def grade_course(
         with Record(course.root, name) as record:
             plan = _planned(course, record, terms, options, source)
             batch.reused, batch.kept = plan.reused, plan.kept
+            batch.graded = [task.state.who for task in plan.grade]
             record.put_homework(assignment)
             try:
                 with Book(course.gradebook_url) as book:

@@ -10,7 +10,9 @@ import pytest
 
 from autograder.errors import Infrastructure, UserError
 from autograder.judge import grade as module
-from autograder.judge.grade import WALL_TIME, Job, complete, grade, grade_repeatedly, score
+from autograder.judge import runner
+from autograder.judge.basis import basis_of
+from autograder.judge.grade import WALL_TIME, Again, Job, complete, grade, grade_repeatedly, score
 from autograder.report import CheckResult, Report
 from autograder.sandbox import Reading
 from autograder.submission import Submission
@@ -184,15 +186,47 @@ def test_the_same_submission_gets_the_same_report_but_for_the_clock(provider, re
 
 
 def test_a_report_holds_what_is_needed_to_repeat_it(provider, repository):
-    job = job_of(repository)
+    basis = basis_of(repository.load(), {"python": "3"})
+    job = job_of(repository, basis=basis)
     report = grade(job)
     assert Report.model_validate_json(report.model_dump_json()) == report
     assert report.submission_sha256 == job.submission.sha256
-    assert report.basis == module.assignment_of(job.homework).checks_sha256
+    assert report.basis == basis.whole
+    assert [check.basis for check in report.checks] == [basis.of(check.id.partition("[")[0]) for check in report.checks]
+    assert all(check.basis for check in report.checks)
     assert {"python", "torch", "numpy", "autograder"} <= report.environment.versions.keys()
     assert report.environment.limits["submission_seconds"] == 60
     assert report.environment.seed == module.keys_of(job, job.submission.sha256).number
     assert set(report.timings) >= {"notebook", "checks", "total"}
+
+
+SHAKY = {
+    "double-answer": "state = []\ndef double(x):\n    state.append(x)\n    return x * (2 if x.ndim < 2 else 3)\n",
+    "line-answer": "class Line:\n    pass\n",
+}
+
+
+@pytest.mark.parametrize("answers", [None, SHAKY, {}], ids=["right", "shaky", "blank"])
+def test_a_check_finds_the_same_alone_reversed_and_in_order(provider, repository, monkeypatch, tmp_path, answers):
+    def outcomes(report: Report) -> dict[str, tuple[object, ...]]:
+        return {c.id: (c.outcome, c.fraction, c.reason, c.message, c.hint, c.where) for c in report.checks}
+
+    whole = grade(job_of(repository, answers))
+    path = tmp_path / "report.json"
+    whole.save(path)
+    for check in repository.load().checks:
+        alone = grade(job_of(repository, answers, again=Again(path, frozenset({check.name}))))
+        assert outcomes(alone) == outcomes(whole)
+        assert [result.id for result in alone.checks] == [result.id for result in whole.checks]
+        assert alone.marks == whole.marks
+    chosen = runner._Plugin.pytest_collection_modifyitems
+
+    def reversed_items(self, items):
+        chosen(self, items)
+        items.reverse()
+
+    monkeypatch.setattr(runner._Plugin, "pytest_collection_modifyitems", reversed_items)
+    assert outcomes(grade(job_of(repository, answers))) == outcomes(whole)
 
 
 def test_seeds_share_one_run_of_the_notebook_and_no_time(provider, repository):
