@@ -161,16 +161,6 @@ def test_only_what_changed_is_run_again(course, here):
     assert points(course) == POINTS | {"cleo": 3.0}
 
 
-def test_changed_checks_are_run_on_everybody(course, here):
-    run(course)
-    here.clear()
-    path = course.solutions_dir / NAME / "checks.py"
-    path.write_text(path.read_text() + "\n# stricter\n")
-    grading.assignment_of.cache_clear()
-    run(course)
-    assert sorted(here) == sorted(CLASS)
-
-
 def test_a_broken_report_is_made_anew(course, here):
     run(course)
     course.report_path(NAME, "bob").write_text("{")
