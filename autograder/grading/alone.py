@@ -10,6 +10,7 @@ from pathlib import Path
 
 from autograder.course.course import FILE, Course
 from autograder.errors import UserError
+from autograder.records.formgrader import CONFIG as NBGRADER
 
 
 @contextmanager
@@ -33,9 +34,10 @@ def remove_halves(course: Course, name: str) -> None:
     begun += [
         *course.reports_dir(name).glob(".*.json.*"),
         *course.proposed_dir(name).glob(".*.json.*"),
+        *(course.reports_dir(name) / "bases").glob(".*.json.*"),
         *course.feedback_dir(name).glob(".*.html.*"),
     ]
-    for whole in (course.scores_path.name, Path(course.gradebook_url).name):
+    for whole in (course.scores_path.name, Path(course.gradebook_url).name, NBGRADER):
         begun += course.root.glob(f".{whole}.*")
     for path in begun:
         if path.is_dir() and not path.is_symlink():
