@@ -135,6 +135,18 @@ def test_it_says_which_test_caught_which_and_fails_when_one_survives(toy):
     assert toy(("2 * x", "3 * x", "triples")).returncode == 0
 
 
+def test_parts_are_all_of_it_and_nothing_twice(toy):
+    changes = ("2 * x", "3 * x", "triples"), ("2 * x", "4 * x", "quadruples"), ("2 * x", "x", "forgets")
+    said = [toy(*changes, options=("--no-unchanged", "--part", f"{i}/2")).stdout for i in (1, 2)]
+    for _, _, error in changes:
+        assert sum(error in text for text in said) == 1
+    assert ["1 of 1 caught" in said[0], "2 of 2 caught" in said[1]] == [True, True]
+    for wrong in ("0/2", "3/2", "2", "1/4"):
+        done = toy(*changes, options=("--part", wrong))
+        assert done.returncode == 2
+        assert f"got {wrong}" in done.stderr
+
+
 def test_what_does_not_import_hangs_or_dies_is_not_caught(toy):
     hangs = ("2 * x", '__import__("time").sleep(60)', "hangs")
     dies = ("2 * x", '__import__("os")._exit(0)', "dies")
