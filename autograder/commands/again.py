@@ -1,4 +1,4 @@
-"""What is graded again: `grade --dry-run` says it beforehand, `regrade` does it, and publishes what came of it."""
+"""A TA's command `regrade`: what is stale is graded again, and what came of it is published."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from autograder.commands.for_tas import AsRootOption, CourseOption, Name, SandboxChoice
-
-MINUTE = 60.0
 
 
 def regrade(
@@ -52,22 +49,3 @@ def regrade(
     summary(loaded, batch)
     if batch.infrastructure:
         raise typer.Exit(1)
-
-
-def say_plan(course: Path, name: str, options: object) -> None:
-    """Print what grading would do now, and why."""
-    from autograder.course.course import load_course
-    from autograder.feedback import text
-    from autograder.grading.batch import Options, look_ahead
-    from autograder.grading.plan import core_seconds
-
-    assert isinstance(options, Options)
-    plan = look_ahead(load_course(course), name, options)
-    console = Console(markup=False, highlight=False)
-    for task in plan.grade:
-        console.print(f"{text.line(task.state.who, 30):14}{text.line(task.why, 500)}", soft_wrap=True)
-    minutes = core_seconds(plan) / MINUTE
-    console.print(
-        f"{text.count(len(plan.grade), 'submission')} would be run, about {minutes:.1f} core-minutes; "
-        f"{plan.reused} unchanged. Nothing was graded."
-    )

@@ -97,7 +97,7 @@ def grade(
         students=frozenset(student or []), profile=profile,
     )  # fmt: skip
     if dry_run:
-        from autograder.commands.again import say_plan
+        from autograder.commands.ahead import say_plan
 
         if source is not None:
             raise UserError("--dry-run looks at what is collected; `autograder collect` it first.")

@@ -18,14 +18,13 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-import autograder
 from autograder.homework import ipynb
 from autograder.homework.assignment import Assignment
 from autograder.homework.checkfile import Check
 from autograder.judge.definitions import Definitions, Node
 from autograder.sandbox.worker_files import WORKER, worker_files
 
-ENGINE = Path(autograder.__file__).resolve().parent
+ENGINE = WORKER.parent
 CORE = Node(ENGINE / "judge" / "grade.py", "grade_repeatedly")
 PROBES = WORKER / "probes"
 # These carry what counts as values, which are hashed themselves, or write down what came out.
