@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from autograder.authoring.lint import lint
-from autograder.authoring.release import release, write_template
+from autograder.authoring.release import release
+from autograder.authoring.template import write_template
 from autograder.course.course import Course, init_course
 from autograder.errors import UserError
 from autograder.grading.batch import Options, grade_course
