@@ -149,6 +149,7 @@ def test_no_assertion_computes_with_what_has_another_shape_or_count_than_it_asks
             with Arithmetic() as done, contextlib.suppress(StudentFault):
                 assertion(lambda *_, value=value: value) if name in ON_FUNCTIONS else assertion(value)
             most = N // 2 if name in ASKED and (name, kind) not in TAKES else 48 * N
-            if done.numbers > most or done.calls > 2000:
+            most = 300 * N if (name, kind) in MUCH else most
+            if done.numbers > most or done.calls > (130_000 if (name, kind) in MANY_CALLS else 2000):
                 late.append((name, kind, done.numbers / N, done.calls))
     assert late == []

@@ -122,7 +122,7 @@ REST: dict[str, Callable[[Any], Any]] = {
     "part of what passes": lambda v: assert_passes(lambda *_: (v, v), A, MASK, others_move=False),
     "change of variables": lambda v: change_of_variables(graphs(v), A),
     "change of variables later": lambda v: change_of_variables(lambda x: (graphs(v)(x), v), A),
-    "bound": lambda v: assert_bound(v, A[:, 0], deviation=1.0, gap=B[:, 0].abs()),
+    "lower bound": lambda v: assert_bound(v, A[:, 0], deviation=1.0, gap=B[:, 0].abs()),
     "tight bound": lambda v: assert_bound(v, A[:, 0], deviation=0.0, gap=torch.zeros(6, dtype=F64)),
     "density": lambda v: assert_density(lambda x: v, A, expected=A[:, 0]),
     "density of entries": lambda v: assert_density(lambda x: v, A, expected=A, negative=True),
@@ -141,7 +141,7 @@ REST: dict[str, Callable[[Any], Any]] = {
     "no graph": lambda v: assert_no_graph(lambda *_: v, A),
     "no graph of a module": lambda v: assert_no_graph(graphs(v), A, of=Quadratic(torch.eye(2, dtype=F64), A[0])),
     "step": stepped,
-    "conditionals": lambda v: conditional_log_probs(v, X),
+    "logits": lambda v: conditional_log_probs(v, X),
     "dependence": lambda v: dependence_matrix(lambda x: v, X.shape),
     "answers from weights": lambda v: assert_answers_from_weights(Linear(A[0]), Linear(B[0]), lambda _: v),
     "answers later": lambda v: assert_answers_from_weights(Linear(A[0]), Linear(B[0]), later(v)),
@@ -152,7 +152,7 @@ REST: dict[str, Callable[[Any], Any]] = {
 }
 MAY_PASS = {  # what does not look at the answer's numbers at all
     *("mode", "tuple", "no gradient", "no graph", "no graph of a module", "step", "dependence"),
-    *("adjoint with a graph", "conditionals"),
+    *("adjoint with a graph", "logits"),
 }
 
 
@@ -200,6 +200,11 @@ def test_every_assertion_of_the_kit_stands_in_a_table() -> None:
     asked = words_of(ON_VALUES | ON_FUNCTIONS, test_hostile_values) | words_of(WORDS, test_hostile_words)
     asked |= words_of(REST, here)
     assert {word for word in checks.__all__ if word.startswith("assert_")} - asked == set()
+
+
+def test_no_two_entries_have_one_name() -> None:
+    tables = (ON_VALUES, ON_FUNCTIONS, WORDS, REST)
+    assert len({name for table in tables for name in table}) == sum(map(len, tables))
 
 
 def test_a_word_in_no_table_is_seen() -> None:
