@@ -176,13 +176,17 @@ OF_DIGITS = (  # beyond a Gaussian a class on "drawn-16", which is at 6.6 and 0.
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a family is trained: `data` are the sets it takes, the first by default; `goals` hold for that one."""
+    """How a family is trained: `data` are the sets it takes, the first by default; `goals` hold for that one.
+
+    apart: why no trivial model is to be beaten there, "" where one is: the goals then lie beyond `baselines`.
+    """
 
     build: Callable[[DataSet], Learner]
     data: tuple[str, ...]
     goals: tuple[Goal, ...]
     minutes: float = 0.5
     batch_size: int = 128
+    apart: str = ""
 
     def __post_init__(self) -> None:
         if not self.data:

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from reference_models.catalogue import Family, find
 from reference_models.data import DataSet, load
 from reference_models.figures import save_figure, save_learning_curve
 from reference_models.recipes import Figure, History, Learner, Recipe, recipe_of, train
+
+# made by `python -m reference_models train NAME… --out reference_models/weights`; its pictures are not kept
+WEIGHTS = Path(__file__).with_name("weights")
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,19 @@ def restore(folder: Path | str, *, path: Path | str | None = None, device: str =
     except RuntimeError as error:
         raise ValueError(f"{file} does not fit the recipe of {said['family']}: {error}") from None
     return Restored(learner.eval(), data)
+
+
+def shipped() -> tuple[str, ...]:
+    """The families whose trained weights come with the library, for checks and pictures."""
+    return tuple(sorted(folder.name for folder in WEIGHTS.iterdir() if folder.is_dir())) if WEIGHTS.is_dir() else ()
+
+
+@cache
+def yardstick(name: str) -> Restored:
+    """The run of a family whose weights are shipped, on the CPU; ValueError for another family."""
+    if name not in shipped():
+        raise ValueError(f"weights are shipped of {', '.join(shipped())}, not of {name}")
+    return restore(WEIGHTS / name)
 
 
 def _put(part: Path, out: Path) -> None:

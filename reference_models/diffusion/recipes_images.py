@@ -211,19 +211,19 @@ IMAGES: dict[str, Recipe] = {
         minutes=2.5,
         batch_size=64,
     ),
-    "latent-diffusion": Recipe(build=_latent, data=PIXELS, goals=OF_DIGITS, minutes=2.5, batch_size=64),
+    "latent-diffusion": Recipe(build=_latent, data=PIXELS, goals=OF_DIGITS, minutes=8.0, batch_size=64),
     "ddpm-unet": Recipe(
         build=_unet,
         data=PIXELS,
         goals=OF_DIGITS,
-        minutes=3.5,
+        minutes=10.0,
         batch_size=64,
     ),
     "dit": Recipe(
         build=_dit,
         data=PIXELS,
         goals=OF_DIGITS,
-        minutes=4.0,
+        minutes=10.0,
         batch_size=64,
     ),
 }

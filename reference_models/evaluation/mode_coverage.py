@@ -59,8 +59,9 @@ def _on_modes(samples: Tensor, mixture: GaussianMixture, sigmas: float) -> tuple
     if not sigmas > 0:
         raise ValueError(f"sigmas must be positive, got {sigmas}")
     offset = samples[:, None, :] - means  # (N, K, D)
-    scaled: Tensor = torch.linalg.solve_triangular(torch.linalg.cholesky(covariances), offset[..., None], upper=False)
-    scaled = scaled[..., 0]
+    eye = torch.eye(means.shape[1]).to(samples).expand_as(covariances)
+    inverse = torch.linalg.solve_triangular(torch.linalg.cholesky(covariances), eye, upper=False)  # L_k⁻¹
+    scaled = torch.einsum("kij,nkj->nki", inverse, offset)
     distance, nearest = scaled.norm(dim=-1).min(dim=1)  # (N,)
     on = torch.nn.functional.one_hot(nearest, len(means)).to(samples.dtype)
     return on * (distance <= sigmas).to(samples.dtype)[:, None], scaled

@@ -233,7 +233,7 @@ RECIPES: dict[str, Recipe] = {
         build=_latent,
         data=PIXELS,
         goals=OF_DIGITS,
-        minutes=2.5,
+        minutes=8.0,
         batch_size=64,
     ),
 }

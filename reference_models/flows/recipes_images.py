@@ -127,8 +127,14 @@ def _convolution(data: DataSet) -> Learner:
 
 
 IMAGE_RECIPES: dict[str, Recipe] = {
-    "invertible-1x1": Recipe(_convolution, IMAGES, (Goal("above_gaussian_nats", at_most=1.0),), minutes=0.5),
-    "glow": images(uniform(_small_glow), 2.5),
-    "uniform-dequantisation": images(uniform(small_realnvp), 2.4),
-    "variational-dequantisation": images(_with_learned_noise, 2.3),
+    "invertible-1x1": Recipe(
+        _convolution,
+        IMAGES,
+        (Goal("above_gaussian_nats", at_most=1.0),),
+        minutes=0.5,
+        apart="the Gaussian is its closed form",
+    ),
+    "glow": images(uniform(_small_glow), 1.9),
+    "uniform-dequantisation": images(uniform(small_realnvp), 1.9),
+    "variational-dequantisation": images(_with_learned_noise, 1.9),
 }

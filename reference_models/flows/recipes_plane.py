@@ -135,26 +135,50 @@ def _linear(data: DataSet) -> Learner:
     )
 
 
-def _radial() -> Recipe:
-    """In the plane: a layer moves one ball of space, and modes side by side in eight dimensions are no balls."""
+def in_the_plane(
+    build: Callable[[int], FlowDensity], excess: float, within: float, *, lr: float, apart: str, minutes: float = 0.5
+) -> Recipe:
+    """The recipe of a flow that stays in the plane, where the mixture is the law; apart: why it does."""
 
     def learner(data: DataSet) -> Learner:
-        return plane_learner(RadialFlow(data.event_shape[0], 16), lr=1e-2)
+        return plane_learner(build(data.event_shape[0]), lr=lr)
 
-    goals = (Goal("excess_nats", at_most=0.6), Goal("within_4_sigma", at_least=0.8), Goal("modes_covered", at_least=4))
-    return Recipe(learner, PLANE[1:], goals, minutes=0.5, batch_size=256)
+    goals = (Goal("excess_nats", at_most=excess), Goal("within_4_sigma", at_least=within), ALL_FOUR)
+    return Recipe(learner, PLANE[1:], goals, minutes=minutes, batch_size=256, apart=apart)
 
+
+ALL_FOUR = Goal("modes_covered", at_least=4)
 
 PLANE_RECIPES: dict[str, Recipe] = {
     "planar": plane(lambda dim: PlanarFlow(dim, 4 * dim), lr=1e-2, minutes=1.5),
-    "radial": _radial(),
+    "radial": in_the_plane(
+        lambda dim: RadialFlow(dim, 16),
+        0.6,
+        0.8,
+        lr=1e-2,
+        apart="a layer moves one ball of the space, which takes few dimensions",
+    ),
     "sylvester": plane(lambda dim: SylvesterFlow(dim, 16), lr=1e-2),
     "linear-flow": Recipe(
-        _linear, PLANE[1:], (Goal("above_gaussian_nats", at_most=0.01),), minutes=0.5, batch_size=512
+        _linear,
+        PLANE[1:],
+        (Goal("above_gaussian_nats", at_most=0.01),),
+        minutes=0.5,
+        batch_size=512,
+        apart="the Gaussian is its closed form",
     ),
-    "nice": plane(lambda dim: NICE(dim, 8, (128, 128)), lr=3e-3),
+    "nice": in_the_plane(
+        lambda dim: NICE(dim, 8, (64, 64)), 0.3, 0.88, lr=5e-3, apart="keeping volumes, it stays at 2.4 nats on corners"
+    ),
     "maf": plane(lambda dim: MAF(dim, 6, (128, 128), bound=5.0), lr=3e-3),
-    "iaf": plane(lambda dim: IAF(dim, 4, (96, 96)), lr=3e-3, minutes=3.0),
+    "iaf": in_the_plane(
+        lambda dim: IAF(dim, 6, (64, 64)),
+        0.5,
+        0.88,
+        lr=3e-3,
+        minutes=1.5,
+        apart="its likelihood inverts variable by variable, which overflows on corners",
+    ),
     "neural-spline": plane(lambda dim: NSF(dim, 4, (64, 64))),
     "neural-ode": continuous(
         lambda dim: CNF(TimeMLP(dim, (64, 64), dim, embedding=16, time_scale=6.0), (dim,), steps=4),

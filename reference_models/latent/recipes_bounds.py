@@ -205,6 +205,7 @@ BOUNDS: dict[str, Recipe] = {
         data=DIGITS,
         goals=(Goal("rate_nats", at_least=11, at_most=13), Goal("nelbo_nats", at_most=23)),
         minutes=MINUTES,
+        apart="it is asked for a rate, not for likelihood: β trades one for the other",
     ),
     "dip-vae": Recipe(
         _dip(),

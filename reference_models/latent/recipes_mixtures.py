@@ -93,6 +93,7 @@ MIXTURES: dict[str, Recipe] = {
         ),
         minutes=0.25,
         batch_size=8000,
+        apart="it is the trivial model",
     ),
     "ppca": Recipe(
         EMOfPPCA,
@@ -100,5 +101,6 @@ MIXTURES: dict[str, Recipe] = {
         goals=(Goal("below_closed_form_nats", at_most=0.01),),
         minutes=0.25,
         batch_size=8000,
+        apart="its closed form is its goal",
     ),
 }

@@ -117,12 +117,14 @@ class GaussianMixture:
         if bool(failed.any()):
             smallest = float(torch.linalg.eigvalsh(covariances).min())
             raise ValueError(f"every covariance must be positive definite, got eigenvalue {smallest:.6g}")
+        eye = torch.eye(d, dtype=means.dtype, device=means.device)
+        self._inverse = torch.linalg.solve_triangular(self._scale, eye.expand(k, d, d), upper=False)  # L_k⁻¹
 
     def _joint(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """log w_k N(x; μ_k, Σ_k), shape (*B, K), and L_k⁻¹(x − μ_k), shape (*B, K, D)."""
         ends_with("x", x, self.means.shape[1:])
         deviation = x.unsqueeze(-2) - self.means  # (*B, K, D)
-        z = torch.linalg.solve_triangular(self._scale, deviation.unsqueeze(-1), upper=False).squeeze(-1)
+        z = torch.einsum("kij,...kj->...ki", self._inverse, deviation)
         log_det = self._scale.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         log_density = -0.5 * (z**2).sum(-1) - log_det - x.shape[-1] * HALF_LOG_2PI
         return self.weights.log() + log_density, z
@@ -138,7 +140,7 @@ class GaussianMixture:
     def score(self, x: Tensor) -> Tensor:
         """∇ₓ log p(x) = −Σ_k p(k|x) Σ_k⁻¹ (x − μ_k), shaped as x."""
         joint, z = self._joint(x)
-        pull = torch.linalg.solve_triangular(self._scale.mT, z.unsqueeze(-1), upper=True).squeeze(-1)  # (*B, K, D)
+        pull = torch.einsum("kji,...kj->...ki", self._inverse, z)  # (*B, K, D)
         return -(torch.softmax(joint, dim=-1).unsqueeze(-1) * pull).sum(-2)
 
     @property

