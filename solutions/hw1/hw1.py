@@ -1133,6 +1133,8 @@ with when_written("bars_model", "bars_losses"):
 # - The loss on digits of other writers, drawn when you are graded, recomputed in evaluation mode, in nats per image. 0.2 points, checked in the notebook too, on `digits_test`: in full up to 19.5, nothing from 20.7, a straight line between. 0.5 points: in full up to 18.5, nothing from 19.5, a straight line between.
 # - (0.3, only if that loss is below 20.7: images recited with some noise look new as well) 200 images that the judge draws from the conditionals of `digits_model`: the mean share of white pixels is within 0.08 of the data's; they differ from each other at least 80 % as much as real digits do (distance of pairs, number of distinct images); no more than 30 % are copies of training images or of digits of other writers, after
 #   allowing for real digits that happen to be as close.
+#
+# <details><summary>Hint</summary>The network and the schedule of task 5.1 do here as well; only the number of steps is a choice. Watch the loss on <code>digits_test</code>.</details>
 
 # %% nbgrader={"grade": false, "grade_id": "train-digits-solution", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def make_digits_model():
