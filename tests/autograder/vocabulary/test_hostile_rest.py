@@ -22,6 +22,7 @@ from autograder.checks import (
     assert_affine_in,
     assert_answers_from_weights,
     assert_bound,
+    assert_coupling_flow,
     assert_density,
     assert_em_step,
     assert_every_coordinate_moves,
@@ -92,6 +93,17 @@ def stepped(value: Any) -> None:
     assert_step_changes_only(step, changes={"the network": network})
 
 
+class Layered(nn.Module):
+    """A flow of one layer, which answers as told."""
+
+    def __init__(self, answer: Callable[..., Any]) -> None:
+        super().__init__()
+        self.layers = [lambda x: (answer(x), None)]
+
+    def forward(self, x: Tensor) -> Any:
+        return self.layers[0](x)
+
+
 REST: dict[str, Callable[[Any], Any]] = {
     "mode": lambda v: assert_mode_restored(nn.Linear(1, 1), lambda: v),
     "tuple": lambda v: assert_tuple(v, 2),
@@ -120,6 +132,7 @@ REST: dict[str, Callable[[Any], Any]] = {
     "log-determinant undone": lambda v: assert_log_det(lambda x: (v, v), A, undone_by=Scale(2.0, 0.0)),
     "passes": lambda v: assert_passes(lambda *_: v, A, MASK),
     "part of what passes": lambda v: assert_passes(lambda *_: (v, v), A, MASK, others_move=False),
+    "couplings": lambda v: assert_coupling_flow(Layered(graphs(v)), A),
     "change of variables": lambda v: change_of_variables(graphs(v), A),
     "change of variables later": lambda v: change_of_variables(lambda x: (graphs(v)(x), v), A),
     "lower bound": lambda v: assert_bound(v, A[:, 0], deviation=1.0, gap=B[:, 0].abs()),
