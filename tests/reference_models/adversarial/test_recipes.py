@@ -98,7 +98,14 @@ def test_points_are_counted_on_modes_and_their_covariance_compared(generator: to
     expected = torch.cov(data.held_out.mT)
     error = float((torch.eye(2) - expected).norm() / expected.norm())
     assert abs(found["covariance_error"] - error) < 0.1 * error
-    assert set(found) == {"within_4_sigma", "modes_covered", "min_share", "narrowest_mode", "covariance_error"}
+    assert set(found) == {
+        "within_4_sigma",
+        "modes_covered",
+        "min_share",
+        "narrowest_mode",
+        "covariance_error",
+        "copying",
+    }
     assert found["within_4_sigma"] < 0.9
 
 
