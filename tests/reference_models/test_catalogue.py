@@ -125,9 +125,9 @@ ITEMS = [tuple(cell.strip() for cell in line.split("|")) for line in ASKED_FOR.s
 # whose recorded runs, if any, are of other data than their recipe's first, for want of time or because they missed its
 # goals there: `python -m reference_models train NAME… --jobs 16 --record` takes them out of this list
 TO_RECORD = """
-nade pixelcnn vae elbo-surgery iwae beta-vae dip-vae posterior-collapse vq-vae vq-vae-2 pixelvae
-vampprior autoregressive-prior flow-prior mixture-prior gumbel-vae invertible-1x1 realnvp maf neural-spline
-rbm boltzmann-machine markov-chain-density gsn dcgan spectral-norm biggan progressive-gan stylegan
+nade vae elbo-surgery iwae beta-vae dip-vae posterior-collapse vq-vae vq-vae-2 pixelvae vampprior
+autoregressive-prior flow-prior mixture-prior gumbel-vae invertible-1x1 realnvp maf neural-spline rbm
+boltzmann-machine markov-chain-density gsn dcgan spectral-norm biggan progressive-gan stylegan
 implicit-score-matching sliced-score-matching denoising-score-matching ncsn diffusion-parametrisation ddpm
 ddim classifier-guidance classifier-free-guidance sr3 vp-sde ve-sde subvp-sde predictor-corrector
 probability-flow latent-diffusion ddpm-unet dit gaussian-paths cfm ot-cfm rectified-flow fm-likelihood
