@@ -73,7 +73,10 @@ HOMES: dict[str, tuple[str, ...]] = {
         "assert_tuple",
         "assert_works_in",
     ),
-    "autograder.vocabulary.couplings": ("assert_coupling_flow",),
+    "autograder.vocabulary.couplings": (
+        "assert_bijection",
+        "assert_coupling_flow",
+    ),
     "autograder.vocabulary.critics": (
         "assert_divergence_bound",
         "assert_top_singular_value",

@@ -224,12 +224,11 @@ def _grade_all(desk: Desk, batch: Batch, plan: Plan, basis: Basis, options: Opti
     events.total(len(plan.grade))
     workers = options.jobs or settings.jobs or len(os.sched_getaffinity(0))
     render = [job(task) for task in plan.render]
-    if plan.grade:
-        note(course, desk.assignment.name, basis)
     known = {task.state.who: task.state for task in plan.grade}
     for made, submission in _made(desk, render, render_again, workers, Events()):
         settle(desk, made, submission, fresh=False)
     for made, submission in _made(desk, [job(task) for task in plan.grade], grade_and_render, workers, events):
+        note(course, desk.assignment.name, basis)  # once there is a report that stands on it
         _settle(desk, batch, known[submission.student], made, submission, options)
     if options.publish:
         waiting = [state for state in desk.record.states() if state.proposed is not None and batch.is_mine(state)]

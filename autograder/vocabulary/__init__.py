@@ -24,7 +24,7 @@ Each takes handles or plain callables, raises `errors.Wrong` (or `PartialCredit`
     samples         assert_diverse  assert_not_memorised  assert_modes_covered
     flows           assert_inverse  assert_log_det  assert_passes  assert_every_coordinate_moves
                     change_of_variables (the Jacobian is measured)
-    couplings       assert_coupling_flow (layer by layer)
+    couplings       assert_coupling_flow (layer by layer)  assert_bijection (of a trained flow)
     densities       assert_integrates_to_one
     fields          assert_trace_estimator  assert_adjoint_matches  SolverGradients
     latent          assert_gaussian_kl  assert_density  assert_bound  assert_increasing

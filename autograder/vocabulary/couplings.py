@@ -1,6 +1,7 @@
-"""Whether a flow is made of couplings: the structure of its layers, seen in their measured Jacobians.
+"""Whether a trained flow is what it should be: made of couplings, and a bijection one can rely on.
 
-What a layer is called or how it is written does not matter, only what it does at a few of its own inputs.
+What a layer is called or how it is written does not matter, only what it does at a few of its own inputs, seen in its
+measured Jacobian.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from autograder.errors import AuthorError, Wrong
 from autograder.student import call, contents, jacobian_blocks
+from autograder.vocabulary.flows import assert_inverse
+from autograder.vocabulary.functions import assert_same_in_any_company
 from autograder.vocabulary.jacobians import result_part
 from autograder.vocabulary.tensors import as_double, assert_close, tolerance_of
 
@@ -56,6 +59,41 @@ def assert_coupling_flow(
     whole = result_part(contents(call(flow, x, mode="eval")), 0, what)
     tolerance = 1e3 * tolerance_of(x.dtype).rtol
     assert_close(whole.flatten(1), h.flatten(1), f"{what}, beside its layers one after another,", atol=tolerance)
+
+
+def assert_bijection(
+    flow: Any,
+    x: Tensor,
+    z: Tensor,
+    *,
+    generator: torch.Generator | None = None,
+    atol: float = 1e-4,
+    nudge: float = 1e-6,
+    jump: float = 1e-2,
+    share: float = 0.9,
+    what: str = "the flow",
+) -> None:
+    """A trained flow and its `inverse` undo each other, row by row, and `inverse` does not hide a table in last digits.
+
+    Args:
+        x, z: data and noise of the judge's, (B, *), at least four rows each, float64 by preference.
+        atol: accepted distance of a way there and back.
+        nudge, jump, share: when z moves by about `nudge`, `share` of the results move by less than `jump`.
+    """
+    inverse = f"{what}'s `inverse`"
+    assert_inverse(flow, flow.inverse, x, z, atol=atol, rtol=0.0, what=what, inverse_what=inverse)
+
+    def back(noise: Tensor) -> Tensor:
+        return result_part(contents(call(flow.inverse, noise, mode="eval")), 0, inverse).flatten(1)
+
+    assert_same_in_any_company(back, z, generator=generator, tolerance=atol / 100, what=inverse)
+    moved = nudge * torch.randn(z.shape, generator=generator, dtype=z.dtype)
+    calm = float(((as_double(back(z + moved)) - as_double(back(z))).abs().amax(1) <= jump).double().mean())
+    if not calm >= share:
+        raise Wrong(
+            f"{inverse} jumps: when z moves by {nudge:g}, {1 - calm:.0%} of its results move by more than {jump:g}, at "
+            f"most {1 - share:.0%} may"
+        )
 
 
 def _kind(layer: Any, x: Tensor, what: str) -> str:

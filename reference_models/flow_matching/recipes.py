@@ -68,7 +68,8 @@ def _midpoint(model: FlowMatching, n: int, generator: Generator) -> Tensor:
 
 
 def _digits(data: DataSet) -> Learner:
-    network = UNet(1, 1, base=24, multipliers=(1, 2), attention_at=(1,), time_scale=1000.0)
+    channels = data.event_shape[0]
+    network = UNet(channels, channels, base=24, multipliers=(1, 2), attention_at=(1,), time_scale=1000.0)
     return Averaged(FlowMatching(network, data.event_shape), _midpoint)
 
 

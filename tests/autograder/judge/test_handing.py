@@ -46,7 +46,7 @@ def files(tmp_path: Path) -> HomeworkFiles:
 def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[ForkProvider]:
     source = ForkProvider()
     monkeypatch.setattr(module, "provider_of", lambda *arguments: source)
-    monkeypatch.setattr(notebook_check, "open_provider", lambda *arguments: source)
+    monkeypatch.setattr(notebook_check, "open_provider", lambda *arguments, **options: source)
     yield source
     source.close()
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from autograder.checks import assert_coupling_flow
+from autograder.checks import assert_bijection, assert_coupling_flow
 from autograder.errors import AuthorError
 from autograder.worker.probes import AffineFlow, AffinePair, Bend, Rotate, Scale
 from tests.autograder.vocabulary.students import fails
@@ -133,3 +133,52 @@ def test_a_forward_that_takes_other_layers_fails() -> None:
 def test_three_points_are_the_authors_mistake() -> None:
     with pytest.raises(AuthorError):
         assert_coupling_flow(Flow(*couplings(3)), drawn(2, 3, D))
+
+
+# --- a bijection
+
+
+class Trained(nn.Module):
+    """Couplings, there and back; `wrong` plants what a trained flow may hide."""
+
+    def __init__(self, wrong: str = "") -> None:
+        super().__init__()
+        self.halves = [Coupling(MASK if i % 2 else 1 - MASK, i) for i in range(4)]
+        self.wrong = wrong
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if self.wrong == "folds":
+            x = x.abs()
+        for half in self.halves:
+            x = half(x)[0]
+        return x, x.new_zeros(len(x))
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        given = z
+        for half in self.halves[::-1]:
+            log_s, t = (part * (1 - half.mask) for part in half.net(half.mask * z))
+            z = (z - t) * (-log_s).exp()
+        if self.wrong == "keeps company":
+            z = z + 3e-5 * len(z)
+        if self.wrong == "hides a digit":
+            z = z + 0.02 * ((given * 1e5).round() % 2)
+        return z, z.new_zeros(len(z))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_couplings_are_a_bijection(seed: int) -> None:
+    assert_bijection(Trained(), drawn(seed, 9, D), drawn(seed + 50, 9, D), generator=generator(seed))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "atol", "says"),
+    [
+        ("folds", 1e-4, "`inverse` after the flow"),
+        ("keeps company", 1e-2, "is another one"),
+        ("hides a digit", 1.0, "`inverse` jumps: when z moves by 1e-06"),
+    ],
+)
+def test_what_is_no_bijection_fails(wrong: str, atol: float, says: str) -> None:
+    for seed in range(10):
+        x, z = drawn(seed, 20, D), drawn(seed + 50, 20, D)
+        fails(lambda x=x, z=z: assert_bijection(Trained(wrong), x, z, generator=generator(1), atol=atol), says=says)

@@ -21,6 +21,7 @@ from autograder.checks import (
     assert_adjoint_matches,
     assert_affine_in,
     assert_answers_from_weights,
+    assert_bijection,
     assert_bound,
     assert_coupling_flow,
     assert_density,
@@ -96,9 +97,9 @@ def stepped(value: Any) -> None:
 class Layered(nn.Module):
     """A flow of one layer, which answers as told."""
 
-    def __init__(self, answer: Callable[..., Any]) -> None:
+    def __init__(self, answer: Callable[..., Any], inverse: Callable[..., Any] | None = None) -> None:
         super().__init__()
-        self.layers = [lambda x: (answer(x), None)]
+        self.layers, self.inverse = [lambda x: (answer(x), None)], inverse
 
     def forward(self, x: Tensor) -> Any:
         return self.layers[0](x)
@@ -133,6 +134,8 @@ REST: dict[str, Callable[[Any], Any]] = {
     "passes": lambda v: assert_passes(lambda *_: v, A, MASK),
     "part of what passes": lambda v: assert_passes(lambda *_: (v, v), A, MASK, others_move=False),
     "couplings": lambda v: assert_coupling_flow(Layered(graphs(v)), A),
+    "bijection": lambda v: assert_bijection(Layered(graphs(v), inverse=lambda z: (v, v)), A, B),
+    "bijection one way": lambda v: assert_bijection(Layered(lambda x: x, inverse=lambda z: (v, v)), A, B),
     "change of variables": lambda v: change_of_variables(graphs(v), A),
     "change of variables later": lambda v: change_of_variables(lambda x: (graphs(v)(x), v), A),
     "lower bound": lambda v: assert_bound(v, A[:, 0], deviation=1.0, gap=B[:, 0].abs()),
