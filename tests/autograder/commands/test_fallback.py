@@ -71,6 +71,7 @@ def test_an_audit_as_root_needs_the_second_word_too(invoke, repository, monkeypa
     refused(invoke("audit", NAME, *folders, "--sandbox", "process"), "root", "--no-walls-as-root")
 
 
+@pytest.mark.filterwarnings("always::autograder.errors.SandboxWarning")  # which other tests do not want to see
 @pytest.mark.usefixtures("down", "provider")
 def test_the_process_sandbox_says_what_it_is_before_anything_runs(invoke, handed_in):
     rewrite(handed_in.assignments_dir / NAME / "assignment.yaml", "title: Doubling", "title: [")

@@ -415,7 +415,7 @@ def test_a_full_disk_leaves_nothing_half_written_and_grading_goes_on_later(cours
     with pytest.raises(OSError, match="No space left"):
         run(course)
     assert leftovers(course.root) == []
-    for path in course.root.rglob("*.json"):
+    for path in course.reports_dir(NAME).glob("*.json"):
         Report.load(path)
     monkeypatch.undo()
     source = ForkProvider()
