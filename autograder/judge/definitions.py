@@ -18,6 +18,7 @@ from pathlib import Path
 
 HOMES = "HOMES"  # of a lazy face: module -> the names that are found there
 PROBE = "probe"  # student.probe("Name", …) reaches a class of the probes
+BESIDE = "probe_beside"  # as does probe_beside(h, "Name", …), which hands the name on
 
 
 @dataclass(frozen=True, order=True)
@@ -171,6 +172,8 @@ class Definitions:
     # --- edges
 
     def _edges_of(self, node: Node) -> frozenset[Node]:
+        if node.file == self._probes:
+            return frozenset()  # the table of all probes: a check reaches those that it names
         if node not in self._edges:
             source = self.source(node.file)
             found: set[Node] = set()
@@ -270,6 +273,7 @@ class _Uses(ast.NodeVisitor):
     def __init__(self, definitions: Definitions, source: Source, statement: ast.stmt) -> None:
         self.found: set[Node] = set()
         self._definitions, self._source = definitions, source
+        self._hands_on = isinstance(statement, ast.FunctionDef) and statement.name == BESIDE
         self._local: dict[str, Import] = {}
         for part in ast.walk(statement):
             if isinstance(part, ast.Import | ast.ImportFrom):
@@ -299,9 +303,11 @@ class _Uses(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
-        if isinstance(node.func, ast.Attribute) and node.func.attr == PROBE and node.args:
-            first = node.args[0]
-            name = first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
+        named = node.args[:1] if isinstance(node.func, ast.Attribute) and node.func.attr == PROBE else []
+        if isinstance(node.func, ast.Name) and node.func.id == BESIDE:
+            named = node.args[1:2]
+        for one in named if not self._hands_on else []:
+            name = one.value if isinstance(one, ast.Constant) and isinstance(one.value, str) else None
             self.found |= set(self._definitions.probe(name))
         self.generic_visit(node)
 

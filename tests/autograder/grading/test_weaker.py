@@ -42,7 +42,7 @@ def test_changed_checks_are_no_reason_to_replace_it_either(course, here):
     run(course)
     before = in_containers(course)
     checks = course.solutions_dir / NAME / "checks.py"
-    checks.write_text(checks.read_text() + "\n# changed\n")
+    checks.write_text(checks.read_text() + "\nassert torch\n")
     here.clear()
     run(course)
     assert sorted(here) == ["bob", "cleo"]
