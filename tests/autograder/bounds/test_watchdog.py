@@ -48,10 +48,12 @@ def test_a_check_that_costs_the_judge_too_much_is_named_and_the_others_are_kept(
     assert isinstance(report, Report)
     outcomes = {check.id: check.outcome for check in report.checks}
     assert outcomes.pop("test_endless") == "infrastructure"
+    last = outcomes.pop("test_trained_slope_is_three")  # trained checks run last, and none after two deaths of a judge
+    assert last == "passed" or kind not in ("many steps", "memory")
     assert set(outcomes.values()) == {"passed"}
     (said,) = [check.detail or "" for check in report.checks if check.id == "test_endless"]
     assert "check test_endless on ada" in said
-    assert [cell.earned for cell in report.cells] == [None, 1.0, None]
+    assert [cell.earned for cell in report.cells] == [None, 1.0 if last == "passed" else None, None]
     assert isinstance(found["bob"], Report)
     assert found["bob"].earned == 3
     begun = (job("x", "pass").homework.assignments.parent.parent / "ada" / "begun").read_text().splitlines()
