@@ -83,7 +83,7 @@ def test_every_thread_counts_and_one_that_has_ended_with_what_was_last_seen_of_i
     threads = Threads()
     seen = 0.0
     while seen < 0.1:  # the first thread does nothing but wait for a line
-        ran, _ = threads.look([child.pid])
+        ran, _ = threads.look([child.pid]) or (0.0, 0.0)  # a process that has not run yet tells nothing
         assert ran >= seen
         seen = ran
     child.stdin.write("\n")
