@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -96,6 +97,14 @@ class Assignment:
         return tuple(name for name, cell in self.cells.items() if cell.manual)
 
 
+def _import_beside(files: HomeworkFiles) -> None:
+    """Hidden code may import what lies beside the hidden folder, such as models it compares with, wherever we run."""
+    if files.solutions is not None:
+        beside = str(files.solutions.resolve().parent)
+        if beside not in sys.path:
+            sys.path.append(beside)  # last: a file named like a library must not stand in for it
+
+
 def load_assignment(files: HomeworkFiles) -> Assignment:
     """Load one homework. Raises UserError with every problem found, one sentence a line.
 
@@ -103,6 +112,7 @@ def load_assignment(files: HomeworkFiles) -> Assignment:
     their cells.
     """
     name = files.name
+    _import_beside(files)
     if not files.folder.is_dir():
         known = ", ".join(sorted(p.parent.name for p in files.assignments.glob(f"*/{CONFIG}"))) or "none"
         raise UserError(f"There is no assignment `{name}` in {files.assignments} (found: {known}).")

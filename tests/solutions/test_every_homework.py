@@ -6,6 +6,9 @@ The audit asks the rest of all its variants, in containers, with training and un
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -21,7 +24,7 @@ from autograder.report import CheckResult
 from autograder.student.local import LocalChannel
 from tests.solutions import every
 from tests.solutions.every import EXCEPTIONS, RULES, assignment_of, files_of, trained_cells, variants_of
-from tests.solutions.hands.notebooks import homeworks, namespace
+from tests.solutions.hands.notebooks import ROOT, homeworks, namespace
 
 RIGHT = [
     (name, path.stem.replace("_", "-")) for name in homeworks() for path in files_of(name).variants.glob("right_*")
@@ -88,6 +91,28 @@ def test_a_planted_mistake_costs_exactly_the_cells_it_breaks(homework, cell):
     variant = losing(homework, cell)
     results = untrained_results(homework, namespace(variant.submission.notebook, homework), 5)
     assert {result.cell for result in results if result.fraction < 1} == variant.loses
+
+
+LOADED_ELSEWHERE = """
+import sys
+from pathlib import Path
+from autograder.homework.assignment import load_assignment
+from autograder.homework.files import HomeworkFiles
+from autograder.homework.handed import makers
+root = Path(sys.argv[1])
+assignment = load_assignment(HomeworkFiles(sys.argv[2], root / "assignments", root / "solutions"))
+print(sorted(makers(assignment.files.hidden_data, package=True)))
+"""
+
+
+@pytest.mark.parametrize("homework", homeworks())
+def test_the_hidden_files_are_found_from_any_folder(homework, tmp_path):
+    """A course lies elsewhere, and so does the shell that grades it."""
+    free = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", LOADED_ELSEWHERE, str(ROOT), homework]
+    done = subprocess.run(command, cwd=tmp_path, env=free, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "['digits']"
 
 
 @pytest.mark.parametrize("homework", homeworks())
