@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -113,14 +113,15 @@ def _sentence(path: Path, problem: Any, lines: dict[Location, int], model: type[
 
 
 def _keys(model: type[BaseModel], at: Location) -> list[str]:
-    """Keys allowed at a location, as far as it leads through nested models."""
+    """Keys allowed at a location, as far as it leads through nested models and mappings of them."""
+    inner: Any = model
     for part in at:
-        field = model.model_fields.get(str(part))
-        inner = field.annotation if field else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return []
-        model = inner
-    return list(model.model_fields)
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            field = inner.model_fields.get(str(part))
+            inner = field.annotation if field else None
+        else:
+            inner = get_args(inner)[-1] if get_origin(inner) is dict else None
+    return list(inner.model_fields) if isinstance(inner, type) and issubclass(inner, BaseModel) else []
 
 
 def _short(value: object) -> str:

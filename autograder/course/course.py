@@ -10,6 +10,10 @@ feedback/hw1/<student>.html          one page a student
 reports/hw1/proposed/<student>.json  a newer report of the same submission, until it is published
 gradebook.db, scores.csv             the scores
 state.db                             what came of each hand-in; made anew if deleted
+log.jsonl                            overrides and marks that people gave, one line each, never changed
+extensions.yaml                      who has more time (written by people)
+exam.yaml, exam/                     questions of an oral exam; what was drawn
+grades.csv, feedback/course/         grades, and a page a student and one of the class for the whole course
 """
 
 from __future__ import annotations
@@ -22,7 +26,9 @@ from pathlib import Path
 
 import yaml
 
+from autograder.course.late import Extensions, load_extensions
 from autograder.course.people import STUDENTS, Person, read_students, students_csv
+from autograder.course.policy import Policy, load_policy, shipped
 from autograder.course.settings import SQLITE, CourseConfig
 from autograder.errors import UserError
 from autograder.homework.files import HomeworkFiles
@@ -70,6 +76,26 @@ class Course:
         if url.startswith(SQLITE) and not url.startswith(f"{SQLITE}/"):
             return f"{SQLITE}{self.root.resolve() / url.removeprefix(SQLITE)}"
         return url
+
+    @property
+    def policy(self) -> Policy:
+        """How points become a grade. Raises UserError if course.yaml names no policy, or one that is none."""
+        if not self.config.policy:
+            raise UserError(f"{self.root / FILE} names no `policy`; write `policy: {shipped()[0]}`, or another one.")
+        return load_policy(self.root, self.config.policy, self.config.components)
+
+    @property
+    def extensions(self) -> Extensions:
+        """Who has more time for what. Raises UserError naming file, line and key."""
+        return load_extensions(self.root, self.people, self.config.due)
+
+    @property
+    def log_path(self) -> Path:
+        return self.root / "log.jsonl"
+
+    @property
+    def grades_path(self) -> Path:
+        return self.root / "grades.csv"
 
     @property
     def release_dir(self) -> Path:

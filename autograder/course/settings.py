@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from autograder.course.late import LateRule
 from autograder.course.people import Person
+from autograder.course.policy import Component, Name
 from autograder.sandbox.settings import ImageSettings, SandboxSettings
 from autograder.submissions.settings import Deadlines
 from autograder.yamlfile import StrictModel
@@ -24,5 +26,8 @@ class CourseConfig(StrictModel):
     release_url: str = ""  # of the folder where released files lie; released notebooks fetch what they need from there
     datasets: dict[str, str] = Field(default={})  # name -> folder, from the course folder on unless absolute
     due: Deadlines = Field(default={})
+    late: LateRule = LateRule()
+    policy: str = ""  # one that ships, or a file of the course folder
+    components: dict[Name, Component] = Field(default={})  # what the course says in the place of its policy
     sandbox: SandboxSettings = SandboxSettings()
     image: ImageSettings = ImageSettings()
