@@ -7,7 +7,7 @@ import warnings
 
 import typer
 
-from autograder.commands import again, for_instructors, for_students, for_tas, machine
+from autograder.commands import again, exams, for_instructors, for_students, for_tas, grades, machine, overriding
 from autograder.errors import AutograderError
 from autograder.version import VERSION
 
@@ -23,12 +23,20 @@ app = typer.Typer(
 image = typer.Typer(help="The container image that submissions run in.", no_args_is_help=True)
 app.add_typer(image, name="image", rich_help_panel="Machine")
 
+exam = typer.Typer(help="An oral exam: its questions, and who draws which.", no_args_is_help=True)
+app.add_typer(exam, name="exam", rich_help_panel="Instructor")
+marks = typer.Typer(help="Marks that people give.", no_args_is_help=True)
+app.add_typer(marks, name="marks", rich_help_panel="TA")
+
 app.command(rich_help_panel="Student")(for_students.check)
 app.command(rich_help_panel="TA")(for_tas.collect)
 app.command(rich_help_panel="TA")(for_tas.grade)
 app.command(rich_help_panel="TA")(again.regrade)
 app.command(rich_help_panel="TA")(for_tas.show)
 app.command(rich_help_panel="TA")(for_tas.scores)
+app.command(rich_help_panel="TA")(grades.grades)
+app.command(rich_help_panel="TA")(overriding.override)
+app.command(rich_help_panel="TA")(overriding.log)
 app.command(rich_help_panel="Instructor")(for_instructors.init)
 app.command(rich_help_panel="Instructor")(for_instructors.new)
 app.command(rich_help_panel="Instructor")(for_instructors.release)
@@ -36,6 +44,9 @@ app.command(rich_help_panel="Instructor")(for_instructors.audit)
 app.command(rich_help_panel="Instructor")(for_instructors.calibrate)
 app.command(rich_help_panel="Instructor")(for_instructors.demo)
 app.command(rich_help_panel="Machine")(machine.doctor)
+exam.command("init")(exams.exam_init)
+exam.command("draw")(exams.exam_draw)
+marks.command("import")(exams.marks_import)
 image.command("build")(machine.image_build)
 
 

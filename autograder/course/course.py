@@ -22,6 +22,7 @@ import os
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import yaml
@@ -84,7 +85,7 @@ class Course:
             raise UserError(f"{self.root / FILE} names no `policy`; write `policy: {shipped()[0]}`, or another one.")
         return load_policy(self.root, self.config.policy, self.config.components)
 
-    @property
+    @cached_property
     def extensions(self) -> Extensions:
         """Who has more time for what. Raises UserError naming file, line and key."""
         return load_extensions(self.root, self.people, self.config.due)

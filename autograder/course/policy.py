@@ -190,6 +190,21 @@ class Policy(StrictModel):
         grade = Formula(self.grade).value({**values, POINTS: self.sum(values)})
         return self.rounding(grade) if self.rounding and self.rounding.of == "grade" else grade
 
+    def marked(self, name: str) -> tuple[int, Fraction | None, str]:
+        """How many marks a student gets of a component or condition, how much one can be, and its unit.
+
+        Raises:
+            UserError: nothing of that name takes marks.
+        """
+        component, condition = self.components.get(name), self.conditions.get(name)
+        if component is not None and component.homeworks is None:
+            return component.parts, component.part_most, "points"
+        if condition is not None and condition.of is None:
+            return 1, Fraction(100) if condition.unit == "%" else None, condition.unit or "points"
+        known = [key for key, one in self.components.items() if one.homeworks is None]
+        known += [key for key, one in self.conditions.items() if one.of is None]
+        raise UserError(f"`{name}` takes no marks in the course's policy; those that do: {', '.join(known) or 'none'}.")
+
     def word(self, number: Fraction) -> str:
         """The word of the scale for a number; "" if there is no scale."""
         return next((word for word, least in self.scale.items() if number >= exact(least)), "")

@@ -8,10 +8,14 @@ A page is one HTML file without scripts or requests. Pages are pure functions of
 
 from autograder.feedback.classpage import Known, Theory, class_page, write_class_page
 from autograder.feedback.page import page_name, rejected_page, student_page, write_student_page
+from autograder.feedback.remarks import Given, Remarks, amended
 
 __all__ = [
+    "Given",
     "Known",
+    "Remarks",
     "Theory",
+    "amended",
     "class_page",
     "page_name",
     "rejected_page",

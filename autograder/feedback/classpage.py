@@ -15,6 +15,7 @@ from markupsafe import Markup
 from autograder.feedback import plots, text
 from autograder.feedback.html import render
 from autograder.feedback.page import page_name
+from autograder.feedback.remarks import NOTHING, Remarks, amended
 from autograder.report import CheckResult, Report, write_atomically
 
 STAGES = {"sandbox": "Getting a sandbox", "notebook": "Running the notebook", "checks": "Checks", "total": "All of it"}
@@ -108,6 +109,7 @@ class Known:
 
     name: str = ""
     theory: Theory | None = None  # None where nothing is graded by hand
+    remarks: Remarks = NOTHING
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ class StudentRow:
         broken = sum(run.status not in ("ok", "skipped") for run in self.report.runs)
         if broken:
             remarks.append(f"{text.count(broken, 'cell')} did not run")
+        remarks += self.known.remarks.lines(staff=True)
         return "; ".join(remarks)
 
 
@@ -164,7 +167,8 @@ def class_page(
     known: Mapping[str, Known] = MappingProxyType({}),
 ) -> str:
     """The page as a string. The order of the reports does not matter; students' pages are linked by `page_name`."""
-    everyone = sorted(reports, key=lambda report: (report.student.casefold(), report.student))
+    everyone = [amended(report, known.get(report.student, Known()).remarks) for report in reports]
+    everyone.sort(key=lambda report: (report.student.casefold(), report.student))
     final = [report for report in everyone if not report.infrastructure]
     points = [report.earned for report in final]
     checks = check_rows(everyone)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
 from autograder.feedback import text
 from autograder.feedback.html import render
 from autograder.feedback.pictures import Picture, picture
+from autograder.feedback.remarks import NOTHING, Given, Remarks, amended, taken_off
 from autograder.report import CellResult, CellRun, CheckResult, Report, exact, write_atomically
 
 Audience = Literal["student", "ta"]
@@ -85,6 +87,7 @@ class Task:
     manual: bool
     earned: float | None
     checks: list[CheckView] = field(default_factory=list)
+    given: Given | None = None  # by a person, in the place of what the checks say
 
     @property
     def open(self) -> bool:
@@ -112,15 +115,22 @@ class RunView:
 
 
 def student_page(
-    report: Report, assignment_title: str, audience: Audience = "student", *, hidden_open: bool = False
+    report: Report,
+    assignment_title: str,
+    audience: Audience = "student",
+    *,
+    hidden_open: bool = False,
+    remarks: Remarks = NOTHING,
 ) -> str:
     """The page as a string: the same report gives the same page.
 
     Args:
         audience: "ta" adds what only a TA may read.
         hidden_open: hidden checks are no secret any more, so a student's errors on them are shown in full.
+        remarks: what people and the course's rules add to it.
     """
-    tasks = tasks_of(report)
+    report = amended(report, remarks)
+    tasks = [replace(task, given=remarks.given.get(name)) for task, name in named(report)]
     views = [view for task in tasks for view in task.checks]
     lost = [v for v in views if v.check.outcome in ("failed", "partial")]
     most = sorted(lost, key=lambda view: exact(view.check.points) * (exact(view.check.fraction) - 1))[:START_HERE]
@@ -142,6 +152,8 @@ def student_page(
         ],
         broken=sum(run.status not in ("ok", "skipped") for run in report.runs),
         not_your_fault=text.not_your_fault,
+        late=remarks.late,
+        taken_off=taken_off(report.earned, remarks),
     )
 
 
@@ -156,6 +168,11 @@ def summary(report: Report) -> str:
     others = [f"{number[o]} {text.WORDS[o]}" for o in ("partial", "failed", "infrastructure") if number[o]]
     passed = f"{number['passed']} of {text.count(len(report.checks), 'check')} passed"
     return ", ".join([passed, *others]) + "."
+
+
+def named(report: Report) -> list[tuple[Task, str]]:
+    """The tasks, each with its cell; "" for checks of no known cell."""
+    return list(zip_longest(tasks_of(report), [cell.cell for cell in report.cells], fillvalue=""))  # type: ignore[arg-type]
 
 
 def tasks_of(report: Report) -> list[Task]:

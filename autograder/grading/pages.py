@@ -27,7 +27,7 @@ def write_pages(course: Course, assignment: Assignment, record: Record) -> None:
     total = hashlib.sha256(makers() + assignment.title.encode())
     for state in states:
         total.update(f"{state.who}\0{state.report}\0{state.rejected}\0".encode())
-    known = known_people(course, assignment)
+    known = known_people(course, assignment, record)
     total.update(repr(sorted(known.items())).encode())
     path = course.feedback_dir(assignment.name) / "class.html"
     if not path.is_file() or record.written(CLASS) != total.hexdigest():

@@ -98,7 +98,7 @@ def _place(course: Course, record: Record, terms: Terms, plan: Plan, task: Task)
         plan.reused += 1
     if not same:
         return
-    if up_to_date(course, terms.assignment, state):
+    if up_to_date(course, record, terms.assignment, state):
         plan.done.append(state)
     else:
         plan.render.append(task)

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -48,6 +48,14 @@ class StudentScore:
     student: str
     name: str
     cells: dict[str, CellScore]  # grade_id -> score, in the assignment's order
+
+
+@dataclass(frozen=True)
+class Lateness:
+    """What nbgrader's book holds of a hand-in that was late, or had more time."""
+
+    penalty: float  # points
+    extension: timedelta | None = None
 
 
 class Book:
@@ -211,6 +219,58 @@ class Book:
             grade.manual_score = points
             grade.needs_manual_grade = False
 
+    def decide(
+        self, homework: str, given: Mapping[str, Mapping[str, float]], withdrawn: Mapping[str, Mapping[str, float]]
+    ) -> None:
+        """Enter overrides: student -> cell -> points that a person gave. What is as it should be is left alone.
+
+        Args:
+            withdrawn: those that do not hold any more; a score that another hand gave since stays.
+        """
+        with self._transaction() as api:
+            for student, cells in given.items():
+                for cell, points in cells.items():
+                    grade = self._grade(api, homework, student, cell, make=True)
+                    if grade is not None and (grade.manual_score != points or grade.needs_manual_grade):
+                        grade.manual_score, grade.needs_manual_grade = points, False
+            for student, cells in withdrawn.items():
+                for cell, points in cells.items():
+                    grade = self._grade(api, homework, student, cell, make=False)
+                    if grade is not None and grade.manual_score == points:
+                        grade.manual_score, grade.needs_manual_grade = None, grade.auto_score is None
+
+    @staticmethod
+    def _grade(api: Any, homework: str, student: str, cell: str, *, make: bool) -> Any:
+        """The grade of a cell; None if there is none, or the homework has no such cell any more."""
+        from nbgrader.api import MissingEntry
+
+        try:
+            notebook = api.find_assignment(homework).notebooks[0]
+            if make:
+                api.update_or_create_student(student)
+                with api.db.no_autoflush:  # nbgrader links rows before it adds them
+                    submitted = api.update_or_create_submission(homework, student)
+                for part in submitted.notebooks:
+                    _complete(api, part.notebook, part)
+            return api.find_grade(cell, notebook.name, homework, student)
+        except (MissingEntry, IndexError):
+            return None
+
+    def put_late(self, homework: str, due: datetime | None, late: Mapping[str, Lateness]) -> None:
+        """Enter the deadline and what being late costs where nbgrader keeps them; what is there is left alone."""
+        with self._transaction() as api:
+            assignment = api.find_assignment(homework)
+            naive = None if due is None else due.astimezone(UTC).replace(tzinfo=None)
+            if assignment.duedate != naive:
+                assignment.duedate = naive
+            for submission in assignment.submissions:
+                mine = late.get(submission.student_id, Lateness(0.0))
+                if submission.extension != mine.extension:
+                    submission.extension = mine.extension
+                for notebook in submission.notebooks:
+                    if (notebook.late_submission_penalty or 0.0) != mine.penalty:
+                        notebook.late_submission_penalty = mine.penalty
+
     @contextmanager
     def _transaction(self) -> Iterator[Any]:
         """nbgrader's API inside one transaction: its commits are savepoints until the end of the block."""
@@ -286,6 +346,7 @@ def dump(url: str) -> dict[str, Any]:
 def _dump_submission(submission: Any) -> dict[str, Any]:
     return {
         "timestamp": str(submission.timestamp),
+        "late": [str(submission.extension), *(n.late_submission_penalty for n in submission.notebooks)],
         "grades": {
             g.name: [g.auto_score, g.manual_score, g.extra_credit, g.needs_manual_grade]
             for n in submission.notebooks

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -49,6 +50,10 @@ class MarksGiven(Entry):
     component: str
     marks: dict[str, list[str | None]]
 
+    def of(self, student: str) -> Marks:
+        """Marks of one student."""
+        return tuple(None if value is None else Fraction(value) for value in self.marks.get(student, ()))
+
 
 Line = Annotated[Override | MarksGiven, Field(discriminator="what")]
 LINE: TypeAdapter[Override | MarksGiven] = TypeAdapter(Line)
@@ -58,7 +63,8 @@ LINE: TypeAdapter[Override | MarksGiven] = TypeAdapter(Line)
 class Decided:
     """What the log comes to."""
 
-    overrides: Mapping[tuple[str, str], Mapping[str, Override]]  # (student, homework) -> cell -> the last one
+    overrides: Mapping[tuple[str, str], Mapping[str, Override]]  # (student, homework) -> cell -> the one that holds
+    taken_back: Mapping[tuple[str, str], Mapping[str, float]]  # likewise, the points that do not hold any more
     marks: Mapping[str, Mapping[str, Marks]]  # component -> student -> marks
     entries: tuple[Override | MarksGiven, ...] = field(repr=False, default=())
 
@@ -66,23 +72,49 @@ class Decided:
         """Overrides of one student's homework."""
         return self.overrides.get((student, homework), {})
 
+    def points(self, homework: str) -> dict[str, dict[str, float]]:
+        """Student -> cell -> points that a person gave."""
+        return {
+            student: {cell: one.points for cell, one in mine.items() if one.points is not None}
+            for (student, name), mine in self.overrides.items()
+            if name == homework
+        }
+
+    def withdrawn(self, homework: str) -> dict[str, Mapping[str, float]]:
+        """Student -> cell -> points of an override that was taken back."""
+        return {student: mine for (student, name), mine in self.taken_back.items() if name == homework}
+
 
 def read_log(path: Path) -> Decided:
     """What people decided so far. Raises UserError naming file, line and key where a line is none of a log's."""
+    try:
+        found = path.stat()
+    except OSError:
+        return _read(path, None)
+    return _read(path, (found.st_size, found.st_mtime_ns, found.st_ino))
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, signature: tuple[int, int, int] | None) -> Decided:
+    """The log with this signature: one that has not changed is not read again."""
     entries = tuple(_entries(path))
     overrides: dict[tuple[str, str], dict[str, Override]] = {}
+    taken_back: dict[tuple[str, str], dict[str, float]] = {}
     marks: dict[str, dict[str, Marks]] = {}
     for entry in entries:
         if isinstance(entry, MarksGiven):
             given = marks.setdefault(entry.component, {})
-            for student, values in entry.marks.items():
-                given[student] = tuple(None if value is None else Fraction(value) for value in values)
+            given |= {student: entry.of(student) for student in entry.marks}
             continue
         mine = overrides.setdefault((entry.student, entry.homework), {})
-        mine.pop(entry.cell, None)
+        old = mine.pop(entry.cell, None)
+        back = taken_back.setdefault((entry.student, entry.homework), {})
+        back.pop(entry.cell, None)
         if entry.points is not None:
             mine[entry.cell] = entry
-    return Decided(overrides, marks, entries)
+        elif old is not None and old.points is not None:
+            back[entry.cell] = old.points
+    return Decided(overrides, taken_back, marks, entries)
 
 
 def append(path: Path, entry: Override | MarksGiven) -> None:
@@ -130,9 +162,8 @@ def _entries(path: Path) -> Iterator[Override | MarksGiven]:
     for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), start=1):
         try:
             entry = LINE.validate_json(line)
-            for values in entry.marks.values() if isinstance(entry, MarksGiven) else ():
-                for value in values:
-                    Fraction(value or 0)
+            if isinstance(entry, MarksGiven):
+                all(map(entry.of, entry.marks))
         except ValidationError as error:
             problem = error.errors()[0]
             key = ".".join(str(part) for part in problem["loc"][1:]) or "what"

@@ -181,6 +181,23 @@ class Record:
         order = "ORDER BY student DESC, who"
         return map(state_of, self._read(f"SELECT {', '.join(NAMES)} FROM state WHERE homework = ? {order}"))
 
+    def everybody(self) -> dict[str, dict[str, State]]:
+        """Where every student stands in every homework: student -> homework -> state."""
+        rows = self._connection.execute(f"SELECT homework, {', '.join(NAMES)} FROM state WHERE student")
+        found: dict[str, dict[str, State]] = {}
+        for homework, *row in rows:
+            state = state_of(row)
+            found.setdefault(state.who, {})[homework] = state
+        return found
+
+    def of(self, student: str, homeworks: Iterable[str]) -> dict[str, State]:
+        """Where one student stands in these homeworks, and in the record's own."""
+        query = f"SELECT {', '.join(NAMES)} FROM state WHERE homework = ? AND who = ?"
+        rows = {
+            name: self._connection.execute(query, (name, student)).fetchone() for name in {*homeworks, self.homework}
+        }
+        return {name: state_of(row) for name, row in rows.items() if row is not None}
+
     def briefs(self, students: Iterable[str] | None = None) -> Iterator[Brief]:
         """The reports without what only a page shows, by student; one at a time, for there may be many."""
         if students is None:

@@ -14,12 +14,14 @@ from pathlib import Path
 
 from autograder import feedback, homework
 from autograder.course.course import Course
-from autograder.feedback import page_name, student_page
+from autograder.feedback import Remarks, page_name, student_page
 from autograder.homework import ipynb
 from autograder.homework.assignment import Assignment
 from autograder.homework.restore import restore
 from autograder.judge.grade import Job, assignment_of, grade
 from autograder.records.autograded import changed_answers, for_humans
+from autograder.records.record import Record
+from autograder.records.standing import remarks_of
 from autograder.records.state import State, digest_of
 from autograder.report import Report
 from autograder.submission import Submission
@@ -65,24 +67,27 @@ def rendered(course: Course, assignment: Assignment, report: Report, submission:
     notebook, _ = ipynb.parse(submission.notebook_bytes)
     answers = restore(notebook, assignment.template).answers
     text = report.text
+    with Record(course.root, assignment.name) as record:
+        remarks = remarks_of(course, record, report.student)
     hidden_open = assignment.config.feedback == "everything"
     return Rendered(
         report=report,
         text=text,
-        content=content_of(assignment, digest_of(text.encode())),
+        content=content_of(assignment, digest_of(text.encode()), remarks),
         answered={cell: bool(answer.strip()) for cell, answer in answers.items()},
         changed=changed_answers(course.autograded_path(assignment.name, report.student), answers),
         notebook=ipynb.to_text(for_humans(notebook, assignment.template, answers, report)),
-        page=student_page(report, assignment.title, hidden_open=hidden_open),
+        page=student_page(report, assignment.title, hidden_open=hidden_open, remarks=remarks),
     )
 
 
-def up_to_date(course: Course, assignment: Assignment, state: State) -> bool:
+def up_to_date(course: Course, record: Record, assignment: Assignment, state: State) -> bool:
     """True if page and notebook are there and are those of the report that is there."""
     made = [course.feedback_dir(assignment.name) / page_name(state.who)]
     if not state.infrastructure:
         made.append(course.autograded_path(assignment.name, state.who))
-    return state.content == content_of(assignment, state.report or "") and all(path.is_file() for path in made)
+    content = content_of(assignment, state.report or "", remarks_of(course, record, state.who))
+    return state.content == content and all(path.is_file() for path in made)
 
 
 def answers_of(answered: dict[str, bool]) -> dict[str, str]:
@@ -90,13 +95,13 @@ def answers_of(answered: dict[str, bool]) -> dict[str, str]:
     return {cell: GIVEN if given else BLANK for cell, given in answered.items()}
 
 
-def content_of(assignment: Assignment, report: str) -> str:
+def content_of(assignment: Assignment, report: str, remarks: Remarks) -> str:
     """One hash over all that page and notebook are made of, the code that makes them included.
 
     Args:
         report: its hash.
     """
-    settings = f"{assignment.title}\n{assignment.config.feedback}\n{report}".encode()
+    settings = f"{assignment.title}\n{assignment.config.feedback}\n{report}\n{remarks}".encode()
     return digest_of(b"\0".join((settings, assignment.template_sha256.encode(), makers())))
 
 

@@ -15,6 +15,7 @@ from autograder.feedback.text import line
 from autograder.homework.assignment import Assignment
 from autograder.records.gradebook import Book, StudentScore
 from autograder.records.record import Record
+from autograder.records.standing import earned_of, enter_decisions, lateness_of, remarks_of
 from autograder.report import exact, write_atomically
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # the last four as typed in East Asia
@@ -22,29 +23,39 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # 
 SPLIT = re.compile(r"([;,|\t\r\n\"]\s*)(?=[=+\-@])")
 
 
-def total(score: StudentScore) -> Fraction:
-    """Points of all cells, exactly; a cell that waits for a human counts with what it has."""
-    return sum((exact(cell.points) for cell in score.cells.values()), Fraction(0))
-
-
 def write_scores(course: Course, record: Record) -> Path:
     """Write `scores.csv` of the course, whole or not at all, and return its path.
 
-    Points come from the gradebook, everything else from the record: no file of a homework is read, so that a broken one
-    hinders nobody. Its columns are called `<homework>/<cell>`.
+    Points come from the gradebook, which is brought up to what people decided, everything else from the record: no file
+    of a homework is read, so that a broken one hinders nobody. Its columns are called `<homework>/<cell>`, and
+    `<homework>/late` for the points that being late costs, which are taken off `total`.
 
     Raises:
         UserError: the gradebook cannot be read.
     """
     homeworks, sentences = record.homeworks(), record.sentences()
     with Book(course.gradebook_url) as book:
+        enter_decisions(course, record, book, homeworks)
         scores = {
             name: {score.student: score for score in book.read_scores(name, cells)} for name, cells in homeworks.items()
         }
+    states = record.everybody()
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     columns = [f"{name}/{cell}" for name, cells in homeworks.items() for cell in cells]
-    writer.writerow(["student", "name", "total", "max", "status", "needs_manual", *map(safe, columns)])
+    dated = [name for name in homeworks if name in course.config.due]
+    writer.writerow(
+        [
+            "student",
+            "name",
+            "total",
+            "max",
+            "status",
+            "needs_manual",
+            *map(safe, columns),
+            *(f"{name}/late" for name in dated),
+        ]
+    )
     highest = (
         f"{float(sum((exact(points) for cells in homeworks.values() for points in cells.values()), Fraction(0))):g}"
     )
@@ -53,15 +64,18 @@ def write_scores(course: Course, record: Record) -> Path:
         name = course.roster.get(student) or next((score.name for score in mine.values()), "")
         status = _status(mine, sentences.get(student, {}), len(homeworks) > 1)
         waiting = [key for score in mine.values() for key, cell in score.cells.items() if cell.needs_manual]
-        points = f"{float(sum(map(total, mine.values()), Fraction(0))):g}" if mine else ""
+        late = lateness_of(course, student, states.get(student, {}))
+        off = {name: late[name].cost(earned_of(mine[name])) for name in mine if name in late}
+        points = f"{float(sum(map(earned_of, mine.values()), Fraction(0)) - sum(off.values())):g}" if mine else ""
         cells = [_points(mine.get(homework), key) for homework, keys in homeworks.items() for key in keys]
         words = [safe(line(text)) for text in (status, " ".join(waiting))]
-        writer.writerow([safe(student), safe(line(name)), points, highest, *words, *cells])
+        lost = [f"{float(-off[name]):g}" if off.get(name) else "0" if name in off else "" for name in dated]
+        writer.writerow([safe(student), safe(line(name)), points, highest, *words, *cells, *lost])
     write_atomically(course.scores_path, buffer.getvalue())
     return course.scores_path
 
 
-def known_people(course: Course, assignment: Assignment) -> dict[str, Known]:
+def known_people(course: Course, assignment: Assignment, record: Record) -> dict[str, Known]:
     """Names, and the state of what is graded by hand, of everybody who handed a homework in.
 
     Raises:
@@ -69,9 +83,14 @@ def known_people(course: Course, assignment: Assignment) -> dict[str, Known]:
     """
     points = {name: cell.points for name, cell in assignment.cells.items()}
     with Book(course.gradebook_url) as book:
+        enter_decisions(course, record, book, {assignment.name: points})
         scores = book.read_scores(assignment.name, points)
     return {
-        score.student: Known(course.roster.get(score.student) or score.name, _theory(score, assignment))
+        score.student: Known(
+            course.roster.get(score.student) or score.name,
+            _theory(score, assignment),
+            remarks_of(course, record, score.student),
+        )
         for score in scores
     }
 
