@@ -101,7 +101,7 @@ def test_free_days_and_an_extension_were_used_where_they_should(graded):
     course, _, _ = graded
     with course.scores_path.open() as file:
         scores = {row["student"]: row for row in csv.DictReader(file)}
-    assert [scores["s14"][f"{name}/late"] for name in HOMEWORKS[:4]] == ["0", "0", "0", "-1.25"]
+    assert [scores["s14"][f"{name}/late"] for name in HOMEWORKS[:4]] == ["0", "0", "0", "-1.3"]
     assert scores["s07"]["hw2/late"] == "0"
     assert scores["s10"]["hw4/late"] == ""
 
@@ -112,7 +112,7 @@ def test_nbgraders_own_export_has_the_late_penalties(graded):
     course, _, _ = graded
     with Gradebook(course.gradebook_url) as book:
         mine = book.find_submission("hw4", "s14")
-        assert mine.late_submission_penalty == 1.25
+        assert mine.late_submission_penalty == 1.3
         assert mine.total_seconds_late == 45 * 3600
         assert book.find_submission("hw2", "s07").total_seconds_late == 0
 
