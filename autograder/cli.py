@@ -7,7 +7,17 @@ import warnings
 
 import typer
 
-from autograder.commands import again, exams, for_instructors, for_students, for_tas, grades, machine, overriding
+from autograder.commands import (
+    again,
+    exams,
+    for_instructors,
+    for_students,
+    for_tas,
+    grades,
+    machine,
+    overriding,
+    similar,
+)
 from autograder.errors import AutograderError
 from autograder.version import VERSION
 
@@ -37,6 +47,7 @@ app.command(rich_help_panel="TA")(for_tas.scores)
 app.command(rich_help_panel="TA")(grades.grades)
 app.command(rich_help_panel="TA")(overriding.override)
 app.command(rich_help_panel="TA")(overriding.log)
+app.command(rich_help_panel="TA")(similar.similar)
 app.command(rich_help_panel="Instructor")(for_instructors.init)
 app.command(rich_help_panel="Instructor")(for_instructors.new)
 app.command(rich_help_panel="Instructor")(for_instructors.release)

@@ -20,7 +20,7 @@ RUNGS = (  # from the top
     ("__main__",),
     ("cli",),
     ("commands",),
-    ("authoring",),
+    ("authoring", "similarity"),
     ("grading",),
     ("records",),
     ("course",),
