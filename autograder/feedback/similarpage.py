@@ -16,6 +16,11 @@ class Stretch:
     lines: Sequence[tuple[str, int | None]]  # and the shared part each lies in
 
     @property
+    def first(self) -> int:
+        """The least number of a shared part in it; -1 if nothing is shared."""
+        return min((part for _, part in self.lines if part is not None), default=-1)
+
+    @property
     def matches(self) -> bool:
         """True if any of it is shared."""
         return any(part is not None for _, part in self.lines)
@@ -27,6 +32,11 @@ class Side:
 
     who: str
     stretches: Sequence[Stretch]
+
+    @property
+    def in_order(self) -> list[Stretch]:
+        """The stretches by the parts they share, so that the same stand beside each other."""
+        return sorted(self.stretches, key=lambda stretch: stretch.first)
 
 
 def list_page(title: str, rows: Sequence[tuple[str, str, str, float, int]], number: int) -> str:
