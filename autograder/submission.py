@@ -31,8 +31,11 @@ class Submission:
     sha256: str  # over the notebook and the files
     path: str  # where it came from, for people
     notes: tuple[str, ...] = ()  # for the student
-    submitted: datetime | None = None  # UTC
+    submitted: datetime | None = None  # with its zone; None if nothing tells
+    clock: str = ""  # what tells when it was handed in
     late: bool = False
+    marked_late: bool = False  # the course page says that it came late, and not when
+    matched: str = ""  # how it is known whose it is, where not by the id: "by full name"
     lies: Mapping[str, str] | None = None  # the notebook's file as "", and the others; None if they are no plain files
 
     @classmethod

@@ -22,7 +22,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autograder.course.course import Course, init_course
-from autograder.course.people import Person
 from autograder.errors import SandboxWarning
 from autograder.grading import batch
 from autograder.grading.batch import Options, grade_course
@@ -30,6 +29,7 @@ from autograder.judge.grade import Job
 from autograder.judge.providers import close_providers
 from autograder.records.rendering import Rendered, grade_and_render
 from autograder.report import Report
+from autograder.submissions.person import Person
 
 NAME = "hw1"
 ROOT = Path(__file__).resolve().parent.parent

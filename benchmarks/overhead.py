@@ -31,7 +31,6 @@ from rich.progress import track
 from autograder.authoring.release import release
 from autograder.authoring.template import build_template, read_solution
 from autograder.course.course import init_course
-from autograder.course.people import Person
 from autograder.grading.local import run_jobs
 from autograder.homework.files import HomeworkFiles
 from autograder.homework.ipynb import to_text
@@ -40,6 +39,7 @@ from autograder.judge.providers import close_providers
 from autograder.report import Report
 from autograder.sandbox import Limits, image, open_provider
 from autograder.submission import Submission
+from autograder.submissions.person import Person
 
 CORES = len(os.sched_getaffinity(0))
 NAME = "bench"

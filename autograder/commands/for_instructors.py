@@ -208,12 +208,12 @@ def demo(
     from autograder.authoring.variants import load_variants
     from autograder.commands.progress import live, one_line, summary
     from autograder.course.course import FILE, init_course, load_course
-    from autograder.course.people import Person
     from autograder.grading.batch import Options, grade_course
     from autograder.grading.local import Trouble
     from autograder.homework.files import HomeworkFiles
     from autograder.report import Report
     from autograder.sandbox import SandboxKind, answering, image
+    from autograder.submissions.person import Person
 
     kind: SandboxKind = answering() if sandbox is DemoChoice.auto else SandboxChoice(sandbox.value).value
     if kind == "docker":

@@ -15,6 +15,9 @@ from autograder.errors import UserError
 CourseOption = Annotated[Path, typer.Option("--course", "-c", help="The course folder.", show_default="this folder")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Name = Annotated[str, typer.Argument(help="The homework: hw1.")]
+TimesOption = Annotated[
+    Path | None, typer.Option("--times", help="Moodle's grading worksheet, or a table of ids and times.")
+]
 
 
 AsRootOption = Annotated[
@@ -33,14 +36,17 @@ def collect(
     name: Name,
     source: Annotated[Path, typer.Argument(help="A folder, a zip or a notebook.")],
     course: CourseOption = Path(),
+    times: TimesOption = None,
 ) -> None:
     """Store what a class handed in under `submitted/`.
 
-    Takes a folder in nbgrader's layout, a folder of notebooks or zips named by student, a zip that a course page
-    exports, or one notebook. Whatever cannot be used is named with a reason; the rest goes on.
+    Takes a folder in nbgrader's layout or of its exchange, what Moodle, Canvas, Gradescope, GitHub Classroom and Google
+    Classroom export, a folder of notebooks or zips named by student, a zip of these, or one notebook. What cannot be
+    used is named with a reason; the rest goes on.
 
     Example: `autograder collect hw1 export.zip`
     """
+    from autograder.commands.progress import matches
     from autograder.course.course import load_course
     from autograder.grading.alone import alone
     from autograder.grading.batch import take_in
@@ -50,11 +56,14 @@ def collect(
     loaded = load_course(course)
     assignment = load_assignment(loaded.files(name))
     with alone(loaded), Record(loaded.root, name) as record:
-        take_in(loaded, assignment, record, source)
-        rejected = {state.who: state.rejected for state in record.states() if state.rejected is not None}
+        take_in(loaded, assignment, record, source, times)
+        states = list(record.states())
+    rejected = {state.who: state.rejected for state in states if state.rejected is not None}
     stored = len(list(loaded.submitted_dir.glob(f"*/{name}")))
-    console = Console(stderr=True, markup=False, highlight=False)
+    console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     console.print(f"{stored} submissions of {name} lie under {loaded.submitted_dir}.")
+    for line in matches(states):
+        console.print(line)
     for who, sentence in rejected.items():
         console.print(f"Rejected: {who}: {sentence}")
     if rejected:
@@ -75,6 +84,7 @@ def grade(
     force: Annotated[bool, typer.Option(help="Run unchanged submissions again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, why, and what it takes.")] = False,
     student: Annotated[list[str] | None, typer.Option(help="Only this student; repeat for several.")] = None,
+    times: TimesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Grade a class: run every submission in a sandbox, check it, write gradebook, scores and pages.
@@ -94,7 +104,7 @@ def grade(
     loaded = load_course(course)
     options = Options(
         sandbox=sandbox.value if sandbox else None, as_root=no_walls_as_root, jobs=jobs, gpu=gpus, force=force,
-        students=frozenset(student or []), profile=profile,
+        students=frozenset(student or []), profile=profile, times=times,
     )  # fmt: skip
     if dry_run:
         from autograder.commands.ahead import say_plan

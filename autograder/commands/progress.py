@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -22,6 +22,7 @@ from autograder.course.course import Course
 from autograder.feedback import text
 from autograder.grading.batch import Batch, Events
 from autograder.grading.local import Trouble
+from autograder.records.state import State
 from autograder.report import Outcome, Report
 
 SHOWN = 500  # unchanged submissions up to which the table of a class names all
@@ -141,6 +142,14 @@ def _mark(points: float | None) -> str:
     return "–" if points is None else text.points(points)
 
 
+def matches(states: Iterable[State]) -> Iterator[str]:
+    """A line for everybody whose work was known by something else than the id, for a person to look through."""
+    found = [state for state in states if state.matched and state.sha is not None]
+    if found:
+        yield "Known by something else than an id, look them through:"
+    yield from (f"  {text.line(s.source or s.path)} → {text.line(s.who)}, {text.line(s.matched)}" for s in found)
+
+
 def summary(course: Course, batch: Batch) -> None:
     """The table of the class on stdout, and where everything lies."""
     console = Console(markup=False, highlight=False)
@@ -153,6 +162,8 @@ def summary(course: Course, batch: Batch) -> None:
     if batch.kept:
         names = ", ".join(batch.kept)
         console.print(f"Graded in containers before and kept as they are, for this run has none: {names}.")
+    for line in matches(state for state in batch.states() if batch.is_mine(state)):
+        console.print(line, soft_wrap=True)
     _say_what_failed(batch.infrastructure, console)
     _say_moves(batch, console)
     walls = "containers" if batch.sandbox == "docker" else "the process sandbox, which is no security boundary"

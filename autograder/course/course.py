@@ -28,12 +28,13 @@ from pathlib import Path
 import yaml
 
 from autograder.course.late import Extensions, load_extensions
-from autograder.course.people import STUDENTS, Person, read_students, students_csv
+from autograder.course.people import STUDENTS, read_students, students_csv
 from autograder.course.policy import Policy, load_policy, shipped
 from autograder.course.settings import SQLITE, CourseConfig
 from autograder.errors import UserError
 from autograder.homework.files import HomeworkFiles
 from autograder.report import write_atomically
+from autograder.submissions.person import Person
 from autograder.yamlfile import load_yaml
 
 FILE = "course.yaml"
@@ -54,7 +55,7 @@ class Course:
 
     @property
     def roster(self) -> dict[str, str]:
-        """id -> full name, as `collect` takes it."""
+        """id -> full name."""
         return {person.id: person.name for person in self.people.values()}
 
     def files(self, homework: str, profile: str | None = None) -> HomeworkFiles:

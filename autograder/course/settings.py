@@ -5,9 +5,9 @@ from __future__ import annotations
 from pydantic import Field
 
 from autograder.course.late import LateRule
-from autograder.course.people import Person
 from autograder.course.policy import Component, Name
 from autograder.sandbox.settings import ImageSettings, SandboxSettings
+from autograder.submissions.person import Person
 from autograder.submissions.settings import Deadlines
 from autograder.yamlfile import StrictModel
 

@@ -54,6 +54,7 @@ class Options:
     profile: str | None = None  # of assignment.yaml
     only_again: bool = False  # nothing that was never graded
     publish: bool = False  # marks of submissions graded again take the place of those that were published
+    times: Path | None = None  # a report of the course page that says when each was handed in
 
 
 @dataclass(frozen=True)
@@ -182,19 +183,25 @@ def _opened(course: Course, name: str, options: Options) -> tuple[Assignment, Te
 
 
 def _planned(course: Course, record: Record, terms: Terms, options: Options, source: Path | None) -> Plan:
-    plan = plan_of(course, record, terms, take_in(course, terms.assignment, record, source))
+    plan = plan_of(course, record, terms, take_in(course, terms.assignment, record, source, options.times))
     if options.only_again:
         plan.grade = [task for task in plan.grade if task.state.graded == task.state.sha]
     return plan
 
 
-def take_in(course: Course, assignment: Assignment, record: Record, source: Path | None) -> Mapping[str, Submission]:
-    """Collect what was handed in, if something was, and bring the record up to what lies under `submitted/`."""
-    with Reader(record) as look:
+def take_in(
+    course: Course, assignment: Assignment, record: Record, source: Path | None, times: Path | None = None
+) -> Mapping[str, Submission]:
+    """Collect what was handed in, if something was, and bring the record up to what lies under `submitted/`.
+
+    Args:
+        times: a report of the course page that says when each was handed in.
+    """
+    with Reader(record) as reader:
         if source is not None:
-            collect_into(course, assignment, source, record, look)
+            collect_into(course, assignment, source, record, reader.look, times)
         course.submitted_dir.mkdir(exist_ok=True)
-        return look_at_places(course, assignment, record, look)
+        return look_at_places(course, assignment, record, reader.look)
 
 
 def _image(course: Course, options: Options, assignment: Assignment) -> str:

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from autograder.course.course import Course
-from autograder.grading.places import others_of, signature_of
+from autograder.grading.places import clock_of, others_of, signature_of
 from autograder.homework.assignment import Assignment
 from autograder.records.record import Record
 from autograder.records.state import now
+from autograder.records.ways import write_way
 from autograder.submission import Submission
-from autograder.submissions.collect import Look, Rejected, collect_each, store
+from autograder.submissions.collect import Look, Rejected, collect_each, roster_of, store
+from autograder.submissions.times import read_times
 
 
-def collect_into(course: Course, assignment: Assignment, source: Path, record: Record, look: Look) -> None:
+def collect_into(
+    course: Course, assignment: Assignment, source: Path, record: Record, look: Look, times: Path | None = None
+) -> None:
     """Store what was handed in under `submitted/`, whatever can be; the record says what came of each.
 
     Args:
-        look: says what is odd about a notebook.
+        look: reads a notebook.
+        times: a report of the course page that says when each was handed in.
+
+    Raises:
+        UserError: the source or the report cannot be read; nothing is stored then.
     """
+    people, clock = roster_of(course.people.values(), assignment), clock_of(course, assignment)
+    if times is not None:
+        clock = replace(clock, report=read_times(times, people, clock.zone))
     for state in [state for state in record.states() if not state.student]:  # of an older collection
         record.accepted(state.who, "collecting")
     places, others = record.places(), others_of(assignment)
     seen: set[str] = set()
-    due = course.config.due.get(assignment.name)
-    for item in collect_each(source, assignment, course.roster, due, look):
+    for item in collect_each(source, assignment, people, clock, look):
         who = item.student or item.path
         if who not in seen:
             seen.add(who)
@@ -36,7 +47,10 @@ def collect_into(course: Course, assignment: Assignment, source: Path, record: R
         whole = owner == who and signature == signature_of(course, assignment, item.student, others)
         if not (whole and _is_known(record, item)):
             store(item, assignment, course.submitted_dir)
-        record.change(who, came=now(), source=item.path, notes=item.notes, handed=item.sha256)
+        way: dict[str, object] = {"came": now(), "source": item.path, "notes": item.notes, "handed": item.sha256}
+        way |= {"matched": item.matched, "clock": item.clock, "marked_late": item.marked_late}
+        write_way(course, assignment.name, who, way)
+        record.change(who, **way)
 
 
 def _is_known(record: Record, item: Submission) -> bool:

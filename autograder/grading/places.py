@@ -13,10 +13,12 @@ from autograder.homework.assignment import Assignment
 from autograder.homework.files import CONFIG
 from autograder.records.record import Record
 from autograder.records.state import State
+from autograder.records.ways import read_way
 from autograder.submission import Stored, Submission
 from autograder.submissions.archive import printable
-from autograder.submissions.collect import JUNK, Look, Rejected, collect_each, owner
+from autograder.submissions.collect import JUNK, Look, Rejected, collect_each, owner, roster_of
 from autograder.submissions.roster import Roster
+from autograder.submissions.times import Clock
 
 TOGETHER = 50  # students whose places are read between two commits
 
@@ -27,7 +29,7 @@ def look_at_places(course: Course, assignment: Assignment, record: Record, look:
     Returns:
         by student, what cannot be read again where it is graded, since it lies in a zip.
     """
-    people = Roster(course.roster, assignment.name)
+    people = roster_of(course.people.values(), assignment)
     known, groups = record.places(), _groups(course, people)
     others = others_of(assignment)
     signatures = {n: signature_of(course, assignment, n, others) for names in groups.values() for n in names}
@@ -52,6 +54,11 @@ def look_at_places(course: Course, assignment: Assignment, record: Record, look:
                 for name in groups.get(who, ()):
                     record.put_place(name, signatures[name] if found is None else "", who)
     return packed
+
+
+def clock_of(course: Course, assignment: Assignment) -> Clock:
+    """What is known of the times of a class."""
+    return Clock(course.config.due.get(assignment.name))
 
 
 def others_of(assignment: Assignment) -> frozenset[str]:
@@ -113,9 +120,9 @@ def _read(
     """Read what lies there of one student; it is returned if it lies in a zip."""
     record.accepted(who, "place")
     found: Submission | None = None
-    due = course.config.due.get(assignment.name)
+    clock = clock_of(course, assignment)
     try:
-        for item in collect_each(course.submitted_dir, assignment, people, due, look, names):
+        for item in collect_each(course.submitted_dir, assignment, people, clock, look, names):
             if isinstance(item, Rejected):
                 record.rejected(item.student or item.path, item.sentence, "place", student=item.student is not None)
             else:
@@ -129,9 +136,21 @@ def _read(
     root = course.root.resolve()
     lies = None if found.lies is None else {k: os.path.relpath(Path(v).resolve(), root) for k, v in found.lies.items()}
     when = None if found.submitted is None else found.submitted.isoformat()
-    values = {"sha": found.sha256, "files": lies, "odd": found.notes, "path": found.path}
-    record.change(who, submitted=when, late=found.late, **values)
+    values = {"sha": found.sha256, "files": lies, "odd": found.notes, "path": found.path, "submitted": when}
+    record.change(who, **values, **_way(course, assignment, record, who, found))
     return found if lies is None else None
+
+
+def _way(course: Course, assignment: Assignment, record: Record, who: str, found: Submission) -> dict[str, object]:
+    """How what lies there came: as it was collected, or else as it lies there."""
+    state = record.get(who)
+    if state is None or state.handed is None:  # the record was made anew
+        way = read_way(course, assignment.name, who)
+    else:
+        way = {name: getattr(state, name) for name in ("handed", "matched", "clock", "marked_late")}
+    if way.get("handed") != found.sha256:
+        return {"clock": found.clock, "late": found.late, "marked_late": False, "matched": found.matched}
+    return way | {"late": found.late or bool(way.get("marked_late"))}
 
 
 def _terms(course: Course, assignment: Assignment) -> tuple[object, ...]:

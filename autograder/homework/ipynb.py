@@ -18,6 +18,7 @@ from nbformat import NotebookNode
 from autograder.errors import UnreadableError
 
 NOTEBOOK_BYTES = 32 << 20  # a notebook with many pictures has a few MB
+PRINTED_BYTES = 128 << 20  # of one whose outputs are to be dropped first
 MAX_CELLS = 2000  # the longest homework has about 100
 MAX_PICTURES = 500  # pasted into text, of all cells
 PICTURE_CHARS = 24 << 20  # of all of them, in base64
@@ -63,6 +64,18 @@ def parse(data: bytes) -> tuple[NotebookNode, list[str]]:
             f"The notebook has more than {MAX_PICTURES} pictures in its text, or too large ones; some were left out."
         )
     return as_notebook(kept), notes
+
+
+def without_outputs(data: bytes) -> bytes:
+    """A notebook file of format 4 without its outputs; any other file as it is. Raises UnreadableError."""
+    document = _json(_decode(data, []))
+    cells = document.get("cells") if isinstance(document, dict) else None
+    if not isinstance(cells, list):
+        return data
+    for cell in cells:
+        if isinstance(cell, dict) and "outputs" in cell:
+            cell["outputs"] = []
+    return json.dumps(document).encode("utf-8", "replace")
 
 
 def as_notebook(cells: list[dict[str, Any]]) -> NotebookNode:

@@ -16,16 +16,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from autograder.course.people import Person
 from autograder.course.settings import SQLITE
 from autograder.errors import UserError
 from autograder.homework import ipynb
 from autograder.homework.assignment import Assignment
 from autograder.report import Report
+from autograder.submissions.person import Person
 
 WAIT_SECONDS = 30.0  # for another program that holds the database
 
@@ -85,6 +86,7 @@ class Book:
                 self._api.engine.dispose()
                 event.listen(self._api.engine, "connect", _configure)
                 event.listen(self._api.engine, "begin", _begin)
+            self._refuse_another_version()
 
     def __enter__(self) -> Book:
         return self
@@ -302,6 +304,19 @@ class Book:
         except OSError as error:
             raise UserError(f"The gradebook {place} cannot be used: {error.strerror or error}.") from error
 
+    def _refuse_another_version(self) -> None:
+        """Raise UserError if another version of nbgrader made it: its tables may lack what ours has."""
+        from sqlalchemy import text
+
+        with self._transaction() as api:
+            found = api.db.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        if found != _head():
+            self.close()
+            raise UserError(
+                f"The gradebook {self.url.removeprefix(SQLITE)} was made by another version of nbgrader; run "
+                "`nbgrader db upgrade` in the course folder, which keeps a copy of it."
+            )
+
     @staticmethod
     def _ensure_student(api: Any, student: str, person: Person | None) -> None:
         api.update_or_create_student(student, **({} if person is None else _names(person)))
@@ -418,28 +433,40 @@ def _complete(api: Any, notebook: Any, submitted: Any) -> None:
     api.db.flush()
 
 
-def _create_sqlite(path: Path) -> None:
-    """Make an empty gradebook beside its place and move it there, so that none is ever half made."""
-    if path.exists():
-        return
+@cache
+def _head() -> str:
+    """The version of a gradebook's tables that this nbgrader makes."""
     from alembic.config import Config
     from alembic.script import ScriptDirectory
-    from nbgrader.api import Base
     from nbgrader.dbutil import _temp_alembic_ini
+
+    with _temp_alembic_ini(f"{SQLITE}/") as settings:  # nbgrader itself starts the program `alembic`, a second slower
+        return str(ScriptDirectory.from_config(Config(settings)).get_current_head())
+
+
+def _create_sqlite(path: Path) -> None:
+    """Make an empty gradebook beside its place and move it there, so that none is ever half made.
+
+    An empty file in its place, as a full disk leaves one, is no gradebook.
+    """
+    if path.exists() and path.stat().st_size:
+        return
+    from nbgrader.api import Base
     from sqlalchemy import create_engine
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         fresh = Path(folder) / path.name
         url = f"{SQLITE}{fresh}"
-        with _temp_alembic_ini(url) as settings:  # nbgrader itself starts the program `alembic`, a second slower
-            version = ScriptDirectory.from_config(Config(settings)).get_current_head()
         engine = create_engine(url)
         Base.metadata.create_all(bind=engine)
         with engine.begin() as connection:
             connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
-            connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{version}')")
+            connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{_head()}')")
         engine.dispose()
+        if path.exists():
+            fresh.replace(path)
+            return
         try:
             path.hardlink_to(fresh)
         except FileExistsError:

@@ -23,7 +23,7 @@ from autograder.records.state import NAMES, OF_A_REPORT, Origin, State, digest_o
 from autograder.report import Report
 
 FILE = "state.db"
-VERSION = 1
+VERSION = 2
 SCHEMA = """
 CREATE TABLE homework (name TEXT PRIMARY KEY, title TEXT, cells TEXT);
 CREATE TABLE place (homework TEXT, name TEXT, signature TEXT, who TEXT, PRIMARY KEY (homework, name));

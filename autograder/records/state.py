@@ -21,7 +21,11 @@ class State:
         who: the student's id, or the path of something that nobody on the course's list could be named for.
         came: when it was collected, ISO 8601, UTC.
         source: the name under which it was handed in.
-        submitted: when it was handed in, as its `timestamp.txt` says, ISO 8601.
+        matched: how it is known whose it is, where not by the id: "by full name".
+        submitted: when it was handed in, ISO 8601 with its zone; None if nothing tells.
+        clock: what tells it, as in "timestamp.txt".
+        late: it is known to have come after the deadline.
+        marked_late: the course page says that it came late, and not when.
         sha: hash over the notebook and the files; None if nothing sound lies under `submitted/`.
         notes: for the student, made while collecting; `handed` is the hash of what they speak of.
         odd: for the student, of what lies under `submitted/`.
@@ -45,8 +49,11 @@ class State:
     student: bool = True
     came: str = ""
     source: str = ""
+    matched: str = ""
     submitted: str | None = None
+    clock: str = ""
     late: bool = False
+    marked_late: bool = False
     sha: str | None = None
     notes: tuple[str, ...] = ()
     handed: str | None = None
@@ -105,7 +112,7 @@ OF_A_REPORT: tuple[str, ...] = (
     "seconds",
 )
 OF_A_REPORT += ("infrastructure", "final")
-FLAGS = ("student", "late", "infrastructure", "final")
+FLAGS = ("student", "late", "marked_late", "infrastructure", "final")
 LISTS = ("notes", "odd")
 WRITTEN_AS_JSON = (*LISTS, "files", "answered", "marks", "proposed")
 

@@ -17,10 +17,12 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from autograder.errors import RefusedError
+from autograder.submissions.zipnames import name_of, time_of
 
 MAX_ENTRIES = 20_000
 MAX_DEPTH = 12
@@ -28,6 +30,7 @@ DIRECTORY_BYTES = 4 << 20  # of a zip's table of contents
 RATIO, RATIO_BYTES = 200, 10 << 20  # a larger file that shrank more than this is a bomb
 HIDDEN_NAME, LONG_NAME = "has a name that cannot be shown", "has a name that is too long"
 CHUNK = 1 << 20
+NOTEBOOK = re.compile(r"\.ipynb(\.json|\.txt)?$", re.IGNORECASE)
 KINDS = {
     stat.S_IFLNK: "a symbolic link",
     stat.S_IFIFO: "a pipe",
@@ -45,6 +48,7 @@ class Entry:
     size: int  # as declared
     problem: str | None  # why it is refused, as the rest of a sentence
     opener: Callable[[int], bytes] = field(repr=False, compare=False)
+    modified: datetime | None = None  # as its system says; without a zone where a zip names none
 
     @property
     def name(self) -> str:
@@ -56,6 +60,11 @@ class Entry:
         """The file itself, unless it is packed into a zip."""
         opener = self.opener
         return opener.root.joinpath(*opener.parts) if isinstance(opener, _FolderReader) else None
+
+    @property
+    def is_notebook(self) -> bool:
+        """True by its name, also where a browser or a mail program has added another ending."""
+        return NOTEBOOK.search(self.name) is not None
 
     @property
     def oddly_named(self) -> bool:
@@ -102,7 +111,7 @@ def folder_entries(root: Path, tops: Iterable[str] | None = None) -> list[Entry]
         problem = _kind_problem(status.st_mode) or _name_problem(parts)
         if problem is None and status.st_nlink > links[status.st_dev, status.st_ino]:
             problem = "is a hard link to a file elsewhere"
-        entries.append(Entry(parts, status.st_size, problem, _FolderReader(root, parts)))
+        entries.append(Entry(parts, status.st_size, problem, _FolderReader(root, parts), _modified(status)))
     return entries
 
 
@@ -110,7 +119,7 @@ def file_entry(path: Path) -> Entry:
     """One file that was named by the person at the keyboard."""
     status = path.lstat()
     problem = _kind_problem(status.st_mode)
-    return Entry((path.name,), status.st_size, problem, _FolderReader(path.parent, (path.name,)))
+    return Entry((path.name,), status.st_size, problem, _FolderReader(path.parent, (path.name,)), _modified(status))
 
 
 def zip_entries(source: Path | bytes) -> list[Entry]:
@@ -126,12 +135,12 @@ def zip_entries(source: Path | bytes) -> list[Entry]:
         raise RefusedError(f"holds more than {MAX_ENTRIES} files")
     entries = []
     for member in members:
-        name = member.orig_filename.replace("\\", "/")
+        name = name_of(member).replace("\\", "/")
         if name.endswith("/"):
             continue
         parts = tuple(part for part in name.split("/") if part not in ("", ".")) or ("",)
         problem = _member_problem(member, name, parts)
-        entries.append(Entry(parts, member.file_size, problem, _ZipReader(archive, member)))
+        entries.append(Entry(parts, member.file_size, problem, _ZipReader(archive, member), time_of(member)))
     return entries
 
 
@@ -235,6 +244,10 @@ class _Guarded(io.RawIOBase):
         super().close()
 
 
+def _modified(status: os.stat_result) -> datetime:
+    return datetime.fromtimestamp(status.st_mtime, UTC)
+
+
 def _kind_problem(mode: int) -> str | None:
     if stat.S_ISREG(mode):
         return None
@@ -261,7 +274,10 @@ def _member_problem(member: zipfile.ZipInfo, name: str, parts: tuple[str, ...]) 
         return "is protected by a password"
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return "is packed in an unusual way (use plain zip)"
-    if member.file_size > RATIO_BYTES and member.file_size > RATIO * max(member.compress_size, 1):
+    printed = (
+        NOTEBOOK.search(name) is not None
+    )  # the same line printed for an hour packs well; how much is read is capped
+    if not printed and member.file_size > RATIO_BYTES and member.file_size > RATIO * max(member.compress_size, 1):
         return f"unpacks from {member.compress_size} to {member.file_size} bytes, which looks like a zip bomb"
     return _name_problem(parts)
 

@@ -31,7 +31,7 @@ def files_beside(
         name = "/".join(entry.parts)
         if name.lower() in GIVEN or name in assignment.config.files:
             continue
-        if entry.name.lower().endswith((".ipynb", ".zip")):
+        if entry.is_notebook or entry.name.lower().endswith(".zip"):
             left_out.append(f"`{show(entry)}` was left out.")
         elif not taken.is_free(entry.parts):
             left_out.append(f"There are two files called `{show(entry)}`; one was left out.")

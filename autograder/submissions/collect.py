@@ -1,7 +1,7 @@
 """From what a class handed in to submissions ready to grade, one per student.
 
 A source may be a folder in nbgrader's layout (`<student>/hw1/…`), a folder of notebooks, zips or folders named by
-student, a zip of any of these (Moodle's and Canvas's exports included), or one notebook. Whatever is wrong with one of
+student, what a course page exports (`exports`), a zip of any of these, or one notebook. Whatever is wrong with one of
 them becomes a `Rejected` with a sentence, and the others go on.
 """
 
@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from autograder.errors import RefusedError, UnreadableError, UserError
@@ -22,16 +22,29 @@ from autograder.homework.files import CONFIG
 from autograder.submission import Submission
 from autograder.submissions.archive import Entry, file_entry, folder_entries, printable, zip_entries
 from autograder.submissions.beside import content, files_beside, show
-from autograder.submissions.roster import Roster
+from autograder.submissions.exports import CLONED, METADATA, MOODLE, Origin, gradescope, origin
+from autograder.submissions.person import Person
+from autograder.submissions.roster import Label, Match, Roster
+from autograder.submissions.times import Clock, Handed, order_of
+from autograder.submissions.which import choose
 
 LISTED = 20  # files named one by one
 ZIP_BYTES = 256 << 20  # of one student
 JUNK = re.compile(r"\.(?!\.?$).*|__MACOSX|__pycache__|Thumbs\.db|desktop\.ini|timestamp\.txt", re.IGNORECASE)
-MOODLE = re.compile(r"(?P<who>.+?_\d+)_assignsubmission_(?:file|onlinetext)(?:_(?P<name>.*))?")
-CANVAS = re.compile(r"(?P<who>[^_]+)(?:_LATE)?_(?P<user>\d+)_(?P<file>\d+)_(?P<name>.+)")
+PRINTED = "The outputs in the notebook, {} MB, were dropped."
 
 
-Look = Callable[[bytes], list[str]]  # notes on a notebook; raises UnreadableError if it is none
+@dataclass(frozen=True)
+class Look:
+    """How notebooks are read.
+
+    Args:
+        notes: what is odd about one; raises UnreadableError if it is none.
+        slim: one without its outputs; raises UnreadableError likewise.
+    """
+
+    notes: Callable[[bytes], list[str]] = lambda data: ipynb.parse(data)[1]
+    slim: Callable[[bytes], bytes] = ipynb.without_outputs
 
 
 @dataclass(frozen=True)
@@ -47,64 +60,79 @@ class Rejected:
 class _Unit:
     """Files handed in under one name."""
 
-    key: str
     path: str
+    origin: Origin  # of the first of them
     entries: list[Entry]
+    how: str = ""  # it is known whose it is
 
 
 def collect(
     source: Path,
     assignment: Assignment,
-    roster: Mapping[str, str],
+    people: Iterable[Person],
     due: datetime | None = None,
-    look: Look = lambda data: ipynb.parse(data)[1],
+    look: Look = Look(),
+    times: Mapping[str, datetime] | None = None,
 ) -> list[Submission | Rejected]:
     """Everything in `source`, sorted by student; what nobody can be named for comes last.
 
     Args:
         source: folder, zip or notebook.
-        roster: id -> full name; if empty, every name is taken as it stands.
-        due: submissions whose `timestamp.txt` is later are flagged.
-        look: says what is odd about a notebook.
+        people: the course's list; if empty, every name is taken as it stands.
+        due: submissions that are known to be later are flagged.
+        times: student -> when they handed in, as a report of the course page says.
 
     Raises:
         UserError: the source itself is missing or unreadable.
     """
-    found = list(collect_each(source, assignment, roster, due, look))
+    found = list(collect_each(source, assignment, roster_of(people, assignment), Clock(due, times or {}), look))
     return sorted(found, key=lambda item: (item.student is None, item.student or "", item.path))
+
+
+def roster_of(people: Iterable[Person], assignment: Assignment) -> Roster:
+    """The course's list as this homework's files may name them."""
+    return Roster(people, assignment.name, assignment.config.title)
 
 
 def collect_each(
     source: Path,
     assignment: Assignment,
-    roster: Mapping[str, str] | Roster,
-    due: datetime | None,
-    look: Look,
+    people: Roster,
+    clock: Clock,
+    look: Look = Look(),
     tops: Collection[str] | None = None,
 ) -> Iterator[Submission | Rejected]:
     """Like `collect`, one after the other, so that only one submission is in memory at a time.
 
     Args:
-        roster: the course's list, or what was made of it.
         tops: of a folder that has no other around it, look only at these files and folders.
     """
-    people = roster if isinstance(roster, Roster) else Roster(roster, assignment.name)
     by_student: dict[str, list[_Unit]] = {}
-    for unit in _units(Path(source), assignment, people, tops):
-        student, doubt = people.find(unit.key)
-        if student is None:
-            unsafe = (f"`{show(entry)}` inside {entry.problem}." for entry in unit.entries if entry.problem)
-            yield Rejected(None, f"`{printable(unit.path)}`: {next(unsafe, doubt)}", printable(unit.path))
-        else:
-            by_student.setdefault(student, []).append(unit)
+    units = _units(Path(source), assignment, people, tops)
+    clock = clock.of_export([(unit.origin, unit.entries) for unit in units], packed=Path(source).is_file())
+    for unit in units:
+        match = people.find(unit.origin.label)
+        if match.doubt or (tops is not None and len(match.students) > 1):
+            yield Rejected(None, _sentence(unit, match), printable(unit.path))
+            continue
+        for student in match.students:
+            by_student.setdefault(student, []).append(replace(unit, how=match.how))
     for student in sorted(by_student):
-        yield from _newest(student, by_student[student], assignment, due, look)
+        yield from _newest(student, by_student[student], assignment, clock, look)
+
+
+def _sentence(unit: _Unit, match: Match) -> str:
+    """Why nobody is credited with something."""
+    unsafe = (f"`{show(entry)}` inside {entry.problem}." for entry in unit.entries if entry.problem)
+    doubt = match.doubt or f"it is from {' and '.join(match.students)}; `autograder collect` stores it for each."
+    return f"`{printable(unit.path)}`: {next(unsafe, doubt)}"
 
 
 def owner(name: str, is_folder: bool, people: Roster) -> str | None:
-    """Whose a file or folder is that lies in a folder of submissions; None if nobody's."""
+    """Whose a file or folder is that lies in a folder of submissions; None if nobody's, or of several."""
     parts = (name, "") if is_folder else (name,)
-    return people.find(_belongs(Entry(parts, 0, None, lambda limit: b""))[0])[0]
+    students = people.find(origin(Entry(parts, 0, None, lambda limit: b"")).label).students
+    return students[0] if len(students) == 1 else None
 
 
 def store(submission: Submission, assignment: Assignment, folder: Path) -> Path:
@@ -132,36 +160,57 @@ def store(submission: Submission, assignment: Assignment, folder: Path) -> Path:
 
 
 def _units(source: Path, assignment: Assignment, people: Roster, tops: Collection[str] | None) -> list[_Unit]:
+    """What was handed in, by the name under which it was."""
     try:
         if source.is_dir():
             entries = folder_entries(source, tops)
         elif source.suffix.lower() == ".zip" and source.is_file():
             entries = zip_entries(source)
         elif source.is_file():
-            return [_Unit(_author(source.resolve(), assignment), source.name, [file_entry(source)])]
+            alone = file_entry(source)
+            return [
+                _Unit(source.name, Origin(Label(_author(source.resolve(), assignment)), source.name, alone), [alone])
+            ]
         else:
             raise UserError(f"{source} does not exist.")
+        entries = [entry for entry in entries if not any(JUNK.fullmatch(part) for part in entry.parts[:-1])]
+        if source.is_file() and any(entry.parts == (assignment.template_path.name,) for entry in entries):
+            label = Label(source.stem)  # the zip of one student
+            return [_Unit(str(source), Origin(label, str(source), entries[0], dates=False), entries)]
+        around = source.stem if source.is_file() else source.name
+        while tops is None and (prefix := _wrapper(entries, assignment, people)):
+            around = prefix
+            entries = [entry.below(1) for entry in entries if entry.parts[0] == prefix and len(entry.parts) > 1]
+        listed = None if tops is not None else gradescope(entries)
     except RefusedError as problem:
         raise UserError(f"{source} {problem}.") from None
-    entries = [entry for entry in entries if not any(JUNK.fullmatch(part) for part in entry.parts[:-1])]
-    if source.is_file() and any(entry.parts == (assignment.template_path.name,) for entry in entries):
-        return [_Unit(source.stem, str(source), entries)]  # the zip of one student
-    while tops is None and (prefix := _wrapper(entries, assignment, people)):
-        entries = [entry.below(1) for entry in entries if entry.parts[0] == prefix and len(entry.parts) > 1]
     units: dict[str, _Unit] = {}
     others = {path.parent.name for path in assignment.files.assignments.glob(f"*/{CONFIG}")} - {assignment.name}
-    notebooks = {entry.name for entry in entries if len(entry.parts) == 1 and entry.name.endswith(".ipynb")}
+    notebooks = {entry.name for entry in entries if len(entry.parts) == 1 and entry.is_notebook}
     for entry in entries:
-        key, path, inner = _belongs(entry)
-        if path == entry.parts[0] and f"{key}.ipynb" in notebooks and not path.lower().endswith(".zip"):
-            path = f"{key}.ipynb"  # alice.pt belongs to alice.ipynb
-        if JUNK.fullmatch(path) or (len(entry.parts) == 1 and not _hands_in(entry, inner)):
+        if listed is not None and len(entry.parts) == 1:
             continue
-        if len(inner.parts) > 1 and inner.parts[0] in others:
+        found = origin(entry) if listed is None else listed.origin(entry)
+        path = found.path
+        if path == entry.parts[0] and f"{found.label.key}.ipynb" in notebooks and not path.lower().endswith(".zip"):
+            path = f"{found.label.key}.ipynb"  # alice.pt belongs to alice.ipynb
+        if JUNK.fullmatch(path) or (len(entry.parts) == 1 and not _hands_in(entry, found.inner)):
             continue
-        unit = units.setdefault(path, _Unit(key, path, []))
-        unit.entries.append(inner)
+        if found.homework not in ("", assignment.name) or (
+            len(found.inner.parts) > 1 and found.inner.parts[0] in others
+        ):
+            continue
+        unit = units.setdefault(path, _Unit(path, _unslugged(found, around), []))
+        unit.entries.append(found.inner)
     return list(units.values())
+
+
+def _unslugged(found: Origin, around: str) -> Origin:
+    """Without the name of the homework at GitHub Classroom, which begins every repository's, if `around` tells it."""
+    slug = CLONED.fullmatch(around)
+    if slug is None or not found.label.key.startswith(f"{slug['slug']}-"):
+        return found
+    return replace(found, label=replace(found.label, key=found.label.key.removeprefix(f"{slug['slug']}-")))
 
 
 def _author(notebook: Path, assignment: Assignment) -> str:
@@ -170,21 +219,6 @@ def _author(notebook: Path, assignment: Assignment) -> str:
         return notebook.stem
     folder = notebook.parent
     return folder.parent.name if folder.name == assignment.name else folder.name
-
-
-def _belongs(entry: Entry) -> tuple[str, str, Entry]:
-    """Who an entry is from, the name of what was handed in, and the entry as seen from there."""
-    top = entry.parts[0]
-    inside = len(entry.parts) > 1
-    if (match := MOODLE.fullmatch(top)) and (inside or match["name"]):
-        inner = entry.below(1) if inside else replace(entry, parts=(match["name"],))
-        return match["who"].rpartition("_")[0], match["who"], inner
-    if inside:
-        return top, top, entry.below(1)
-    if match := CANVAS.fullmatch(top):
-        name = re.sub(r"-\d+(?=\.\w+$)", "", match["name"])  # Canvas numbers what is handed in again
-        return match["who"], f"{match['who']}_{match['user']}", replace(entry, parts=(name,))
-    return top.rpartition(".")[0] or top, top, entry
 
 
 def _hands_in(entry: Entry, inner: Entry) -> bool:
@@ -199,6 +233,8 @@ def _wrapper(entries: list[Entry], assignment: Assignment, people: Roster) -> st
     if len(tops) != 1 or any(len(entry.parts) == 1 for entry in entries if entry.parts[0] in tops):
         return None
     top = tops.pop()
+    if any(entry.parts == (top, METADATA) for entry in entries):
+        return top
     if MOODLE.fullmatch(top):
         return None
     children = {(entry.parts[1], len(entry.parts) > 2) for entry in entries if entry.parts[0] == top}
@@ -206,33 +242,48 @@ def _wrapper(entries: list[Entry], assignment: Assignment, people: Roster) -> st
     files = {name for name, is_folder in children if not is_folder and name.lower().endswith((".ipynb", ".zip"))}
     if assignment.name in folders or assignment.template_path.name in files:
         return None
-    if people.known and people.find(top)[0] is not None:
+    if people.known and not people.find(origin(entries[0]).label).doubt:
         return None
     return top if folders or len(files) > 1 or people.known else None
 
 
 def _newest(
-    student: str, units: list[_Unit], assignment: Assignment, due: datetime | None, look: Look
+    student: str, units: list[_Unit], assignment: Assignment, clock: Clock, look: Look
 ) -> Iterator[Submission | Rejected]:
     """The newest sound one of what a student handed in; what is broken and newer is named as well."""
-    dated = [(_when(unit, assignment), position, unit) for position, unit in enumerate(units)]
-    if all(when is not None for when, _, _ in dated):
-        dated.sort(key=lambda item: (item[0] or datetime.min, item[1]))
-    for when, _, unit in reversed(dated):
+    handed = [clock.handed(student, unit.origin, unit.entries, assignment.name) for unit in units]
+    order = order_of([(one, unit.entries) for one, unit in zip(handed, units, strict=True)])
+    sound: list[tuple[Submission, Handed, _Unit]] = []
+    for position in reversed(order or range(len(units))):
         try:
-            submission = _read(student, unit, assignment, look)
+            submission = _read(student, units[position], assignment, look)
         except RefusedError as problem:
-            yield Rejected(student, str(problem), printable(unit.path))
+            yield Rejected(student, str(problem), printable(units[position].path))
             continue
-        notes = submission.notes
-        if len(units) > 1:
-            names = ", ".join(f"`{printable(other.path)}`" for other in units)
-            notes += (f"{len(units)} submissions were handed in ({names}); `{printable(unit.path)}` was graded.",)
-        late = when is not None and due is not None and when > due
-        if late:
-            notes += ("It was handed in after the deadline.",)
-        yield replace(submission, notes=notes, submitted=when, late=late)
-        return
+        sound.append((submission, handed[position], units[position]))
+        if order is not None:
+            break
+    if len({submission.sha256 for submission, _, _ in sound}) > 1:
+        names = " and ".join(f"`{printable(unit.path)}`" for _, _, unit in sound)
+        sentence = f"There are {names}, which differ, and nothing tells which one is newer; hand in one of them."
+        yield Rejected(student, sentence, printable(sound[0][2].path))
+    elif sound:
+        yield _finished(*sound[0], units, clock)
+
+
+def _finished(submission: Submission, handed: Handed, unit: _Unit, units: list[_Unit], clock: Clock) -> Submission:
+    """A submission with what is known of its way here."""
+    notes = submission.notes
+    if len(units) > 1:
+        names = ", ".join(f"`{printable(other.path)}`" for other in units)
+        notes += (f"{len(units)} submissions were handed in ({names}); `{printable(unit.path)}` was graded.",)
+    late = handed.late if handed.when is None else clock.due is not None and handed.when > clock.due
+    if late:
+        notes += ("It was handed in after the deadline.",)
+    return replace(
+        submission, notes=notes, matched=unit.how,
+        submitted=handed.when, clock=handed.clock, late=late, marked_late=handed.late,
+    )  # fmt: skip
 
 
 def _read(student: str, unit: _Unit, assignment: Assignment, look: Look) -> Submission:
@@ -242,26 +293,29 @@ def _read(student: str, unit: _Unit, assignment: Assignment, look: Look) -> Subm
     for entry in entries:
         if entry.problem is not None:
             raise RefusedError(f"`{show(entry)}` {entry.problem}.")
-    chosen = _choose(unit, entries, assignment, notes)
-    data = content(chosen, ipynb.NOTEBOOK_BYTES)
+    chosen = choose(unit.path, entries, assignment, notes)
+    data = content(chosen, ipynb.PRINTED_BYTES)
     try:
-        notes += look(data)
+        slim = look.slim(data) if len(data) > ipynb.NOTEBOOK_BYTES else data
+        notes += look.notes(slim)
     except UnreadableError as error:
         raise RefusedError(f"`{show(chosen)}` {error}") from None
+    if slim is not data:
+        notes.append(PRINTED.format((len(data) - len(slim)) >> 20))
     files, origins = files_beside([entry for entry in entries if entry is not chosen], assignment, notes)
     places = {name: entry.file for name, entry in {"": chosen, **origins}.items()}
     lies = {name: str(place) for name, place in places.items() if place is not None}
     return replace(
-        Submission.of(student, data, files),
+        Submission.of(student, slim, files),
         path=printable(unit.path),
         notes=tuple(notes),
-        lies=lies if len(lies) == len(places) else None,
+        lies=lies if len(lies) == len(places) and slim is data else None,
     )
 
 
 def _without_odd_names(entries: list[Entry], notes: list[str]) -> list[Entry]:
     """The entries whose names can be shown; another name costs its own file, unless that is the notebook."""
-    odd = [entry for entry in entries if entry.oddly_named and not entry.name.lower().endswith(".ipynb")]
+    odd = [entry for entry in entries if entry.oddly_named and not entry.is_notebook]
     notes += [f"`{show(entry)}` {entry.problem} and was left out." for entry in odd[:LISTED]]
     if len(odd) > LISTED:
         notes.append(f"{len(odd) - LISTED} more files with such names were left out.")
@@ -275,7 +329,7 @@ def _inside(unit: _Unit, assignment: Assignment) -> list[Entry]:
         entries = [entry.below(1) for entry in entries if len(entry.parts) > 1 and entry.parts[0] == assignment.name]
     entries = _tidy(entries)
     zips = [entry for entry in entries if entry.name.lower().endswith(".zip")]
-    if len(zips) == 1 and not any(entry.name.lower().endswith(".ipynb") for entry in entries):
+    if len(zips) == 1 and not any(entry.is_notebook for entry in entries):
         try:
             packed = _tidy(zip_entries(content(zips[0], ZIP_BYTES)))
         except RefusedError as problem:
@@ -291,35 +345,3 @@ def _inside(unit: _Unit, assignment: Assignment) -> list[Entry]:
 
 def _tidy(entries: list[Entry]) -> list[Entry]:
     return [entry for entry in entries if not any(JUNK.fullmatch(part) for part in entry.parts)]
-
-
-def _choose(unit: _Unit, entries: list[Entry], assignment: Assignment, notes: list[str]) -> Entry:
-    wanted = assignment.template_path.name
-    notebooks = [entry for entry in entries if entry.name.lower().endswith(".ipynb")]
-    named = [entry for entry in notebooks if entry.name.lower() == wanted.lower()]
-    flat = [entry for entry in named if len(entry.parts) == 1]
-    if len(flat or named) == 1:
-        return (flat or named)[0]
-    if len(notebooks) == 1:
-        if notebooks[0].parts != (unit.path,):
-            notes.append(f"The notebook is called `{show(notebooks[0])}` instead of `{wanted}`; it was graded.")
-        return notebooks[0]
-    if not notebooks:
-        given = ", ".join(f"`{show(entry)}`" for entry in entries[:5]) or "nothing"
-        raise RefusedError(f"There is no notebook `{wanted}`; handed in: {given}.")
-    names = ", ".join(f"`{show(entry)}`" for entry in notebooks[:5])
-    raise RefusedError(f"There are {len(notebooks)} notebooks ({names}) and it is not clear which one is `{wanted}`.")
-
-
-def _when(unit: _Unit, assignment: Assignment) -> datetime | None:
-    """The time in nbgrader's `timestamp.txt`, if it is there and can be read."""
-    for entry in unit.entries:
-        if entry.parts in {("timestamp.txt",), (assignment.name, "timestamp.txt")}:
-            from nbgrader.utils import parse_utc
-
-            try:
-                when = parse_utc(entry.read(200).decode().strip())
-            except (RefusedError, ValueError, OverflowError):
-                return None
-            return when.replace(tzinfo=UTC) if isinstance(when, datetime) else None
-    return None

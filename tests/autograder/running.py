@@ -13,7 +13,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from autograder.course.course import Course, init_course
-from autograder.course.people import Person
+from autograder.submissions.person import Person
 from tests.autograder.course_factory import NAME, answered, make_repository, to_bytes
 
 ROOT = Path(__file__).resolve().parent.parent.parent

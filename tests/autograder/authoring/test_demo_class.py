@@ -10,12 +10,12 @@ import pytest
 from autograder.authoring.demo_class import NAMES, Part, demo_class, write_class
 from autograder.authoring.variants import Variant, load_variants
 from autograder.course.course import init_course
-from autograder.course.people import Person
 from autograder.grading import batch
 from autograder.grading.batch import Options, grade_course
 from autograder.homework import ipynb
 from autograder.judge import grade as grading
 from autograder.report import Report
+from autograder.submissions.person import Person
 from tests.autograder.course_factory import NAME, Repository, make_repository, plant_variants
 from tests.autograder.providers import ForkProvider
 

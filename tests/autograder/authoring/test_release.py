@@ -13,7 +13,6 @@ from autograder.authoring.release import release, released_files
 from autograder.authoring.secrets import read_secrets
 from autograder.authoring.template import build_template, write_template
 from autograder.course.course import Course, init_course
-from autograder.course.people import Person
 from autograder.errors import UserError
 from autograder.homework import ipynb
 from autograder.homework.files import HomeworkFiles
@@ -21,6 +20,7 @@ from autograder.homework.first_cell import WHEEL
 from autograder.homework.profiles import limits_text
 from autograder.judge.model_answers import read_solution
 from autograder.records.gradebook import dump
+from autograder.submissions.person import Person
 from tests.autograder.course_factory import HIDDEN_CHECKS, SOLUTION, Repository, make_repository
 
 ROOT = Path(__file__).parents[3]

@@ -70,7 +70,7 @@ def test_a_hundred_megabytes_beside_a_notebook_are_refused_with_a_sentence(tmp_p
     (folder / f"{NAME}.ipynb").write_bytes(to_bytes(answered(assignment.template)))
     for name in ("one.bin", "two.bin"):
         (folder / name).write_bytes(bytes(50 << 20))
-    (ada,) = collect(tmp_path / "export", assignment, {})
+    (ada,) = collect(tmp_path / "export", assignment, [])
     assert isinstance(ada, Submission)
     assert ada.files == {}
     assert sum("`one.bin` was left out" in note and "MB" in note for note in ada.notes) == 1
@@ -98,7 +98,7 @@ def test_one_odd_name_costs_that_file(tmp_path, name):
         archive.writestr("helper.py", b"x = 1")
     (tmp_path / "export").mkdir()
     (tmp_path / "export" / "ada.zip").write_bytes(buffer.getvalue())
-    (ada,) = collect(tmp_path / "export", assignment, {})
+    (ada,) = collect(tmp_path / "export", assignment, [])
     assert isinstance(ada, Submission)
     assert set(ada.files) == {"helper.py"}
     assert any("left out" in note for note in ada.notes)

@@ -8,10 +8,10 @@ import pytest
 
 from autograder import cli
 from autograder.course.course import Course, init_course
-from autograder.course.people import Person
 from autograder.grading import batch
 from autograder.judge import grade as grading
 from autograder.judge import notebook_check
+from autograder.submissions.person import Person
 from tests.autograder.commands.saying import Invoke, Said, in_this_process
 from tests.autograder.course_factory import NAME, Repository, answered, make_repository, to_bytes
 from tests.autograder.providers import ForkProvider

@@ -21,9 +21,9 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 from autograder.course.course import Course, init_course
-from autograder.course.people import Person
 from autograder.grading.batch import Batch, Options, grade_course
 from autograder.sandbox.docker import Engine
+from autograder.submissions.person import Person
 from tests.autograder.containers.attacks import CANARY, MARKER, hidden_course, snapshot
 from tests.autograder.course_factory import ANSWERS, NAME, answered, to_bytes
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from autograder.course.course import init_course, load_course
-from autograder.course.people import Person
+from autograder.course.people import students_csv
 from autograder.errors import UserError
+from autograder.submissions.person import Person
 
 
 @pytest.fixture
@@ -126,9 +127,49 @@ def test_lists_of_students_come_in_many_dialects(folders: Path, text: str) -> No
     assert course.people["bob"].email == "b@x.org"
 
 
+def people_of(root: Path, text: str) -> list[Person]:
+    (root / "students.csv").write_text(text, encoding="utf-8")
+    return list(load_course(root).people.values())
+
+
+def test_students_have_accounts_numbers_and_any_number_of_aliases(folders: Path) -> None:
+    root = made(folders)
+    text = "id,GitHub,canvas_id,Moodle ID,alias,Alias,team,faculty\nalice,al-a,12,Participant 34,Ali,A. Archer,R,x\n"
+    alice = Person(id="alice", github="al-a", canvas_id="12", moodle_id="34", alias=["Ali", "A. Archer"], team="R")
+    assert people_of(root, text) == [alice]
+    assert people_of(root, students_csv([alice, Person(id="bob")])) == [alice, Person(id="bob")]
+
+
+CANVAS = """\
+Student,ID,SIS User ID,SIS Login ID,Section,hw1 (9)
+,,,,,Manual Posting
+    Points Possible,,,,,15
+"Archer, Alice",101,s-1,alice@uni.edu,A,
+"Student, Test",999,,,A,
+"""
+MOODLE = "First name,Surname,ID number,Email address,Groups\nAlice,Archer,s-1,alice@uni.edu,\n"
+WORKSHEET = "Identifier,Full name,Email address,Status,Grade\nParticipant 34,Alice Archer,alice@uni.edu,,\n"
+
+
+def test_canvas_and_moodles_own_lists_are_understood(folders: Path) -> None:
+    root = made(folders)
+    email, name = "alice@uni.edu", "Alice Archer"
+    assert people_of(root, CANVAS) == [Person(id=email, name=name, canvas_id="101")]
+    assert people_of(root, MOODLE) == [Person(id="s-1", name=name, email=email)]
+    assert people_of(root, WORKSHEET) == [Person(id=email, name=name, email=email, moodle_id="34")]
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
+        (b"id,nmae\nalice,A\n", "line 1: there is no column 'nmae'; call it `name` if it is that, or something else."),
+        (b"id,Sur-names\nalice,A\n", "line 1: there is no column 'Sur-names'; call it `last_name` if it is that"),
+        (b"id,canvasid\nalice,1\n", "line 1: there is no column 'canvasid'; call it `canvas_id` if it is that"),
+        (b"id,name,Full name\nalice,A,B\n", "line 1: 'Full name' is a second column `name`; keep one."),
+        (
+            b"id,alias\na,x\nb,X\n",
+            "`a` and `b` have the same alias 'X'; a `team` is what students who hand in together",
+        ),
         (b"name\nAlice\n", "students.csv, line 1: there is no column `id` (found: name)."),
         (b"", "students.csv, line 1: there is no column `id` (found: nothing)."),
         (b"id\nalice\n../bob\n", "students.csv, line 3: '../bob' cannot be a student's id."),

@@ -21,7 +21,6 @@ import pytest
 
 from autograder.commands.progress import summary
 from autograder.course.course import Course, init_course, load_course
-from autograder.course.people import Person
 from autograder.errors import Infrastructure, UserError
 from autograder.grading import batch as module
 from autograder.grading.batch import Batch, Events, Options, grade_course
@@ -32,6 +31,7 @@ from autograder.judge.grade import Job
 from autograder.records.gradebook import Book, dump
 from autograder.records.rendering import grade_and_render, rendered
 from autograder.report import Report
+from autograder.submissions.person import Person
 from tests.autograder.course_factory import ANSWERS, NAME, answered, make_repository, to_bytes
 from tests.autograder.providers import FailingProvider, FakeProvider, ForkProvider, leftovers
 

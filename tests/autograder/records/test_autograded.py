@@ -14,7 +14,6 @@ import pytest
 from nbformat import NotebookNode
 
 from autograder.course.course import Course, init_course
-from autograder.course.people import Person
 from autograder.homework import ipynb
 from autograder.homework.assignment import Assignment
 from autograder.homework.restore import restore
@@ -27,6 +26,7 @@ from autograder.records.rendering import rendered as made_of
 from autograder.records.settle import Desk, settle
 from autograder.report import CheckResult, Report
 from autograder.submission import Submission
+from autograder.submissions.person import Person
 from tests.autograder.course_factory import ANSWERS, Repository, answered, make_repository, points_of, to_bytes
 from tests.autograder.records.test_gradebook import report as plain_report
 

@@ -14,7 +14,6 @@ from rich.console import Console
 from autograder.authoring.release import release
 from autograder.commands.show import show_report, show_rubrics
 from autograder.course.course import Course, init_course
-from autograder.course.people import Person
 from autograder.errors import UserError
 from autograder.judge.rubrics import Part, missing_rubrics, rubrics_of
 from autograder.records.formgrader import configure
@@ -23,6 +22,7 @@ from autograder.records.record import Record
 from autograder.records.rendering import rendered
 from autograder.records.settle import Desk, settle
 from autograder.submission import Submission
+from autograder.submissions.person import Person
 from tests.autograder.course_factory import NAME, SOLUTION, Repository, answered, make_repository, to_bytes
 from tests.autograder.records.test_autograded import report
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -18,11 +19,11 @@ from typing import Any
 
 import pytest
 
-from autograder.course.people import Person
 from autograder.errors import UserError
 from autograder.homework.assignment import Assignment
 from autograder.records.gradebook import Book, dump
 from autograder.report import CellResult, Environment, Report
+from autograder.submissions.person import Person
 from tests.autograder.course_factory import SOLUTION, Repository, make_repository, points_of
 
 ANSWERS = {"why": "A parabola has one lowest point."}
@@ -290,3 +291,20 @@ def write_many(hw0: Assignment, url: str, first: int, count: int, steps: Connect
             answers = ANSWERS if number % 2 else {"why": ""}
             person = Person(id="x", name=f"N {number}")
             book.write(report(f"s{number:02}", number / 8, 0.5), hw0, answers, person=person)
+
+
+def test_an_empty_file_in_the_gradebooks_place_is_made_one(tmp_path):
+    url = f"sqlite:///{tmp_path}/gradebook.db"
+    (tmp_path / "gradebook.db").touch()
+    Book(url).close()
+    with closing(sqlite3.connect(tmp_path / "gradebook.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
+
+
+def test_a_gradebook_of_another_version_is_refused_with_what_helps(tmp_path):
+    url = f"sqlite:///{tmp_path}/gradebook.db"
+    Book(url).close()
+    with closing(sqlite3.connect(tmp_path / "gradebook.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '167914646830'")
+    with pytest.raises(UserError, match="made by another version of nbgrader; run `nbgrader db upgrade`"):
+        Book(url)

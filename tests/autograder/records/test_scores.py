@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from autograder.course.course import Course, init_course
-from autograder.course.people import Person
 from autograder.records.gradebook import Book
 from autograder.records.record import Record
 from autograder.records.scores import safe, write_scores
+from autograder.submissions.person import Person
 from tests.autograder.course_factory import Repository, make_repository
 from tests.autograder.records.test_gradebook import report
 

@@ -17,9 +17,11 @@ from autograder.homework import ipynb
 from autograder.homework.assignment import Assignment
 from autograder.submission import Submission
 from autograder.submissions.collect import Rejected, collect, store
-from tests.autograder.course_factory import answered, make_repository, to_bytes
+from autograder.submissions.person import Person
+from tests.autograder.course_factory import answered, blank_bytes, make_repository, to_bytes
 
-ROSTER = {"alice": "Alice Archer", "bob": "Bob Brown", "jdoe7": "Jane Doe", "emilie": "Émilie du Châtelet"}
+NAMES = {"alice": "Alice Archer", "bob": "Bob Brown", "jdoe7": "Jane Doe", "emilie": "Émilie du Châtelet"}
+ROSTER = [Person(id=student, name=name) for student, name in NAMES.items()]
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +122,7 @@ def test_one_notebook_and_one_students_zip_are_sources_too(tmp_path: Path, hw0: 
     )
     assert students(collect(source / "alice.ipynb", hw0, ROSTER)) == ["alice"]
     assert students(collect(source / "bob.zip", hw0, ROSTER)) == ["bob"]
-    assert students(collect(source / "emilie/hw0/hw0.ipynb", hw0, {})) == ["emilie"]
+    assert students(collect(source / "emilie/hw0/hw0.ipynb", hw0, [])) == ["emilie"]
 
 
 def test_what_was_handed_in_for_another_homework_is_passed_over(tmp_path: Path, hw0: Assignment, good: bytes) -> None:
@@ -156,7 +158,7 @@ def test_a_misspelt_student_is_named_with_the_nearest(tmp_path: Path, hw0: Assig
 
 
 def test_without_a_list_of_students_every_plain_name_is_taken(tmp_path: Path, hw0: Assignment, good: bytes) -> None:
-    found = collect(lay_out(tmp_path, {"zoe_hw0.ipynb": good, "=cmd().ipynb": good}), hw0, {})
+    found = collect(lay_out(tmp_path, {"zoe_hw0.ipynb": good, "=cmd().ipynb": good}), hw0, [])
     assert students(found) == ["zoe"]
     assert "cannot be a student's id" in refusal(found)
 
@@ -176,7 +178,7 @@ def test_of_two_notebooks_the_one_called_like_the_homework_is_graded(
 
 
 def test_two_notebooks_of_other_names_are_refused(tmp_path: Path, hw0: Assignment, good: bytes) -> None:
-    found = collect(lay_out(tmp_path, {"alice/a.ipynb": good, "alice/b.ipynb": good}), hw0, ROSTER)
+    found = collect(lay_out(tmp_path, {"alice/a.ipynb": good, "alice/b.ipynb": good + b"\n"}), hw0, ROSTER)
     assert refusal(found).startswith("There are 2 notebooks (`a.ipynb`, `b.ipynb`) and it is not clear which")
 
 
@@ -246,7 +248,8 @@ def test_of_two_submissions_the_newest_counts(tmp_path: Path, hw0: Assignment, g
 def test_a_broken_newer_submission_is_named_and_the_older_one_graded(
     tmp_path: Path, hw0: Assignment, good: bytes
 ) -> None:
-    found = collect(lay_out(tmp_path, {"alice.ipynb": b"", "Alice Archer.ipynb": good}), hw0, ROSTER)
+    source = lay_out(tmp_path, {"alice.ipynb": b"", "Alice Archer.ipynb": good})
+    found = collect(source, hw0, ROSTER)
     assert students(found) == ["alice"]
     assert refusal(found) == "`alice.ipynb` is empty."
 
@@ -292,7 +295,9 @@ BAD = {
     ),
     "nulls": (bytes(1000), "is not a notebook"),
     "binary": (bytes(range(256)) * 10, "is not a notebook"),
-    "large": (b" " * (33 << 20), "`hw0.ipynb` has 33 MB; at most 32 MB are accepted."),
+    "blank and large": (b" " * (33 << 20), "`hw0.ipynb` is not a notebook"),
+    "large": (b" " * (129 << 20), "`hw0.ipynb` has 129 MB; at most 128 MB are accepted."),
+    "large without outputs": (blank_bytes([{"source": "x" * (33 << 20)}]), "has 33 MB; at most 32 MB are accepted."),
 }
 
 
