@@ -13,6 +13,7 @@ from autograder.commands import (
     for_instructors,
     for_students,
     for_tas,
+    formgrading,
     grades,
     machine,
     overriding,
@@ -48,6 +49,7 @@ app.command(rich_help_panel="TA")(grades.grades)
 app.command(rich_help_panel="TA")(overriding.override)
 app.command(rich_help_panel="TA")(overriding.log)
 app.command(rich_help_panel="TA")(similar.similar)
+app.command(rich_help_panel="TA")(formgrading.formgrader)
 app.command(rich_help_panel="Instructor")(for_instructors.init)
 app.command(rich_help_panel="Instructor")(for_instructors.new)
 app.command(rich_help_panel="Instructor")(for_instructors.release)

@@ -16,8 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from autograder.course.course import Course
 from autograder.errors import Infrastructure, UserError
 from autograder.homework.first_cell import DISTRIBUTION
+from autograder.records.formgrader import CONFIG, is_configured
 from autograder.sandbox import Limits, base_image, traces
 from autograder.sandbox import engine as engines
 from autograder.sandbox import image as images
@@ -128,6 +130,14 @@ def leftovers() -> Diagnosis:
         says = f"{len(dead)} killed graders left something behind; the next `autograder grade` removes it"
         return Diagnosis("leftovers", "advice", says, "autograder doctor --sweep")
     return Diagnosis("leftovers", "ok", "nothing left behind by killed graders")
+
+
+def nbgrader_config(course: Course) -> Diagnosis:
+    """Whether nbgrader's own commands run submissions where ours do."""
+    if is_configured(course):
+        return Diagnosis("nbgrader", "ok", "`nbgrader autograde` grades in the sandbox")
+    says = f"{course.root / CONFIG} lets nbgrader run submissions on this machine, unprotected, by checks of its own"
+    return Diagnosis("nbgrader", "advice", says, f"autograder doctor --fix --course {course.root}")
 
 
 def engine_fix() -> str:

@@ -43,8 +43,11 @@ def init(
     Example: `autograder init dgm-2026`
     """
     from autograder.course.course import init_course
+    from autograder.records.formgrader import configure
 
-    print(init_course(folder, name=name, assignments=assignments, solutions=solutions).root)
+    course = init_course(folder, name=name, assignments=assignments, solutions=solutions)
+    configure(course)
+    print(course.root)
 
 
 def new(
@@ -94,9 +97,12 @@ def release(name: Name, course: CourseOption = Path()) -> None:
     Example: `autograder release hw1`
     """
     from autograder.authoring.release import release as make
+    from autograder.commands.nbgrader_button import enter_homework
     from autograder.course.course import load_course
 
-    print(make(load_course(course), name))
+    loaded = load_course(course)
+    print(make(loaded, name))
+    enter_homework(loaded, name)
 
 
 def audit(

@@ -16,24 +16,33 @@ def doctor(
     sweep: Annotated[bool, typer.Option("--sweep", help="First remove what killed graders left behind.")] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove older images and the cache of builds.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --prune: do not ask.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Write what a course folder lacks for nbgrader.")] = False,
+    course: CourseOption = Path(),
 ) -> None:
     """Say what is missing on this machine, and the command that fixes it.
 
-    With `--prune` it says instead what takes room on the engine's disk, how much, and removes it when you agree.
+    In a course folder it says as well whether nbgrader's own commands grade as ours do; `--fix` sees to that. With
+    `--prune` it says instead what takes room on the engine's disk, how much, and removes it when you agree.
 
     Example: `autograder doctor`
     """
     import json
 
     from autograder import sandbox
-    from autograder.commands.doctor import examine, is_ready
+    from autograder.commands.doctor import examine, guarded, is_ready, nbgrader_config
+    from autograder.course.course import FILE, load_course
+    from autograder.records.formgrader import mend
 
+    if fix:
+        print(mend(load_course(course)))
     if sweep:
         sandbox.sweep()
     if prune:
         _prune(yes)
         return
     findings = examine()
+    if (course / FILE).is_file():
+        findings.append(guarded(nbgrader_config, load_course(course)))
     if as_json:
         print(json.dumps([finding.as_dict() for finding in findings], indent=1))
     else:

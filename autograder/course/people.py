@@ -40,8 +40,21 @@ MEANS = {  # what others call them, in small letters with _ for what stands betw
 }
 PARTS = ("first_name", "last_name")
 NOT_A_PERSON = ("points possible", "student, test")  # rows of a Canvas gradebook
-OTHERS = {"sis_user_id", "root_account", "section", "status", "grade", "maximum_grade", "groups", "group", "roles"}
-NEAR = 0.8
+OTHERS = {
+    "sis_user_id",
+    "root_account",
+    "section",
+    "status",
+    "grade",
+    "maximum_grade",
+    "groups",
+    "group",
+    "roles",
+    "stream",
+    "note",
+    "notes",
+}
+NEAR = 0.72
 
 
 def students_csv(people: Iterable[Person]) -> str:

@@ -197,11 +197,11 @@ def take_in(
     Args:
         times: a report of the course page that says when each was handed in.
     """
-    with Reader(record) as reader:
+    with Reader(record) as look:
         if source is not None:
-            collect_into(course, assignment, source, record, reader.look, times)
+            collect_into(course, assignment, source, record, look, times)
         course.submitted_dir.mkdir(exist_ok=True)
-        return look_at_places(course, assignment, record, reader.look)
+        return look_at_places(course, assignment, record, look)
 
 
 def _image(course: Course, options: Options, assignment: Assignment) -> str:

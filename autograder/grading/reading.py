@@ -34,18 +34,13 @@ class Reader:
         self._stack = ExitStack()
         self._judge: ProcessPoolExecutor | None = None
 
-    def __enter__(self) -> Reader:
-        return self
+    def __enter__(self) -> Look:
+        return Look(self.notes, self.slim)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
-
-    @property
-    def look(self) -> Look:
-        """How `collect` reads."""
-        return Look(self.notes, self.slim)
 
     def notes(self, data: bytes) -> list[str]:
         """Notes on a notebook. Raises UnreadableError if it is none, or reading it takes too much."""

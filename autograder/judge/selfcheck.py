@@ -5,6 +5,7 @@ And `course_data("ring")`, what a notebook is handed: here the example, in gradi
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from pathlib import Path
@@ -19,6 +20,8 @@ from autograder.judge.runner import Bench, CheckFile, run_checks
 from autograder.report import CheckResult, Measure
 from autograder.student.local import LocalChannel
 
+NBGRADER = "NBGRADER_EXECUTION"  # in the environment of a kernel that nbgrader starts
+
 
 def check(cell: str) -> None:
     """Run the public checks of one task and print what holds and what does not.
@@ -28,14 +31,20 @@ def check(cell: str) -> None:
 
     Args:
         cell: the name of the task, as in the graded cell: "made-masks".
+
+    Raises:
+        AssertionError: a check does not pass, and nbgrader runs the notebook: its `validate` asks for nothing else.
     """
     caller = sys._getframe(1)
     try:
         results = public_results(Path.cwd() / CHECKS, cell, caller.f_globals)
     except UserError as problem:
-        print(problem)
+        said, passed = str(problem), False
     else:
-        print("\n".join(lines(results)))
+        said, passed = "\n".join(lines(results)), all(result.outcome == "passed" for result in results)
+    if NBGRADER in os.environ and not passed:
+        raise AssertionError(said)
+    print(said)
 
 
 def course_data(name: str) -> dict[str, Tensor]:

@@ -38,6 +38,11 @@ def changed_answers(path: Path, answers: Mapping[str, str]) -> frozenset[str]:
     return frozenset(name for name, text in answers.items() if name in seen and seen[name] != _digest(text))
 
 
+def digests(answers: Mapping[str, str]) -> dict[str, str]:
+    """A hash of every answer."""
+    return {name: _digest(text) for name, text in answers.items()}
+
+
 def for_humans(
     submitted: NotebookNode, template: NotebookNode, answers: Mapping[str, str], report: Report
 ) -> NotebookNode:
@@ -61,8 +66,7 @@ def for_humans(
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"
     notebook = ipynb.as_notebook(cells)
-    digests = {name: _digest(text) for name, text in answers.items()}
-    notebook.metadata = notebook.metadata | {"autograder": {"answers": digests}}
+    notebook.metadata = notebook.metadata | {"autograder": {"answers": digests(answers)}}
     return notebook
 
 

@@ -19,7 +19,7 @@ from autograder.homework import ipynb
 from autograder.homework.assignment import Assignment
 from autograder.homework.restore import restore
 from autograder.judge.grade import Job, assignment_of, grade
-from autograder.records.autograded import changed_answers, for_humans
+from autograder.records.autograded import changed_answers, digests, for_humans
 from autograder.records.record import Record
 from autograder.records.standing import remarks_of
 from autograder.records.state import State, digest_of
@@ -37,7 +37,8 @@ class Rendered:
     text: str = field(repr=False)  # of the report
     content: str  # hash over all that page and notebook are made of
     answered: dict[str, bool]  # manual cells: whether there is an answer
-    changed: frozenset[str]  # manual cells whose answer is not the one a human has seen
+    answers: dict[str, str]  # manual cells: a hash of the answer
+    changed: frozenset[str]  # manual cells whose answer is not the one in the notebook a human has seen
     notebook: str = field(repr=False)  # for humans
     page: str = field(repr=False)
 
@@ -75,6 +76,7 @@ def rendered(course: Course, assignment: Assignment, report: Report, submission:
         text=text,
         content=content_of(assignment, digest_of(text.encode()), remarks),
         answered={cell: bool(answer.strip()) for cell, answer in answers.items()},
+        answers=digests(answers),
         changed=changed_answers(course.autograded_path(assignment.name, report.student), answers),
         notebook=ipynb.to_text(for_humans(notebook, assignment.template, answers, report)),
         page=student_page(report, assignment.title, hidden_open=hidden_open, remarks=remarks),

@@ -43,7 +43,13 @@ def settle(desk: Desk, made: Rendered, submission: Submission | Stored, *, fresh
         write_atomically(path, made.text)
     enter(desk, made, submission)
     write_atomically(desk.course.feedback_dir(name) / page_name(report.student), made.page)
-    known = {"content": made.content, "answered": made.answered, "page": digest_of(made.page.encode())}
+    known: dict[str, object] = {
+        "content": made.content,
+        "answered": made.answered,
+        "page": digest_of(made.page.encode()),
+    }
+    if not report.infrastructure:
+        known["answers"] = made.answers
     desk.record.settled(report, path, **known)
 
 
@@ -57,8 +63,15 @@ def enter(desk: Desk, made: Rendered, submission: Submission | Stored) -> None:
     if report.infrastructure:
         return
     person, answers, when = course.people.get(report.student), answers_of(made.answered), submission.submitted
-    desk.book.write(report, desk.assignment, answers, person=person, submitted=when, changed=made.changed)
+    changed = made.changed | _changed(desk.record.get(report.student), made)
+    desk.book.write(report, desk.assignment, answers, person=person, submitted=when, changed=changed)
     write_atomically(course.autograded_path(desk.assignment.name, report.student), made.notebook)
+
+
+def _changed(before: State | None, made: Rendered) -> frozenset[str]:
+    """Manual cells whose answer is not the one that was entered before."""
+    known = {} if before is None else before.answers
+    return frozenset(name for name, digest in made.answers.items() if known.get(name, digest) != digest)
 
 
 def enter_again(desk: Desk, state: State) -> None:

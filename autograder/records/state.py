@@ -36,6 +36,7 @@ class State:
         stat: what `stat` said of the report when it was written.
         content: hash over all that page and notebook are made of.
         answered: manual cells, and whether there is an answer.
+        answers: manual cells, and a hash of the answer.
         graded: hash of the submission that was graded.
         basis: hash of all that made the marks, beside the submission: of the newest report, proposed or not.
         sandbox: where it ran.
@@ -67,6 +68,7 @@ class State:
     stat: str = ""
     content: str = ""
     answered: dict[str, bool] = field(default_factory=dict)
+    answers: dict[str, str] = field(default_factory=dict)
     graded: str | None = None
     basis: str = ""
     sandbox: str = ""
@@ -105,6 +107,7 @@ OF_A_REPORT: tuple[str, ...] = (
     "stat",
     "content",
     "answered",
+    "answers",
     "graded",
     "basis",
     "sandbox",
@@ -114,7 +117,7 @@ OF_A_REPORT: tuple[str, ...] = (
 OF_A_REPORT += ("infrastructure", "final")
 FLAGS = ("student", "late", "marked_late", "infrastructure", "final")
 LISTS = ("notes", "odd")
-WRITTEN_AS_JSON = (*LISTS, "files", "answered", "marks", "proposed")
+WRITTEN_AS_JSON = (*LISTS, "files", "answered", "answers", "marks", "proposed")
 
 
 def row_of(state: State) -> list[object]:

@@ -25,12 +25,12 @@ from autograder.errors import Infrastructure, UserError
 from autograder.grading import batch as module
 from autograder.grading.batch import Batch, Events, Options, grade_course
 from autograder.grading.local import Trouble
-from autograder.homework import ipynb
 from autograder.judge import grade as grading
 from autograder.judge.grade import Job
 from autograder.records.gradebook import Book, dump
 from autograder.records.rendering import grade_and_render, rendered
 from autograder.report import Report
+from autograder.submissions.collect import Look
 from autograder.submissions.person import Person
 from tests.autograder.course_factory import ANSWERS, NAME, answered, make_repository, to_bytes
 from tests.autograder.providers import FailingProvider, FakeProvider, ForkProvider, leftovers
@@ -54,7 +54,7 @@ def here(monkeypatch) -> list[str]:
             yield job, work(job)
 
     monkeypatch.setattr(module, "run_jobs", run)
-    monkeypatch.setattr(module, "Reader", lambda record: nullcontext(lambda data: ipynb.parse(data)[1]))
+    monkeypatch.setattr(module, "Reader", lambda record: nullcontext(Look()))
     monkeypatch.setattr(module, "sweep", lambda: [])
     return ran
 

@@ -265,7 +265,7 @@ def test_outputs_are_dropped_before_a_notebook_is_called_large(tmp_path: Path, h
     line = {"output_type": "stream", "name": "stdout", "text": ["loss 0.1\n"] * (41 << 16)}
     next(cell for cell in document["cells"] if cell["cell_type"] == "code")["outputs"] = [line]
     large = json.dumps(document).encode()
-    assert len(large) > 36 << 20
+    assert len(large) > 33 << 20
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("hw0.ipynb", large)
