@@ -146,7 +146,8 @@ class Report(Model):
     @property
     def earned(self) -> float:
         """Automatic points earned, exact sum of the automatic cells."""
-        return float(sum((exact(c.earned) for c in self.cells if c.earned is not None), Fraction(0)))
+        automatic = [cell.earned for cell in self.cells if cell.earned is not None and not cell.manual]
+        return float(sum(map(exact, automatic), Fraction(0)))
 
     @property
     def marks(self) -> dict[str, float | None]:

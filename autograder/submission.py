@@ -73,7 +73,9 @@ class Stored:
     path: str = ""
     notes: tuple[str, ...] = ()
     submitted: datetime | None = None
+    clock: str = ""
     late: bool = False
+    marked_late: bool = False
 
     def read(self) -> Submission:
         """The whole of it. Raises Infrastructure if it is not what it was."""
@@ -85,7 +87,10 @@ class Stored:
         found = Submission.of(self.student, notebook, files)
         if found.sha256 != self.sha256:
             raise Infrastructure("what was handed in changed while it was being graded; grade again")
-        return replace(found, path=self.path, notes=self.notes, submitted=self.submitted, late=self.late)
+        return replace(
+            found, path=self.path, notes=self.notes,
+            submitted=self.submitted, clock=self.clock, late=self.late, marked_late=self.marked_late,
+        )  # fmt: skip
 
 
 def _content(path: Path, limit: int) -> bytes:

@@ -144,8 +144,10 @@ def show(
     from autograder.course.course import load_course
     from autograder.homework.assignment import load_assignment
     from autograder.judge.rubrics import rubrics_of
+    from autograder.records.pages import take_over_from_book
     from autograder.records.record import Record
     from autograder.records.reports import load_reports
+    from autograder.records.standing import remarks_of
 
     loaded = load_course(course)
     rubrics = {}
@@ -168,8 +170,9 @@ def show(
         elif student is not None and states:
             show_state(states[0], title)
             if graded:
-                report = load_reports(loaded, name, graded)[0]
-                show_report(report, title, audience="ta" if ta else "student", rubrics=rubrics)
+                take_over_from_book(loaded, record, record.homeworks().get(name, {}))
+                report, remarks = load_reports(loaded, name, graded)[0], remarks_of(loaded, record, student)
+                show_report(report, title, audience="ta" if ta else "student", rubrics=rubrics, remarks=remarks)
         elif student is not None:
             raise UserError(f"nothing of {name} is known of {student}; collect or grade it first.")
         else:
@@ -177,16 +180,31 @@ def show(
 
 
 def scores(course: CourseOption = Path()) -> None:
-    """Write scores.csv anew from the gradebook, manual scores included.
+    """Write scores.csv and the pages anew with what was graded by hand; nothing is graded again.
+
+    Points and comments that were given in formgrader reach the students' pages, the class page and `show`.
 
     Example: `autograder scores --course dgm-2026`
     """
     from autograder.course.course import load_course
+    from autograder.errors import AutograderError
+    from autograder.grading.alone import alone
+    from autograder.homework.assignment import load_assignment
+    from autograder.records.pages import refresh
     from autograder.records.record import Record
     from autograder.records.scores import write_scores
 
     loaded = load_course(course)
     with Record(loaded.root, "") as record:
-        if not record.homeworks():
+        homeworks = record.homeworks()
+        if not homeworks:
             raise UserError(f"nothing is graded yet in {loaded.root}.")
         print(write_scores(loaded, record))
+    for name in homeworks:
+        try:
+            assignment = load_assignment(loaded.files(name))
+        except AutograderError as problem:  # half-edited: it hinders no other
+            print(f"The pages of {name} stay as they were: {problem}", file=sys.stderr)
+            continue
+        with alone(loaded), Record(loaded.root, name) as record:
+            refresh(loaded, assignment, record)

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from autograder.feedback import text
 from autograder.feedback.page import RUN_WORDS, Audience, CheckView, Task, summary, tasks_of
+from autograder.feedback.remarks import NOTHING, Remarks, amended, theory
 from autograder.homework.assignment import Assignment
 from autograder.judge.rubrics import Rubric
 from autograder.records.state import State
@@ -33,10 +34,16 @@ def show_report(
     audience: Audience = "student",
     console: Console | None = None,
     rubrics: Mapping[str, Rubric] = MappingProxyType({}),
+    remarks: Remarks = NOTHING,
 ) -> None:
-    """Print one report: points, every check with its message, cells that did not run; below theory its rubric."""
+    """Print one report: points, every check with its message, cells that did not run; below theory its rubric.
+
+    Args:
+        remarks: what people and the course's rules add to it.
+    """
     console = console or Console()
     say = _Speaker(console)
+    report = amended(report, remarks)
     console.print(say(f"{text.line(assignment_title)} · {text.line(report.student)}", "bold"))
     console.print(say(_points_line(report)))
     console.print(say(summary(report)))
@@ -44,11 +51,17 @@ def show_report(
         console.print(say("Some checks could not run because the machine failed; no points are lost.", "blue"))
     for note in report.notes:
         console.print(say(f"Note: {text.line(note)}", "dim"))
+    for line in remarks.lines(staff=audience == "ta"):
+        console.print(say(text.line(line)))
     names = [cell.cell for cell in report.cells]
     for task, name in zip_longest(tasks_of(report), names, fillvalue=""):  # checks of no known cell come last
         assert isinstance(task, Task)
         console.print()
         console.print(_task(task, say, audience))
+        given = remarks.by_hand.get(name)
+        if given is not None and (given.comment or given.again):
+            again = ["The answer has changed since; look at it again."] if given.again else []
+            console.print(Padding(say("\n".join([*again, *given.comment.splitlines()]), "italic"), (0, 0, 0, 2)))
         if name in rubrics:
             console.print(_rubric(rubrics[name], say))
     _show_runs(report, say, console)
@@ -59,7 +72,8 @@ def show_state(state: State, assignment_title: str, *, console: Console | None =
     console = console or Console()
     say = _Speaker(console)
     console.print(say(f"{text.line(state.who)} · {text.line(assignment_title)}: {text.line(state.sentence)}", "bold"))
-    facts = {"handed in as": state.source, "collected": state.came, "time stamp": state.submitted or ""}
+    when = f"{state.submitted} ({state.clock})" if state.submitted and state.clock else state.submitted
+    facts = {"handed in as": state.source, "known": state.matched, "collected": state.came, "handed in": when or ""}
     for what, value in facts.items():
         if value:
             console.print(say(f"{what}: {text.line(value)}", "dim"))
@@ -132,6 +146,8 @@ class _Speaker:
 def _points_line(report: Report) -> str:
     waiting = sum((exact(c.max_points) for c in report.cells if c.manual and c.earned is None), exact(0))
     line = f"{text.points(report.earned)} of {text.points(report.automatic_points)} automatic points"
+    given, most = theory(report)
+    line += f", {text.points(given)} of {text.points(most)} by hand" if most else ""
     return f"{line}; {text.points(waiting)} points of theory wait for a human" if waiting else line
 
 

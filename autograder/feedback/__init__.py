@@ -8,9 +8,11 @@ A page is one HTML file without scripts or requests. Pages are pure functions of
 
 from autograder.feedback.classpage import Known, Theory, class_page, write_class_page
 from autograder.feedback.page import page_name, rejected_page, student_page, write_student_page
-from autograder.feedback.remarks import Given, Remarks, amended
+from autograder.feedback.remarks import ByHand, Given, Remarks, amended
+from autograder.feedback.visible import visible
 
 __all__ = [
+    "ByHand",
     "Given",
     "Known",
     "Remarks",
@@ -20,6 +22,7 @@ __all__ = [
     "page_name",
     "rejected_page",
     "student_page",
+    "visible",
     "write_class_page",
     "write_student_page",
 ]

@@ -13,7 +13,9 @@ from typing import Literal
 from autograder.feedback import text
 from autograder.feedback.html import render
 from autograder.feedback.pictures import Picture, picture
-from autograder.feedback.remarks import NOTHING, Given, Remarks, amended, taken_off
+from autograder.feedback.remarks import NOTHING, ByHand, Given, Remarks, amended, taken_off, theory
+from autograder.feedback.visible import visible
+from autograder.homework.settings import POINTS, FeedbackRule
 from autograder.report import CellResult, CellRun, CheckResult, Report, exact, write_atomically
 
 Audience = Literal["student", "ta"]
@@ -32,10 +34,10 @@ OUTPUT = 1500  # characters of a cell's output that are shown, its end
 
 
 def write_student_page(
-    report: Report, assignment_title: str, path: Path, audience: Audience = "student", *, hidden_open: bool = False
+    report: Report, assignment_title: str, path: Path, audience: Audience = "student", *, rule: FeedbackRule = "guarded"
 ) -> None:
     """Write the page of one submission whole or not at all, as `student_page` makes it."""
-    write_atomically(path, student_page(report, assignment_title, audience, hidden_open=hidden_open))
+    write_atomically(path, student_page(report, assignment_title, audience, rule=rule))
 
 
 def page_name(student: str) -> str:
@@ -88,6 +90,7 @@ class Task:
     earned: float | None
     checks: list[CheckView] = field(default_factory=list)
     given: Given | None = None  # by a person, in the place of what the checks say
+    by_hand: ByHand | None = None  # in formgrader
 
     @property
     def open(self) -> bool:
@@ -119,18 +122,21 @@ def student_page(
     assignment_title: str,
     audience: Audience = "student",
     *,
-    hidden_open: bool = False,
+    rule: FeedbackRule = "guarded",
     remarks: Remarks = NOTHING,
 ) -> str:
     """The page as a string: the same report gives the same page.
 
     Args:
         audience: "ta" adds what only a TA may read.
-        hidden_open: hidden checks are no secret any more, so a student's errors on them are shown in full.
+        rule: what of it a student may read.
         remarks: what people and the course's rules add to it.
     """
-    report = amended(report, remarks)
-    tasks = [replace(task, given=remarks.given.get(name)) for task, name in named(report)]
+    whole = amended(report, remarks)
+    report = visible(whole, rule, remarks) if audience == "student" else whole
+    tasks = [
+        replace(task, given=remarks.given.get(name), by_hand=remarks.by_hand.get(name)) for task, name in named(report)
+    ]
     views = [view for task in tasks for view in task.checks]
     lost = [v for v in views if v.check.outcome in ("failed", "partial")]
     most = sorted(lost, key=lambda view: exact(view.check.points) * (exact(view.check.fraction) - 1))[:START_HERE]
@@ -140,9 +146,11 @@ def student_page(
         title=assignment_title,
         report=report,
         ta=audience == "ta",
-        opened=hidden_open or audience == "ta",
+        opened=rule == "everything" or audience == "ta",
+        only_points=rule == POINTS and audience == "student",
         tasks=tasks,
-        summary=summary(report),
+        summary=summary(report) if report.checks else "",
+        theory=theory(report),
         waiting=sum((exact(c.max_points) for c in report.cells if c.manual and c.earned is None), Fraction(0)),
         start=[(f"{_task_of(view, tasks).anchor}", view) for view in start] if len(lost) > 1 else [],
         runs=[
@@ -152,8 +160,8 @@ def student_page(
         ],
         broken=sum(run.status not in ("ok", "skipped") for run in report.runs),
         not_your_fault=text.not_your_fault,
-        late=remarks.late,
-        taken_off=taken_off(report.earned, remarks),
+        remarks=remarks,
+        taken_off=taken_off(exact(report.earned) + theory(report)[0], remarks),
     )
 
 

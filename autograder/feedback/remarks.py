@@ -21,12 +21,40 @@ class Given:
 
 
 @dataclass(frozen=True)
+class ByHand:
+    """What somebody gave a cell in formgrader.
+
+    Args:
+        points: None if nobody has looked at it yet, or it was left as it was.
+        comment: to the student.
+        again: what they were given for has changed since.
+        blank: there is no answer, which earns nothing before anybody looks.
+    """
+
+    points: float | None
+    comment: str = ""
+    again: bool = False
+    blank: bool = False
+
+
+@dataclass(frozen=True)
 class Remarks:
     """All of it, of one student's homework."""
 
     late: str = ""  # a sentence; "" where there is nothing to say
     percent: Fraction = Fraction(0)  # of the points that being late costs
     given: Mapping[str, Given] = field(default_factory=dict)  # by cell
+    by_hand: Mapping[str, ByHand] = field(default_factory=dict)  # by cell
+    handed_in: str = ""  # when, in words
+    newer: str = ""  # why something handed in later was not graded, a sentence
+    deadline: str = ""  # in words
+    over: bool = False  # the deadline is
+
+    def points(self, cell: str) -> float | None:
+        """What a person gave a cell; None if nobody did."""
+        if cell in self.given:
+            return self.given[cell].points
+        return self.by_hand[cell].points if cell in self.by_hand else None
 
     def lines(self, *, staff: bool) -> list[str]:
         """For people: what a page, a terminal and the list of the class say."""
@@ -42,15 +70,23 @@ NOTHING = Remarks()
 
 def amended(report: Report, remarks: Remarks) -> Report:
     """The report with the points that people gave; what the checks found stays as it was."""
-    if not remarks.given:
-        return report
-    cells = [
-        cell.model_copy(update={"earned": remarks.given[cell.cell].points}) if cell.cell in remarks.given else cell
-        for cell in report.cells
-    ]
+    cells = []
+    for cell in report.cells:
+        points = remarks.points(cell.cell)
+        cells.append(cell if points is None else cell.model_copy(update={"earned": points}))
     return report.model_copy(update={"cells": cells})
 
 
-def taken_off(earned: float, remarks: Remarks) -> Fraction:
+def theory(report: Report) -> tuple[Fraction, Fraction]:
+    """Points that people gave for what is graded by hand, and those that they could have."""
+    read = [cell for cell in report.cells if cell.manual and cell.earned is not None]
+    earned, most = (
+        [exact(value or 0) for value in column]
+        for column in ([cell.earned for cell in read], [cell.max_points for cell in read])
+    )
+    return sum(earned, Fraction(0)), sum(most, Fraction(0))
+
+
+def taken_off(earned: Fraction, remarks: Remarks) -> Fraction:
     """Points that being late costs of those earned."""
-    return exact(earned) * remarks.percent / 100
+    return earned * remarks.percent / 100

@@ -18,7 +18,6 @@ from autograder.course.course import Course
 from autograder.grading.alone import alone, remove_halves
 from autograder.grading.collecting import collect_into
 from autograder.grading.local import Trouble, run_jobs
-from autograder.grading.pages import write_pages
 from autograder.grading.places import look_at_places, stored
 from autograder.grading.plan import Plan, Task, Terms, plan_of
 from autograder.grading.reading import Reader
@@ -28,6 +27,7 @@ from autograder.judge.basis import Basis, basis_of
 from autograder.judge.grade import Job
 from autograder.records.formgrader import configure
 from autograder.records.gradebook import Book
+from autograder.records.pages import refresh, take_over_from_book
 from autograder.records.record import Record
 from autograder.records.rendering import Rendered, grade_and_render, render_again, render_proposed
 from autograder.records.scores import write_scores
@@ -148,6 +148,7 @@ def grade_course(
         configure(course)
         batch = Batch(course, assignment, terms.sandbox, options.students)
         with Record(course.root, name) as record:
+            take_over_from_book(course, record, {key: cell.points for key, cell in assignment.cells.items()})
             plan = _planned(course, record, terms, options, source)
             batch.reused, batch.kept = plan.reused, plan.kept
             batch.graded = [task.state.who for task in plan.grade]
@@ -158,8 +159,8 @@ def grade_course(
                     _grade_all(desk, batch, plan, terms.basis, options, events)
             finally:
                 sweep()
-            write_pages(course, assignment, record)
             write_scores(course, record)
+            refresh(course, assignment, record)
         return batch
 
 

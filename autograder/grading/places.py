@@ -93,7 +93,9 @@ def stored(course: Course, state: State) -> Stored:
         path=state.path,
         notes=state.words,
         submitted=state.when,
+        clock=state.clock,
         late=state.late,
+        marked_late=state.marked_late,
     )
 
 

@@ -11,6 +11,11 @@ from autograder.homework.files import CHECKS
 from autograder.sandbox.settings import Requirement
 from autograder.yamlfile import StrictModel
 
+# What students read, and when. "guarded": every check, but of hidden ones not what their code said; that is the TA's.
+FeedbackRule = Literal["guarded", "everything", "public checks now, hidden ones after the deadline", "points only"]
+LATER: FeedbackRule = "public checks now, hidden ones after the deadline"
+POINTS: FeedbackRule = "points only"
+
 
 class Budgets(StrictModel):
     """Caps of one submission. Times are what the student's code took: its work and its own waiting (`judge.clock`)."""
@@ -88,8 +93,7 @@ class AssignmentConfig(StrictModel):
     points: float = Field(gt=0)
     notebook: str | None = None  # default: <name>.ipynb
     budgets: Budgets = Budgets()
-    # Whether students read what their code said on hidden checks: "guarded" keeps the words for the TA.
-    feedback: Literal["guarded", "everything"] = "guarded"
+    feedback: FeedbackRule = "guarded"
     files: list[str] = Field(default=[])  # beside it and released: modules, data that checks hand over
     training: dict[str, Training] = Field(default={})
     data: dict[str, Any] = Field(default={})  # thresholds and what else the checks read (the fixture `data`)

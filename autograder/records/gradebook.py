@@ -187,6 +187,28 @@ class Book:
             for student in sorted(found)
         ]
 
+    def comments(self, homework: str) -> dict[str, dict[str, str]]:
+        """Student -> cell -> what a human wrote there."""
+        from nbgrader.api import Assignment as Row
+        from nbgrader.api import BaseCell, Comment, SubmittedAssignment, SubmittedNotebook
+        from sqlalchemy import select
+
+        query = (
+            select(SubmittedAssignment.student_id, BaseCell.name, Comment.manual_comment)
+            .select_from(Comment.__table__)
+            .join(BaseCell.__table__, BaseCell.id == Comment.cell_id)
+            .join(SubmittedNotebook.__table__, SubmittedNotebook.id == Comment.notebook_id)
+            .join(SubmittedAssignment.__table__, SubmittedAssignment.id == SubmittedNotebook.assignment_id)
+            .join(Row.__table__, Row.id == SubmittedAssignment.assignment_id)
+            .where(Row.name == homework, Comment.manual_comment.is_not(None))
+        )
+        found: dict[str, dict[str, str]] = {}
+        with self._transaction() as api:
+            for student, cell, comment in api.db.execute(query):
+                if comment.strip():
+                    found.setdefault(student, {})[cell] = comment
+        return found
+
     def standing(self, homework: str) -> dict[str, dict[str, float | None]]:
         """Student -> cell -> the automatic score that was entered."""
         found: dict[str, dict[str, float | None]] = {}
@@ -214,12 +236,14 @@ class Book:
         with self._transaction() as api:
             yield from api.db.execute(query)
 
-    def set_manual(self, assignment: Assignment, student: str, cell: str, points: float) -> None:
-        """Enter a human's score, as formgrader does."""
+    def set_manual(self, assignment: Assignment, student: str, cell: str, points: float, comment: str = "") -> None:
+        """Enter a human's score, and a comment if there is one, as formgrader does."""
         with self._transaction() as api:
             grade = api.find_grade(cell, _notebook(assignment), assignment.name, student)
             grade.manual_score = points
             grade.needs_manual_grade = False
+            if comment:
+                api.find_comment(cell, _notebook(assignment), assignment.name, student).manual_comment = comment
 
     def decide(
         self, homework: str, given: Mapping[str, Mapping[str, float]], withdrawn: Mapping[str, Mapping[str, float]]

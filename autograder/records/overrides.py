@@ -6,15 +6,11 @@ from dataclasses import dataclass
 
 from autograder.course.course import Course
 from autograder.errors import UserError
-from autograder.feedback import page_name, student_page
 from autograder.homework.assignment import load_assignment
 from autograder.records.gradebook import Book
+from autograder.records.pages import page_again
 from autograder.records.record import Record
-from autograder.records.rendering import content_of
-from autograder.records.reports import final_report
-from autograder.records.standing import enter_decisions, remarks_of
-from autograder.records.state import digest_of
-from autograder.report import write_atomically
+from autograder.records.standing import enter_decisions
 
 
 @dataclass(frozen=True)
@@ -50,22 +46,10 @@ def entered(course: Course, record: Record, student: str, cell: str) -> float:
     """
     with Book(course.gradebook_url) as book:
         enter_decisions(course, record, book, {record.homework: record.homeworks()[record.homework]})
-    page_again(course, record, student)
+    state = record.get(student)
+    if state is not None and state.report is not None:
+        page_again(course, record, load_assignment(course.files(record.homework)), state)
     return _counts(course, record, student, cell) or 0.0
-
-
-def page_again(course: Course, record: Record, student: str) -> None:
-    """Write a student's page anew from the report that counts."""
-    name = record.homework
-    report = final_report(course.report_path(name, student), final=False)
-    if report is None:
-        return
-    assignment, remarks = load_assignment(course.files(name)), remarks_of(course, record, student)
-    hidden_open = assignment.config.feedback == "everything"
-    page = student_page(report, assignment.title, hidden_open=hidden_open, remarks=remarks)
-    write_atomically(course.feedback_dir(name) / page_name(student), page)
-    content = content_of(assignment, digest_of(report.text.encode()), remarks)
-    record.change(student, content=content, page=digest_of(page.encode()))
 
 
 def _counts(course: Course, record: Record, student: str, cell: str) -> float | None:

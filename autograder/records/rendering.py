@@ -14,7 +14,7 @@ from pathlib import Path
 
 from autograder import feedback, homework
 from autograder.course.course import Course
-from autograder.feedback import Remarks, page_name, student_page
+from autograder.feedback import page_name, student_page
 from autograder.homework import ipynb
 from autograder.homework.assignment import Assignment
 from autograder.homework.restore import restore
@@ -36,6 +36,7 @@ class Rendered:
     report: Report
     text: str = field(repr=False)  # of the report
     content: str  # hash over all that page and notebook are made of
+    remarked: str  # hash over what people and rules added to the page
     answered: dict[str, bool]  # manual cells: whether there is an answer
     answers: dict[str, str]  # manual cells: a hash of the answer
     changed: frozenset[str]  # manual cells whose answer is not the one in the notebook a human has seen
@@ -68,28 +69,30 @@ def rendered(course: Course, assignment: Assignment, report: Report, submission:
     notebook, _ = ipynb.parse(submission.notebook_bytes)
     answers = restore(notebook, assignment.template).answers
     text = report.text
+    answered = {cell: bool(answer.strip()) for cell, answer in answers.items()}
     with Record(course.root, assignment.name) as record:
-        remarks = remarks_of(course, record, report.student)
-    hidden_open = assignment.config.feedback == "everything"
+        remarks = remarks_of(course, record, report.student, answered)
     return Rendered(
         report=report,
         text=text,
-        content=content_of(assignment, digest_of(text.encode()), remarks),
-        answered={cell: bool(answer.strip()) for cell, answer in answers.items()},
+        content=content_of(assignment, digest_of(text.encode())),
+        remarked=digest_of(str(remarks).encode()),
+        answered=answered,
         answers=digests(answers),
         changed=changed_answers(course.autograded_path(assignment.name, report.student), answers),
         notebook=ipynb.to_text(for_humans(notebook, assignment.template, answers, report)),
-        page=student_page(report, assignment.title, hidden_open=hidden_open, remarks=remarks),
+        page=student_page(report, assignment.title, rule=assignment.config.feedback, remarks=remarks),
     )
 
 
 def up_to_date(course: Course, record: Record, assignment: Assignment, state: State) -> bool:
-    """True if page and notebook are there and are those of the report that is there."""
+    """True if page and notebook are there and are those of the report that is there, and of what was added to it."""
     made = [course.feedback_dir(assignment.name) / page_name(state.who)]
     if not state.infrastructure:
         made.append(course.autograded_path(assignment.name, state.who))
-    content = content_of(assignment, state.report or "", remarks_of(course, record, state.who))
-    return state.content == content and all(path.is_file() for path in made)
+    remarked = digest_of(str(remarks_of(course, record, state.who)).encode())
+    current = state.content == content_of(assignment, state.report or "") and state.remarked == remarked
+    return current and all(path.is_file() for path in made)
 
 
 def answers_of(answered: dict[str, bool]) -> dict[str, str]:
@@ -97,13 +100,13 @@ def answers_of(answered: dict[str, bool]) -> dict[str, str]:
     return {cell: GIVEN if given else BLANK for cell, given in answered.items()}
 
 
-def content_of(assignment: Assignment, report: str, remarks: Remarks) -> str:
+def content_of(assignment: Assignment, report: str) -> str:
     """One hash over all that page and notebook are made of, the code that makes them included.
 
     Args:
         report: its hash.
     """
-    settings = f"{assignment.title}\n{assignment.config.feedback}\n{report}\n{remarks}".encode()
+    settings = f"{assignment.title}\n{assignment.config.feedback}\n{report}".encode()
     return digest_of(b"\0".join((settings, assignment.template_sha256.encode(), makers())))
 
 

@@ -45,6 +45,7 @@ def settle(desk: Desk, made: Rendered, submission: Submission | Stored, *, fresh
     write_atomically(desk.course.feedback_dir(name) / page_name(report.student), made.page)
     known: dict[str, object] = {
         "content": made.content,
+        "remarked": made.remarked,
         "answered": made.answered,
         "page": digest_of(made.page.encode()),
     }

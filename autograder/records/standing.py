@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 from autograder.course.course import Course
 from autograder.course.grades import IN_TIME, Homework, Standing
 from autograder.course.late import HandIn, Late, lateness
-from autograder.feedback import Given, Remarks
+from autograder.feedback import ByHand, Given, Remarks, text
 from autograder.homework.files import CONFIG
 from autograder.records.gradebook import Book, Lateness, StudentScore
 from autograder.records.log import Override, read_log
@@ -23,6 +23,7 @@ from autograder.records.record import Record
 from autograder.records.state import State
 from autograder.report import exact
 
+UNKNOWN = "when is not known, so it is not counted as late"
 States = Mapping[str, State]  # homework -> where one student stands in it
 
 
@@ -42,11 +43,35 @@ def lateness_of(course: Course, student: str, states: States) -> dict[str, Late]
     return lateness(course.config.late, course.config.due, course.extensions.get(student, {}), handed_in)
 
 
-def remarks_of(course: Course, record: Record, student: str) -> Remarks:
-    """What people and the course's rules add to a report of the record's homework."""
-    late = lateness_of(course, student, record.of(student, course.config.due)).get(record.homework, IN_TIME)
+def remarks_of(course: Course, record: Record, student: str, answered: Mapping[str, bool] | None = None) -> Remarks:
+    """What people and the course's rules add to a report of the record's homework.
+
+    Args:
+        answered: cells graded by hand, and whether there is an answer, where the record does not know it yet.
+    """
+    states = record.of(student, course.config.due)
+    late = lateness_of(course, student, states).get(record.homework, IN_TIME)
     given = read_log(course.log_path).of(student, record.homework)
-    return Remarks(late.words, late.percent, {cell: _given(override) for cell, override in given.items()})
+    state, due = states.get(record.homework, State(student)), course.config.due.get(record.homework)
+    by_hand = {cell: ByHand(points, comment, again) for cell, (points, comment, again) in state.by_hand.items()}
+    blank = [cell for cell, there in (state.answered if answered is None else answered).items() if not there]
+    return Remarks(
+        late.words,
+        late.percent,
+        {cell: _given(override) for cell, override in given.items()},
+        {cell: ByHand(0.0, blank=True) for cell in blank} | by_hand,
+        handed_in=_handed_in(state),
+        newer=state.rejected or "" if state.origin in ("collecting", "place") else "",
+        deadline="which is not set" if due is None else text.moment(due.isoformat()),
+        over=due is not None and datetime.now(UTC) >= due,
+    )
+
+
+def _handed_in(state: State) -> str:
+    """When something was handed in and what says so, or that it is not known."""
+    if state.when is not None:
+        return f"{text.moment(state.when.isoformat())} ({state.clock or 'timestamp.txt'})"
+    return "late, says the course page" if state.marked_late else UNKNOWN
 
 
 def enter_decisions(course: Course, record: Record, book: Book, homeworks: Mapping[str, Mapping[str, float]]) -> None:

@@ -35,8 +35,10 @@ class State:
         report, page: hashes of the report that counts and of the page made of it.
         stat: what `stat` said of the report when it was written.
         content: hash over all that page and notebook are made of.
+        remarked: hash over what people and rules added to the page.
         answered: manual cells, and whether there is an answer.
         answers: manual cells, and a hash of the answer.
+        by_hand: cells to which somebody gave points or a comment in formgrader: points, comment, to be looked at again.
         graded: hash of the submission that was graded.
         basis: hash of all that made the marks, beside the submission: of the newest report, proposed or not.
         sandbox: where it ran.
@@ -67,8 +69,10 @@ class State:
     page: str = ""
     stat: str = ""
     content: str = ""
+    remarked: str = ""
     answered: dict[str, bool] = field(default_factory=dict)
     answers: dict[str, str] = field(default_factory=dict)
+    by_hand: dict[str, list[Any]] = field(default_factory=dict)
     graded: str | None = None
     basis: str = ""
     sandbox: str = ""
@@ -106,6 +110,7 @@ OF_A_REPORT: tuple[str, ...] = (
     "page",
     "stat",
     "content",
+    "remarked",
     "answered",
     "answers",
     "graded",
@@ -117,7 +122,7 @@ OF_A_REPORT: tuple[str, ...] = (
 OF_A_REPORT += ("infrastructure", "final")
 FLAGS = ("student", "late", "marked_late", "infrastructure", "final")
 LISTS = ("notes", "odd")
-WRITTEN_AS_JSON = (*LISTS, "files", "answered", "answers", "marks", "proposed")
+WRITTEN_AS_JSON = (*LISTS, "files", "answered", "answers", "by_hand", "marks", "proposed")
 
 
 def row_of(state: State) -> list[object]:

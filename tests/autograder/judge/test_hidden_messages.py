@@ -246,4 +246,4 @@ def test_a_class_gets_the_page_without_and_the_ta_the_page_with_it(tmp_path):
     whole = report("alice", 0.0, 0.0).model_copy(update={"checks": [result]})
     assert "17x23" not in student_page(whole, "Title")
     assert "17x23" in student_page(whole, "Title", "ta")
-    assert "17x23" in student_page(whole, "Title", hidden_open=True)
+    assert "17x23" in student_page(whole, "Title", rule="everything")

@@ -3,18 +3,46 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 from autograder.course.course import Course
-from autograder.feedback import page_name, rejected_page, write_class_page
+from autograder.feedback import page_name, rejected_page, student_page, write_class_page
 from autograder.homework.assignment import Assignment
+from autograder.records.by_hand import take_over
+from autograder.records.gradebook import Book
 from autograder.records.record import Record
 from autograder.records.rendering import makers
+from autograder.records.reports import final_report
 from autograder.records.scores import known_people
+from autograder.records.standing import remarks_of
 from autograder.records.state import State, digest_of
 from autograder.report import write_atomically
 
 CLASS = "class page"
 THEIRS = ("collecting", "place")  # what failed there is for its author to mend
+
+
+def refresh(course: Course, assignment: Assignment, record: Record) -> None:
+    """Take over what people gave in formgrader, and write anew whatever speaks of it; nothing is graded.
+
+    Raises:
+        UserError: the gradebook cannot be used.
+    """
+    take_over_from_book(course, record, {name: cell.points for name, cell in assignment.cells.items()})
+    for state in list(record.states()):
+        if state.report is not None and state.remarked:
+            page_again(course, record, assignment, state)
+    write_pages(course, assignment, record)
+
+
+def take_over_from_book(course: Course, record: Record, cells: Mapping[str, float]) -> None:
+    """Take over what people gave in formgrader for cells of these points.
+
+    Raises:
+        UserError: the gradebook cannot be used.
+    """
+    with Book(course.gradebook_url) as book:
+        take_over(record, book, cells)
 
 
 def write_pages(course: Course, assignment: Assignment, record: Record) -> None:
@@ -33,6 +61,20 @@ def write_pages(course: Course, assignment: Assignment, record: Record) -> None:
     if not path.is_file() or record.written(CLASS) != total.hexdigest():
         write_class_page(record.briefs(), rejected, assignment.title, path, known)
         record.put_written(CLASS, total.hexdigest())
+
+
+def page_again(course: Course, record: Record, assignment: Assignment, state: State) -> None:
+    """Write a student's page anew from the report that counts, if what people and rules add to it has changed."""
+    remarks = remarks_of(course, record, state.who)
+    remarked = digest_of(str(remarks).encode())
+    if state.remarked == remarked:
+        return
+    report = final_report(course.report_path(assignment.name, state.who), final=False)
+    if report is None:
+        return
+    page = student_page(report, assignment.title, rule=assignment.config.feedback, remarks=remarks)
+    write_atomically(course.feedback_dir(assignment.name) / page_name(state.who), page)
+    record.change(state.who, remarked=remarked, page=digest_of(page.encode()))
 
 
 def _write_rejected(course: Course, assignment: Assignment, record: Record, state: State) -> None:
