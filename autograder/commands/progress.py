@@ -22,6 +22,7 @@ from autograder.course.course import Course
 from autograder.feedback import text
 from autograder.grading.batch import Batch, Events
 from autograder.grading.local import Trouble
+from autograder.records.gradebook import shown_url
 from autograder.records.state import State
 from autograder.report import Outcome, Report
 
@@ -172,7 +173,7 @@ def summary(course: Course, batch: Batch) -> None:
         "class page": course.feedback_dir(name) / "class.html",
         "student pages": course.feedback_dir(name),
         "scores": course.scores_path,
-        "gradebook": course.gradebook_url,
+        "gradebook": shown_url(course.gradebook_url),
         "reports": course.root / "reports" / name,
     }
     for what, where in rows.items():

@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 from autograder.course.settings import SQLITE
 from autograder.errors import UserError
@@ -80,6 +81,7 @@ class Book:
             if url.startswith(SQLITE):
                 _create_sqlite(Path(url.removeprefix(SQLITE)))
             if not url.startswith("sqlite"):
+                _create_on_server(url)
                 self._api = Gradebook(url)
             else:
                 self._api = Gradebook(f"{url}{'&' if '?' in url else '?'}timeout={wait}")
@@ -314,17 +316,22 @@ class Book:
     def _sentences(self) -> Iterator[None]:
         from sqlalchemy.exc import SQLAlchemyError
 
-        place = self.url.removeprefix(SQLITE)
+        place = shown_url(self.url)
         try:
             yield
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"The gradebook {place} needs the Python package `{error.name}`, which is not installed. For "
+                "PostgreSQL write `postgresql+psycopg://…` in course.yaml and install `dgm-autograder[postgres]`."
+            ) from error
         except (SQLAlchemyError, sqlite3.Error) as error:
-            text = str(getattr(error, "orig", None) or error).split("\n")[0]
+            text = _without_password(str(getattr(error, "orig", None) or error).split("\n")[0], self.url)
             if "locked" in text or "busy" in text:
                 raise UserError(
                     f"The gradebook {place} is in use by another program and stayed locked for {self._wait:g} s; "
                     "close it (formgrader, a database browser, another grader) and run the command again."
                 ) from error
-            raise UserError(f"The gradebook {place} cannot be used: {text}.") from error
+            raise UserError(f"The gradebook {place} cannot be used: {text.rstrip('.')}.") from None
         except OSError as error:
             raise UserError(f"The gradebook {place} cannot be used: {error.strerror or error}.") from error
 
@@ -457,6 +464,33 @@ def _complete(api: Any, notebook: Any, submitted: Any) -> None:
     api.db.flush()
 
 
+def shown_url(url: str) -> str:
+    """Where a gradebook is, for people: never with the password."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    if url.startswith(SQLITE):
+        return url.removeprefix(SQLITE)
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError):
+        return "of course.yaml"
+
+
+def _without_password(text: str, url: str) -> str:
+    """A driver's words with every form of the password taken out."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        password = make_url(url).password
+    except (ArgumentError, ValueError):
+        return "the URL cannot be read"
+    for form in {password, quote(password), quote_plus(password)} if password else ():
+        text = text.replace(form, "***")
+    return text
+
+
 @cache
 def _head() -> str:
     """The version of a gradebook's tables that this nbgrader makes."""
@@ -468,6 +502,30 @@ def _head() -> str:
         return str(ScriptDirectory.from_config(Config(settings)).get_current_head())
 
 
+def _make_tables(connection: Any) -> None:
+    """The tables of an empty gradebook, and of which schema they are."""
+    from nbgrader.api import Base
+
+    Base.metadata.create_all(bind=connection)
+    connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+    connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{_head()}')")
+
+
+def _create_on_server(url: str) -> None:
+    """Make the tables of an empty database in one transaction; two that do so at a time wait for each other."""
+    from sqlalchemy import create_engine, inspect, text
+
+    engine = create_engine(url)
+    try:
+        with engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(20210926)"))
+            if not inspect(connection).has_table("alembic_version"):
+                _make_tables(connection)
+    finally:
+        engine.dispose()
+
+
 def _create_sqlite(path: Path) -> None:
     """Make an empty gradebook beside its place and move it there, so that none is ever half made.
 
@@ -475,18 +533,14 @@ def _create_sqlite(path: Path) -> None:
     """
     if path.exists() and path.stat().st_size:
         return
-    from nbgrader.api import Base
     from sqlalchemy import create_engine
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         fresh = Path(folder) / path.name
-        url = f"{SQLITE}{fresh}"
-        engine = create_engine(url)
-        Base.metadata.create_all(bind=engine)
+        engine = create_engine(f"{SQLITE}{fresh}")
         with engine.begin() as connection:
-            connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
-            connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{_head()}')")
+            _make_tables(connection)
         engine.dispose()
         if path.exists():
             fresh.replace(path)
