@@ -116,10 +116,24 @@ def hand_in_and_settle(course: Course, name: str, number: int, students: int = 6
             when = DUE[name] - timedelta(hours=3) + timedelta(days=days_late(position, number))
             made = made_report(name, who, earned(position, number))
             record.change(who, sha=made.submission_sha256, submitted=when.isoformat(), came=when.isoformat())
-            page, notebook = f"<p>{who}</p>", "{}"
-            rendered = Rendered(made, made.text, "", {"why": True}, frozenset(), notebook, page)
+            rendered = rendering(made)
             settle(desk, rendered, Submission(who, b"", {}, made.submission_sha256, who, submitted=when))
             book.set_manual(assignment, who, "why", by_hand(position, number))
+
+
+def rendering(made: Report) -> Rendered:
+    """A report with a page and a notebook that hold nothing."""
+    return Rendered(
+        report=made,
+        text=made.text,
+        content="",
+        remarked="-",
+        answered={"why": True},
+        answers={"why": "-"},
+        changed=frozenset(),
+        notebook="{}",
+        page=f"<p>{made.student}</p>",
+    )
 
 
 def made_report(name: str, who: str, points: dict[str, float | None]) -> Report:

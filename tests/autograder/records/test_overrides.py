@@ -12,14 +12,13 @@ from autograder.homework.assignment import load_assignment
 from autograder.records.gradebook import Book, dump
 from autograder.records.log import Override, append
 from autograder.records.record import Record
-from autograder.records.rendering import Rendered
 from autograder.records.scores import write_scores
 from autograder.records.settle import Desk, settle
 from autograder.records.standing import remarks_of
 from autograder.submission import Submission
 from tests.autograder.commands.conftest import invoke  # noqa: F401 (a fixture)
 from tests.autograder.commands.saying import refused
-from tests.autograder.made_up_course import DUE, made_report, make_course
+from tests.autograder.made_up_course import DUE, made_report, make_course, rendering
 
 WHY = "The mask is right, <b>the check</b> was wrong."
 
@@ -34,7 +33,7 @@ def graded_again(course: Course, points: dict[str, float | None]) -> None:
     assignment, made = load_assignment(course.files("hw1")), made_report("hw1", "s01", points)
     with Record(course.root, "hw1") as record, Book(course.gradebook_url) as book:
         book.ensure_assignment(assignment)
-        rendered = Rendered(made, made.text, "", {"why": True}, frozenset(), "{}", "<p>page</p>")
+        rendered = rendering(made)
         settle(Desk(course, assignment, book, record), rendered, Submission("s01", b"", {}, made.submission_sha256, ""))
         write_scores(course, record)
 
