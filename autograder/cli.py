@@ -10,6 +10,7 @@ import typer
 from autograder.commands import (
     again,
     exams,
+    exporting,
     for_instructors,
     for_students,
     for_tas,
@@ -39,6 +40,9 @@ app.add_typer(exam, name="exam", rich_help_panel="Instructor")
 marks = typer.Typer(help="Marks that people give.", no_args_is_help=True)
 app.add_typer(marks, name="marks", rich_help_panel="TA")
 
+export = typer.Typer(help="Points, reports and pages for other programs.", no_args_is_help=True)
+app.add_typer(export, name="export", rich_help_panel="TA")
+
 app.command(rich_help_panel="Student")(for_students.check)
 app.command(rich_help_panel="TA")(for_tas.collect)
 app.command(rich_help_panel="TA")(for_tas.grade)
@@ -60,6 +64,13 @@ app.command(rich_help_panel="Machine")(machine.doctor)
 exam.command("init")(exams.exam_init)
 exam.command("draw")(exams.exam_draw)
 marks.command("import")(exams.marks_import)
+export.command("csv")(exporting.export_csv)
+export.command("jsonl")(exporting.export_jsonl)
+export.command("mail")(exporting.export_mail)
+export.command("canvas")(exporting.export_canvas)
+export.command("moodle")(exporting.export_moodle)
+export.command("feedback")(exporting.export_feedback)
+export.command("gradescope")(exporting.export_gradescope)
 image.command("build")(machine.image_build)
 
 

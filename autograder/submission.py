@@ -36,6 +36,7 @@ class Submission:
     late: bool = False
     marked_late: bool = False  # the course page says that it came late, and not when
     matched: str = ""  # how it is known whose it is, where not by the id: "by full name"
+    exported: str = ""  # the name that the course page gave it, by which it takes feedback back
     lies: Mapping[str, str] | None = None  # the notebook's file as "", and the others; None if they are no plain files
 
     @classmethod

@@ -48,7 +48,12 @@ def collect_into(
         if not (whole and _is_known(record, item)):
             store(item, assignment, course.submitted_dir)
         way: dict[str, object] = {"came": now(), "source": item.path, "notes": item.notes, "handed": item.sha256}
-        way |= {"matched": item.matched, "clock": item.clock, "marked_late": item.marked_late}
+        way |= {
+            "matched": item.matched,
+            "exported": item.exported,
+            "clock": item.clock,
+            "marked_late": item.marked_late,
+        }
         write_way(course, assignment.name, who, way)
         record.change(who, **way)
 

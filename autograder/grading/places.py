@@ -149,9 +149,10 @@ def _way(course: Course, assignment: Assignment, record: Record, who: str, found
     if state is None or state.handed is None:  # the record was made anew
         way = read_way(course, assignment.name, who)
     else:
-        way = {name: getattr(state, name) for name in ("handed", "matched", "clock", "marked_late")}
+        way = {name: getattr(state, name) for name in ("handed", "matched", "exported", "clock", "marked_late")}
     if way.get("handed") != found.sha256:
-        return {"clock": found.clock, "late": found.late, "marked_late": False, "matched": found.matched}
+        known = {"clock": found.clock, "matched": found.matched, "exported": found.exported}
+        return known | {"late": found.late, "marked_late": found.marked_late}
     return way | {"late": found.late or bool(way.get("marked_late"))}
 
 

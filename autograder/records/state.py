@@ -22,6 +22,7 @@ class State:
         came: when it was collected, ISO 8601, UTC.
         source: the name under which it was handed in.
         matched: how it is known whose it is, where not by the id: "by full name".
+        exported: the name that the course page gave it, by which it takes feedback back.
         submitted: when it was handed in, ISO 8601 with its zone; None if nothing tells.
         clock: what tells it, as in "timestamp.txt".
         late: it is known to have come after the deadline.
@@ -53,6 +54,7 @@ class State:
     came: str = ""
     source: str = ""
     matched: str = ""
+    exported: str = ""
     submitted: str | None = None
     clock: str = ""
     late: bool = False

@@ -200,8 +200,11 @@ def _units(source: Path, assignment: Assignment, people: Roster, tops: Collectio
             len(found.inner.parts) > 1 and found.inner.parts[0] in others
         ):
             continue
-        unit = units.setdefault(path, _Unit(path, _unslugged(found, around), []))
+        mine = _unslugged(found, around)
+        unit = units.setdefault(path, _Unit(path, mine, []))
         unit.entries.append(found.inner)
+        if found.inner.is_notebook and not unit.origin.inner.is_notebook:  # its name tells more than another file's
+            units[path] = replace(unit, origin=mine)
     return list(units.values())
 
 
@@ -281,7 +284,7 @@ def _finished(submission: Submission, handed: Handed, unit: _Unit, units: list[_
     if late:
         notes += ("It was handed in after the deadline.",)
     return replace(
-        submission, notes=notes, matched=unit.how,
+        submission, notes=notes, matched=unit.how, exported=unit.origin.exported,
         submitted=handed.when, clock=handed.clock, late=late, marked_late=handed.late,
     )  # fmt: skip
 

@@ -43,6 +43,7 @@ class Origin:
         when: it was handed in, as the course page says.
         homework: which it is of, where the name tells.
         dates: times of its files say when it was handed in.
+        exported: the name that the course page gave it, by which it takes feedback back.
     """
 
     label: Label
@@ -52,6 +53,7 @@ class Origin:
     when: datetime | None = None
     homework: str = ""
     dates: bool = True
+    exported: str = ""
 
 
 def origin(entry: Entry) -> Origin:
@@ -61,7 +63,7 @@ def origin(entry: Entry) -> Origin:
     if (match := MOODLE.fullmatch(top)) and (inside or match["name"]):
         inner = entry.below(1) if inside else replace(entry, parts=(match["name"],))
         label = Label(match["who"], named=True, moodle=match["number"])
-        return Origin(label, f"{match['who']}_{match['number']}", inner)
+        return Origin(label, f"{match['who']}_{match['number']}", inner, exported=top)
     if inside and (match := EXCHANGE.fullmatch(top)):
         return Origin(Label(match["who"]), top, entry.below(1), homework=match["homework"])
     if inside:
@@ -72,7 +74,7 @@ def origin(entry: Entry) -> Origin:
             name = re.sub(r"-\d+(?=\.\w+$)", "", name)
         inner = replace(entry, parts=(name,), modified=None)  # it is when the export was made
         label, path = Label(match["who"], named=True, canvas=match["user"]), f"{match['who']}_{match['user']}"
-        return Origin(label, path, inner, late=match["late"] is not None, dates=False)
+        return Origin(label, path, inner, late=match["late"] is not None, dates=False, exported=top)
     found = NOTEBOOK.search(top)
     return Origin(Label(top[: found.start()] if found else top.rpartition(".")[0] or top), top, entry)
 
