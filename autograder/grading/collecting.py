@@ -13,7 +13,7 @@ from autograder.records.state import now
 from autograder.records.ways import write_way
 from autograder.submission import Submission
 from autograder.submissions.collect import Look, Rejected, collect_each, roster_of, store
-from autograder.submissions.times import read_times
+from autograder.submissions.times import Clock, read_times
 
 
 def collect_into(
@@ -43,6 +43,12 @@ def collect_into(
         if isinstance(item, Rejected):
             record.rejected(who, item.sentence, "collecting", student=item.student is not None)
             continue
+        if _is_kept(record, item, clock):
+            kept = f"`{item.path}` came after the deadline; what you handed in before it counts."
+            state = record.get(who)
+            earlier = state.notes if state is not None else ()
+            record.change(who, notes=tuple(dict.fromkeys((*earlier, kept))))
+            continue
         signature, owner = places.get(item.student, ("", ""))
         whole = owner == who and signature == signature_of(course, assignment, item.student, others)
         if not (whole and _is_known(record, item)):
@@ -56,6 +62,14 @@ def collect_into(
         }
         write_way(course, assignment.name, who, way)
         record.change(who, **way)
+
+
+def _is_kept(record: Record, item: Submission, clock: Clock) -> bool:
+    """True if what is there came in time, this did not, and the course counts the last one in time."""
+    state = record.get(item.student)
+    if not clock.in_time or state is None or state.sha is None or state.sha == item.sha256:
+        return False
+    return clock.is_in_time(item.student, state.when) and not clock.is_in_time(item.student, item.submitted)
 
 
 def _is_known(record: Record, item: Submission) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from autograder.course.course import Course
@@ -58,7 +59,10 @@ def look_at_places(course: Course, assignment: Assignment, record: Record, look:
 
 def clock_of(course: Course, assignment: Assignment) -> Clock:
     """What is known of the times of a class."""
-    return Clock(course.config.due.get(assignment.name))
+    rule, name = course.config.late, assignment.name
+    more = {who: granted[name].until for who, granted in course.extensions.items() if name in granted}
+    grace = timedelta(minutes=rule.grace_minutes)
+    return Clock(course.config.due.get(name), in_time=rule.submission == "last in time", grace=grace, more=more)
 
 
 def others_of(assignment: Assignment) -> frozenset[str]:

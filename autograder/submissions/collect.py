@@ -257,7 +257,7 @@ def _newest(
     handed = [clock.handed(student, unit.origin, unit.entries, assignment.name) for unit in units]
     order = order_of([(one, unit.entries) for one, unit in zip(handed, units, strict=True)])
     sound: list[tuple[Submission, Handed, _Unit]] = []
-    for position in reversed(order or range(len(units))):
+    for position in reversed(range(len(units)) if order is None else clock.chosen(student, order, handed)):
         try:
             submission = _read(student, units[position], assignment, look)
         except RefusedError as problem:
@@ -281,8 +281,6 @@ def _finished(submission: Submission, handed: Handed, unit: _Unit, units: list[_
         names = ", ".join(f"`{printable(other.path)}`" for other in units)
         notes += (f"{len(units)} submissions were handed in ({names}); `{printable(unit.path)}` was graded.",)
     late = handed.late if handed.when is None else clock.due is not None and handed.when > clock.due
-    if late:
-        notes += ("It was handed in after the deadline.",)
     return replace(
         submission, notes=notes, matched=unit.how, exported=unit.origin.exported,
         submitted=handed.when, clock=handed.clock, late=late, marked_late=handed.late,

@@ -51,11 +51,17 @@ class Clock:
         due: the last moment; times without a zone are of its zone, or UTC.
         report: student -> when they handed in, as the course page says.
         zips: path -> the time of a file in the zip that was exported.
+        in_time: of several submissions the newest in time counts, if there is one; else the newest.
+        grace: after the deadline, still in time.
+        more: student -> a later deadline.
     """
 
     due: datetime | None = None
     report: Mapping[str, datetime] = field(default_factory=dict)
     zips: Mapping[str, datetime] = field(default_factory=dict)
+    in_time: bool = False
+    grace: timedelta = timedelta()
+    more: Mapping[str, datetime] = field(default_factory=dict)
 
     @property
     def zone(self) -> tzinfo:
@@ -82,6 +88,18 @@ class Clock:
         )
         when, clock = next(((when, clock) for when, clock in known if when is not None), (None, ""))
         return Handed(when, clock, late=origin.late and when is None)
+
+    def is_in_time(self, student: str, when: datetime | None) -> bool:
+        """True if it is known to have come in time, or there is no deadline."""
+        if self.due is None:
+            return True
+        return when is not None and when <= max(self.due, self.more.get(student, self.due)) + self.grace
+
+    def chosen(self, student: str, order: Sequence[int], handed: Sequence[Handed]) -> list[int]:
+        """Positions from the oldest to the newest, with the one that counts last."""
+        if not self.in_time:
+            return list(order)
+        return sorted(order, key=lambda position: self.is_in_time(student, handed[position].when))
 
     def _zoned(self, when: datetime) -> datetime:
         return when.replace(tzinfo=self.zone) if when.tzinfo is None else when
@@ -169,11 +187,22 @@ def _stamp(entries: Sequence[Entry], homework: str) -> datetime | None:
     """The time in nbgrader's `timestamp.txt`, if it is there and can be read."""
     for entry in entries:
         if entry.parts in {(STAMP,), (homework, STAMP)}:
-            from nbgrader.utils import parse_utc
-
             try:
-                when = parse_utc(entry.read(200).decode().strip())
+                return _moment(entry.read(200).decode().strip())
             except (RefusedError, ValueError, OverflowError):
                 return None
-            return when.replace(tzinfo=UTC) if isinstance(when, datetime) else None
     return None
+
+
+def _moment(text: str) -> datetime:
+    """A time as nbgrader writes it; one without a zone is in UTC. Raises ValueError if it is none.
+
+    NOTE: nbgrader's own reader takes `+0300` for three hundred seconds and passes over `+03:00`.
+    """
+    from nbgrader.utils import parse_utc
+
+    try:
+        when = datetime.fromisoformat(re.sub(r"\s+(?=[+-]\d\d:?\d\d$)", "", text))
+    except ValueError:
+        when = parse_utc(text)  # a zone by its name
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)

@@ -308,3 +308,45 @@ def test_a_teams_folder_put_by_hand_is_not_one_students(tmp_path: Path, hw0: Ass
     assert rejected == Rejected(
         None, "`rockets`: it is from a and b; `autograder collect` stores it for each.", "rockets"
     )
+
+
+# --- which of several counts
+
+
+@pytest.mark.parametrize(
+    ("in_time", "more", "counts"),
+    [(False, {}, b"\n\n"), (True, {}, b"\n"), (True, {"alice": DUE + timedelta(days=3)}, b"\n\n")],
+)
+def test_the_newest_counts_or_the_newest_in_time(
+    tmp_path: Path, hw0: Assignment, good: bytes, in_time: bool, more: dict[str, datetime], counts: bytes
+) -> None:
+    files = {"alice/hw0.ipynb": good, "Alice Archer/hw0.ipynb": good + b"\n", "alice_hw0/hw0.ipynb": good + b"\n\n"}
+    times = (DUE - timedelta(days=2), DUE + timedelta(minutes=9), DUE + timedelta(days=2))
+    for name, when in zip([*files], times, strict=True):
+        files[f"{name.split('/')[0]}/timestamp.txt"] = when.strftime("%Y-%m-%d %H:%M:%S %z").encode()
+    clock = Clock(DUE, in_time=in_time, grace=timedelta(minutes=10), more=more)
+    found = collect_each(lay_out(tmp_path, files), hw0, roster_of(PEOPLE, hw0), clock)
+    assert taken(list(found))["alice"].notebook_bytes == good + counts
+
+
+def test_where_nothing_came_in_time_the_newest_counts(tmp_path: Path, hw0: Assignment, good: bytes) -> None:
+    files = {"alice/hw0.ipynb": good, "Alice Archer/hw0.ipynb": good + b"\n"}
+    files |= {
+        "alice/timestamp.txt": b"2025-10-03 10:00:00 UTC",
+        "Alice Archer/timestamp.txt": b"2025-10-04 10:00:00 UTC",
+    }
+    found = collect_each(lay_out(tmp_path, files), hw0, roster_of(PEOPLE, hw0), Clock(DUE, in_time=True))
+    assert taken(list(found))["alice"].notebook_bytes == good + b"\n"
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "2025-10-01 21:08:00 UTC", "2025-10-02 00:08:00 +0300", "2025-10-02 00:08:00 +03:00", "2025-10-01 21:08:00",
+        "2025-10-02T00:08:00+0300", "2025-10-01 21:08:00.000000 UTC", "2025-10-02 00:08:00 Europe/Moscow",
+    ],
+)  # fmt: skip
+def test_a_time_stamp_is_read_in_its_own_zone(tmp_path: Path, hw0: Assignment, good: bytes, stamp: str) -> None:
+    files = {"alice/hw0.ipynb": good, "alice/timestamp.txt": stamp.encode()}
+    found = collect_each(lay_out(tmp_path, files), hw0, roster_of(PEOPLE, hw0), Clock(DUE))
+    assert taken(list(found))["alice"].submitted == datetime(2025, 10, 1, 21, 8, tzinfo=UTC)
