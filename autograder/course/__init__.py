@@ -7,4 +7,5 @@ policy: formula     what a course consists of, and how points become a grade; `p
 late                deadlines, late rule, extensions
 grades              from what a student has to a grade, with the formula worked out
 marks               files of marks that people give
+exam                questions of an oral exam, and who draws which; `exams/` holds those that ship
 """

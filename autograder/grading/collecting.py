@@ -45,8 +45,8 @@ def collect_into(
             continue
         if _is_kept(record, item, clock):
             kept = f"`{item.path}` came after the deadline; what you handed in before it counts."
-            state = record.get(who)
-            earlier = state.notes if state is not None else ()
+            before = record.get(who)
+            earlier = before.notes if before is not None else ()
             record.change(who, notes=tuple(dict.fromkeys((*earlier, kept))))
             continue
         signature, owner = places.get(item.student, ("", ""))

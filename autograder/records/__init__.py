@@ -4,6 +4,9 @@ settle                 one report: report, gradebook, notebook, page, in an orde
 reports                the reports in a course folder
 record: state, brief   one record of each student's state in a homework
 gradebook, scores      nbgrader's database; scores.csv
+by_hand, pages         what people gave in formgrader; the pages that speak of it
+log, overrides         what people decided, in a log that is only appended to
+standing, grades       where everybody stands in the course, and the grades
 formgrader             rubrics in nbgrader's formgrader
 autograded, disarm     the notebook a human grades from, and markdown of a student's that is safe to show
 """
