@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from autograder.errors import RefusedError, UnreadableError, UserError
@@ -25,7 +25,7 @@ from autograder.submissions.beside import content, files_beside, show
 from autograder.submissions.exports import CLONED, METADATA, MOODLE, Origin, gradescope, origin
 from autograder.submissions.person import Person
 from autograder.submissions.roster import Label, Match, Roster
-from autograder.submissions.times import Clock, Handed, order_of
+from autograder.submissions.times import STAMP, Clock, Handed, order_of
 from autograder.submissions.which import choose
 
 LISTED = 20  # files named one by one
@@ -146,7 +146,8 @@ def store(submission: Submission, assignment: Assignment, folder: Path) -> Path:
             (fresh / name).parent.mkdir(parents=True, exist_ok=True)
             (fresh / name).write_bytes(data)
         if submission.submitted is not None:
-            (fresh / "timestamp.txt").write_text(submission.submitted.strftime("%Y-%m-%d %H:%M:%S.%f UTC"))
+            moment = submission.submitted.astimezone(UTC)
+            (fresh / STAMP).write_text(moment.strftime("%Y-%m-%d %H:%M:%S.%f UTC"))
         fresh.chmod(0o755)
         old = Path(tempfile.mkdtemp(prefix=f".{assignment.name}-old-", dir=target.parent))
         if target.exists():
