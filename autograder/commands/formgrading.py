@@ -49,5 +49,6 @@ def formgrader(
         jpserver_extensions={EXTENSION: True},
     )
     server.initialize(argv=[], find_extensions=False)
-    print(f"http://{HERE}:{server.port}/formgrader?token={server.identity_provider.token}", flush=True)
+    address = f"http://{HERE}:{server.port}/formgrader?token={server.identity_provider.token}"
+    server.io_loop.add_callback(lambda: print(address, flush=True))  # it listens by then
     server.start()

@@ -4,6 +4,7 @@ course.yaml                          settings
 students.csv                         the course's students (or `students:` in course.yaml)
 release/hw1/, release/hw1.zip        what students get
 submitted/<student>/hw1/…            what they handed in (nbgrader's layout)
+collected/hw1/<student>.json         how it came: under which name, when, by what it was known whose it is
 autograded/<student>/hw1/hw1.ipynb   what formgrader shows
 reports/hw1/<student>.json           one report a submission
 feedback/hw1/<student>.html          one page a student

@@ -11,6 +11,7 @@ from pathlib import Path
 from autograder.course.course import FILE, Course
 from autograder.errors import UserError
 from autograder.records.formgrader import CONFIG as NBGRADER
+from autograder.records.ways import FOLDER as WAYS
 
 
 @contextmanager
@@ -36,6 +37,7 @@ def remove_halves(course: Course, name: str) -> None:
         *course.proposed_dir(name).glob(".*.json.*"),
         *(course.reports_dir(name) / "bases").glob(".*.json.*"),
         *course.feedback_dir(name).glob(".*.html.*"),
+        *(course.root / WAYS / name).glob(".*.json.*"),
     ]
     for whole in (course.scores_path.name, Path(course.gradebook_url).name, NBGRADER):
         begun += course.root.glob(f".{whole}.*")

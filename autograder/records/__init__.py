@@ -3,6 +3,8 @@
 settle                 one report: report, gradebook, notebook, page, in an order that survives a kill
 reports                the reports in a course folder
 record: state, brief   one record of each student's state in a homework
+ways                   how each hand-in came
+exports                what other programs take
 gradebook, scores      nbgrader's database; scores.csv
 by_hand, pages         what people gave in formgrader; the pages that speak of it
 log, overrides         what people decided, in a log that is only appended to

@@ -79,12 +79,13 @@ def test_what_was_put_in_its_place_by_other_hands_has_another_way(
 
 def test_nothing_handed_in_can_claim_how_it_came(course: Course, repository: Repository) -> None:
     folder = repository.root / "class" / "ada"
-    (folder / ".ways" / NAME).mkdir(parents=True)
+    (folder / "collected" / NAME).mkdir(parents=True)
     (folder / f"{NAME}.ipynb").write_bytes(to_bytes(answered(repository.load().template, ANSWERS)))
-    (folder / ".ways" / NAME / "ada.json").write_text('{"clock": "forged"}')
+    (folder / "collected" / NAME / "ada.json").write_text('{"clock": "forged"}')
     (ada,) = collected(course, repository, folder.parent)
-    assert ada.clock == ""
-    assert not (course.submitted_dir / "ada" / NAME / ".ways").exists()
+    (course.root / FILE).unlink()
+    (anew,) = collected(course, repository, None)
+    assert (ada.clock, anew.clock) == ("", "")
 
 
 def test_the_summary_names_whoever_was_known_by_something_else_than_the_id(
