@@ -12,6 +12,7 @@ import operator
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from simpleeval import InvalidExpression, SimpleEval
@@ -49,7 +50,14 @@ def _evaluated(text: str, names: Mapping[str, Fraction]) -> Any:
     evaluator = SimpleEval(operators=OPERATORS, functions=FUNCTIONS, names=dict(names))
     evaluator.nodes = {kind: handler for kind, handler in evaluator.nodes.items() if kind in NODES}
     evaluator.nodes[ast.Constant] = _number
-    return evaluator.eval(text)
+    return evaluator.eval(text, _parsed(text))
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> ast.stmt:
+    """A formula is evaluated for every student, and for every grade they could get."""
+    parsed: ast.stmt = SimpleEval.parse(text)
+    return parsed
 
 
 def _number(node: ast.Constant) -> Fraction:

@@ -152,7 +152,7 @@ def grade_of(policy: Policy, standing: Standing, homeworks: Sequence[str]) -> Gr
     given = _given(policy, number, conditions)
     return Grade(
         standing, parts, conditions, points, policy.most, number, given,
-        _lines(policy, values, points, number, given), _wanted(policy, parts, conditions, number),
+        _lines(policy, values, points, number, conditions), _wanted(policy, parts, conditions, number),
     )  # fmt: skip
 
 
@@ -197,7 +197,11 @@ def _condition(policy: Policy, name: str, standing: Standing, parts: Sequence[Pa
 
 
 def _given(policy: Policy, number: Fraction, conditions: Sequence[Met]) -> str:
-    given = policy.word(number) or shown(number)
+    return _bounded(policy, policy.word(number) or shown(number), conditions)
+
+
+def _bounded(policy: Policy, given: str, conditions: Sequence[Met]) -> str:
+    """A grade, or the one that missed conditions leave of it."""
     for one in conditions:
         if one.met is False and one.grade is not None:
             given = _worse(policy, given, one.grade)
@@ -215,7 +219,9 @@ def _worse(policy: Policy, given: str, other: str) -> str:
         return other
 
 
-def _lines(policy: Policy, values: Mapping[str, Fraction], points: Fraction, number: Fraction, given: str) -> list[str]:
+def _lines(
+    policy: Policy, values: Mapping[str, Fraction], points: Fraction, number: Fraction, conditions: Sequence[Met]
+) -> list[str]:
     """ "points = homework + exam = 62.5 + 21 = 83.5", and the same of the grade; roundings as steps of their own."""
     rounding, lines = policy.rounding, []
     known = {**values, POINTS: points}
@@ -227,8 +233,11 @@ def _lines(policy: Policy, values: Mapping[str, Fraction], points: Fraction, num
         if rounding and rounding.of == what:
             line += f", rounded {rounding.how} to {shown(result)}"
         lines.append(line)
-    if given != shown(number):
-        lines[-1] += f": {given}"
+    word = policy.word(number) or shown(number)
+    lines[-1] += f": {word}" if word != shown(number) else ""
+    if (given := _bounded(policy, word, conditions)) != word:
+        missed = " and ".join(one.title for one in conditions if one.met is False)
+        lines.append(f"{missed} missed: {given}")
     return lines
 
 
@@ -252,7 +261,8 @@ def _wanted(policy: Policy, parts: Sequence[Part], conditions: Sequence[Met], nu
             middle = (low + high) // 2
             low, high = (low, middle) if reached(middle) >= least else (middle + 1, high)
         points = min(Fraction(low, FINE), whole)
-        wanted.append(Wanted(word, alone.title if alone else "", points))
+        if _bounded(policy, word, conditions) == word:
+            wanted.append(Wanted(word, alone.title if alone else "", points))
     return wanted
 
 

@@ -8,7 +8,7 @@ from autograder.course.course import Course
 from autograder.errors import UserError
 from autograder.homework.assignment import load_assignment
 from autograder.records.gradebook import Book
-from autograder.records.pages import page_again
+from autograder.records.pages import refresh
 from autograder.records.record import Record
 from autograder.records.standing import enter_decisions
 
@@ -39,16 +39,14 @@ def looked_up(course: Course, record: Record, student: str, cell: str) -> Found:
 
 
 def entered(course: Course, record: Record, student: str, cell: str) -> float:
-    """Bring gradebook and page up to the log; returns the points that count now.
+    """Bring gradebook and pages up to the log; returns the points that count now.
 
     Raises:
         UserError: the gradebook cannot be used; what is noted holds, and the next command enters it.
     """
     with Book(course.gradebook_url) as book:
         enter_decisions(course, record, book, {record.homework: record.homeworks()[record.homework]})
-    state = record.get(student)
-    if state is not None and state.report is not None:
-        page_again(course, record, load_assignment(course.files(record.homework)), state)
+    refresh(course, load_assignment(course.files(record.homework)), record)
     return _counts(course, record, student, cell) or 0.0
 
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import pytest
 
+from autograder.course.course import load_course
 from autograder.course.late import Extension, HandIn, Late, LateRule, lateness, load_extensions
 from autograder.errors import UserError
 
@@ -106,5 +107,32 @@ def test_extensions_are_refused_with_file_line_and_key(tmp_path, text, words):
     path.write_text(text)
     with pytest.raises(UserError) as refused:
         load_extensions(tmp_path, {"ada": 1}, DUE)
+    for word in (str(path), *words):
+        assert word in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("late: {per_day: 101}\n", ("line 5", "`late.per_day", "101")),
+        ("late:\n  per_day: 10\n  steps: {1: 10}\n", ("line 5", "`late`", "`per_day` or `steps`")),
+        ("late:\n  steps: {3: 10, 1: 20}\n", ("line 6", "`late.steps`", "rise")),
+        ("late: {free_days: soon}\n", ("line 5", "`late.free_days`", "'soon'")),
+        ("late: {last_dya: 3}\n", ("line 5", "did you mean `late.last_day`")),
+        ("late: {submission: best}\n", ("line 5", "`late.submission`", "'best'")),
+        ("components: {exam: {point: 3}}\n", ("line 5", "did you mean `components.exam.points`")),
+        ("components: {Exam: {points: 3}}\n", ("line 5", "Exam")),
+        ("policy: 3\n", ("line 5", "`policy`")),
+    ],
+)
+def test_a_course_is_refused_with_file_line_and_key(tmp_path, text, words):
+    for folder in ("assignments", "solutions"):
+        (tmp_path / folder).mkdir()
+    path = tmp_path / "course.yaml"
+    path.write_text(f"name: c\nassignments: assignments\nsolutions: solutions\nsalt: {2**140}\n")
+    assert load_course(tmp_path).name == "c"
+    path.write_text(path.read_text() + text)
+    with pytest.raises(UserError) as refused:
+        load_course(tmp_path)
     for word in (str(path), *words):
         assert word in str(refused.value)

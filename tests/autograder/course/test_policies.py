@@ -201,6 +201,8 @@ def test_a_condition_that_is_no_points_is_shown_and_says_what_missing_it_means(a
     )
     found = grade_of(policy, Standing("ada", "", {}, marks), [])
     assert (found.conditions[0].met, found.grade) == (met, given)
+    assert found.lines[-1].startswith("Attendance missed: 2") == (met is False)
+    assert [one.grade for one in found.wanted] == ([] if met is False else [str(n) for n in range(9, 39)])
     assert ("Attendance: not recorded yet" in found.missing) == (met is None)
 
 

@@ -14,7 +14,6 @@ from autograder.records.log import Override, append
 from autograder.records.record import Record
 from autograder.records.scores import write_scores
 from autograder.records.settle import Desk, settle
-from autograder.records.standing import remarks_of
 from autograder.submission import Submission
 from tests.autograder.commands.conftest import invoke  # noqa: F401 (a fixture)
 from tests.autograder.commands.saying import refused
@@ -59,9 +58,8 @@ def test_the_student_reads_the_reason_and_not_the_name_and_the_staff_both(course
     assert "4.5 points were given by hand" in page
     assert "The mask is right, &lt;b&gt;the check&lt;/b&gt; was wrong." in page
     assert "leo" not in page
-    with Record(course.root, "hw1") as record:
-        remarks = remarks_of(course, record, "s01")
-    assert "by leo" in remarks.lines(staff=True)[-1]
+    listed = (course.feedback_dir("hw1") / "class.html").read_text()
+    assert "<code>train</code> was given 4.5 points by leo" in listed
     log = invoke("log", "--course", course.root)
     assert f"leo: s01 hw1 train: 4.5 points ({WHY})" in log.out
     assert invoke("log", "--student", "s02", "--course", course.root).out == ""
