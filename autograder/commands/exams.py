@@ -46,6 +46,8 @@ def exam_draw(
     from autograder.course.course import load_course
     from autograder.course.exam import draw, load_exam, marking_sheet
     from autograder.feedback.exampage import Card, exam_page
+    from autograder.feedback.text import line
+    from autograder.records.scores import safe
     from autograder.report import write_atomically
 
     loaded = load_course(course)
@@ -67,7 +69,8 @@ def exam_draw(
     cards = [Card(who, loaded.roster.get(who, ""), [asked[n] for n in drawn[who]]) for who in students]
     page = folder / f"{exam.component}.html"
     write_atomically(page, exam_page(exam.title, cards))
-    write_atomically(sheet, marking_sheet(exam, loaded.roster, drawn, component.parts))
+    names = {who: safe(line(loaded.roster.get(who, ""))) for who in students}  # it is opened in a spreadsheet
+    write_atomically(sheet, marking_sheet(exam, names, drawn, component.parts))
     print(f"{page}\n{sheet}")
 
 
@@ -80,8 +83,8 @@ def _seats(path: Path, people: Collection[str]) -> list[str]:
             f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}."
         ) from None
     found: list[str] = []
-    for number, line in enumerate(lines, 1):
-        student = line.strip()
+    for number, text in enumerate(lines, 1):
+        student = text.strip()
         if student and (student not in people or student in found):
             what = "is there twice" if student in found else "is no student of the course"
             raise UserError(f"{path}, line {number}: `{student}` {what}.")
