@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -174,6 +175,7 @@ class Report(Model):
         return cls.model_validate_json(path.read_bytes())
 
 
+@lru_cache(maxsize=4096)
 def exact(points: float) -> Fraction:
     """Points as written, 0.1 meaning one tenth."""
     return Fraction(str(points))

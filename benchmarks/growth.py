@@ -2,37 +2,42 @@
 
     python -m benchmarks.growth [100 1000 10000]
 
-A class hands in homework 1 and is graded once (one submission is run, its report stands for all). Then the command
-`grade` is run again as a TA types it: unchanged, and with one more hand-in. Printed are seconds of wall time, of
-processor time, and the memory of the grading process; of the new one, what its own grading took is named apart.
+A class hands in homework 1. One submission is graded; what came of it is copied for all others, since grading them is
+not what is measured. Then the command `grade` is run again as a TA types it: unchanged, and with one more hand-in. Each
+line gives, of all processes together, processor time, the most memory at a time (proportional set sizes) and the bytes
+given to the disk, looked at five times a second. What the new submission's own grading took is in its report and named
+apart.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import resource
+import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
-from autograder.course.course import Course, init_course
-from autograder.errors import SandboxWarning
-from autograder.grading import batch
-from autograder.grading.batch import Options, grade_course
-from autograder.judge.grade import Job
-from autograder.judge.providers import close_providers
-from autograder.records.rendering import Rendered, grade_and_render
+from autograder.course.course import Course, init_course, load_course
+from autograder.feedback import page_name
+from autograder.homework.assignment import load_assignment
+from autograder.records.gradebook import Book
+from autograder.records.record import Record
+from autograder.records.rendering import content_of
+from autograder.records.state import digest_of
 from autograder.report import Report
+from autograder.sandbox.process import relatives
 from autograder.submissions.person import Person
 
-NAME = "hw1"
+NAME, FIRST, NEW = "hw1", "s00000", "zz-new"
 ROOT = Path(__file__).resolve().parent.parent
+LOOKS = 0.2  # seconds between two looks at memory
+HEAD = "submissions  what changed   processor s   its own wall s   wall s   memory MB   written MB"
 
 
 @dataclass(frozen=True)
@@ -40,84 +45,147 @@ class Cost:
     """Of one command."""
 
     wall: float
-    cpu: float
-    megabytes: float
+    processor: float
+    memory: float  # MB
+    written: float  # MB
 
 
 def main() -> None:
-    """Print a line for each size of class."""
+    """Print two lines for each size of class."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sizes", type=int, nargs="*", default=[100, 1_000, 10_000])
     os.environ["OMP_NUM_THREADS"] = "1"
-    warnings.simplefilter("ignore", SandboxWarning)
-    print("submissions   unchanged: wall s, processor s, MB   one new: wall s beside its own   MB", flush=True)
-    for size in parser.parse_args().sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            course = graded_class(Path(folder), size)
-            grade_again(course)  # files are in the page cache from here on
-            same = grade_again(course)
-            hand_in(course, "zz-new", "# one more\n")
-            new = grade_again(course)
-            own = Report.load(course.report_path(NAME, "zz-new")).timings["total"]
-            print(
-                f"{size:11}   {same.wall:15.1f}, {same.cpu:11.1f}, {same.megabytes:4.0f}"
-                f"   {new.wall - own:22.1f}   {new.megabytes:6.0f}",
-                flush=True,
-            )
+    print(HEAD, flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        sizes = sorted(parser.parse_args().sizes)
+        course = first_graded(Path(folder), max(sizes))
+        for size in sizes:
+            copy_to(course, size)
+            grade_again(course)  # what was copied is read once
+            say(size, "nothing", grade_again(course))
+            hand_in(course, NEW, f"one more beside {size}")
+            cost = grade_again(course)
+            say(size, "one is new", cost, Report.load(course.report_path(NAME, NEW)).timings["total"])
 
 
-def graded_class(folder: Path, size: int) -> Course:
-    """A class that was graded: one submission is run, and its report stands for all of them."""
-    names = [f"s{number:05}" for number in range(size)]
+def say(size: int, what: str, cost: Cost, own: float = 0.0) -> None:
+    """One line of the table."""
+    figures = f"{cost.processor:14.1f}{own:16.1f}{cost.wall:9.1f}{cost.memory:12.0f}{cost.written:13.1f}"
+    print(f"{size:11}  {what:12}{figures}", flush=True)
+
+
+def first_graded(folder: Path, most: int) -> Course:
+    """A course of one submission that was graded, and the names of all who will follow."""
+    people = [Person(id=f"s{number:05}") for number in range(most)] + [Person(id=NEW)]
     places = {"assignments": ROOT / "assignments", "solutions": ROOT / "solutions"}
-    people = [Person(id=name) for name in [*names, "zz-new"]]
     course = init_course(folder / "course", **places, students=people, settings={"sandbox": {"kind": "process"}})
-    for name in names:
-        hand_in(course, name)
-    batch.run_jobs = _one_for_all  # type: ignore[assignment]
-    grade_course(course, NAME, None, Options(sandbox="process", as_root=True))
-    close_providers()
-    return course
+    Book(course.gradebook_url).close()
+    with sqlite3.connect(course.gradebook_url.removeprefix("sqlite:///")) as book:
+        book.executemany("INSERT INTO student (id) VALUES (?)", [(person.id,) for person in people])
+    hand_in(course, FIRST)
+    grade_again(course)
+    return load_course(course.root)
 
 
 def hand_in(course: Course, student: str, more: str = "") -> None:
     """The template, as it was given out."""
     place = course.submitted_dir / student / NAME
-    place.mkdir(parents=True)
+    place.mkdir(parents=True, exist_ok=True)
     template = (ROOT / "assignments" / NAME / f"{NAME}.ipynb").read_text(encoding="utf-8")
-    (place / f"{NAME}.ipynb").write_text(template.replace('"cells": [', f'"cells": [{_cell(more)}', 1))
+    cell = f'{{"cell_type": "markdown", "metadata": {{}}, "source": "{more}"}}, '
+    (place / f"{NAME}.ipynb").write_text(template.replace('"cells": [', f'"cells": [{cell}', 1))
 
 
-def _cell(source: str) -> str:
-    return f'{{"cell_type": "markdown", "metadata": {{}}, "source": "{source.strip()}"}}, ' if source else ""
+def copy_to(course: Course, size: int) -> None:
+    """As many submissions, each with everything that the first one has."""
+    assignment = load_assignment(course.files(NAME))
+    path = course.report_path(NAME, FIRST)
+    report, page = Report.load(path), (course.feedback_dir(NAME) / page_name(FIRST)).read_bytes()
+    with Record(course.root, NAME) as record, record.together():
+        state = record.get(FIRST)
+        assert state is not None
+        known = {"answered": state.answered, "answers": state.answers, "remarked": state.remarked}
+        there = {state.who for state in record.states()}
+        names = [name for name in (f"s{number:05}" for number in range(size)) if name not in there]
+        for name in names:
+            hand_in(course, name)
+            copy = report.model_copy(update={"student": name})
+            copy.save(course.report_path(NAME, name))
+            (course.feedback_dir(NAME) / page_name(name)).write_bytes(page)
+            course.autograded_path(NAME, name).parent.mkdir(parents=True)
+            shutil.copyfile(course.autograded_path(NAME, FIRST), course.autograded_path(NAME, name))
+            content = content_of(assignment, digest_of(copy.text.encode()))
+            record.settled(copy, course.report_path(NAME, name), content=content, **known)
+    with sqlite3.connect(course.gradebook_url.removeprefix("sqlite:///")) as book:
+        for name in names:
+            copy_grades(book, name)
 
 
-def _one_for_all(
-    jobs: list[Job], workers: int, work: Callable[[Job], Rendered], started: Callable[[str], None]
-) -> Iterator[tuple[Job, Rendered]]:
-    first: Rendered | None = None
-    for job in jobs:
-        if first is None:
-            first = grade_and_render(work.args[0], job)  # type: ignore[attr-defined]
-        report = first.report.model_copy(update={"student": job.submission.student})
-        yield job, replace(first, report=report, text=report.text)
+def copy_grades(book: sqlite3.Connection, student: str) -> None:
+    """Enter for a student what is entered for the first."""
+
+    def copied(table: str, where: str, found: str, **changed: str) -> tuple[str, str]:
+        columns = [row[1] for row in book.execute(f"PRAGMA table_info({table})")]
+        query = f"SELECT {', '.join(columns)} FROM {table} WHERE {where} = ?"
+        old = fresh = ""
+        for row in book.execute(query, (found,)).fetchall():
+            values = dict(zip(columns, row, strict=True))
+            old, fresh = values["id"], uuid4().hex
+            marks = ", ".join("?" * len(columns))
+            book.execute(f"INSERT INTO {table} VALUES ({marks})", list((values | changed | {"id": fresh}).values()))
+        return old, fresh
+
+    assignment = copied("submitted_assignment", "student_id", FIRST, student_id=student)
+    notebook = copied("submitted_notebook", "assignment_id", assignment[0], assignment_id=assignment[1])
+    for table in ("grade", "comment"):
+        copied(table, "notebook_id", notebook[0], notebook_id=notebook[1])
 
 
 def grade_again(course: Course) -> Cost:
-    """The command in a process of its own; memory is that of the largest of its processes."""
+    """The command in a process of its own."""
     command = [sys.executable, "-m", "autograder", "grade", NAME, "--course", str(course.root)]
     command += ["--sandbox", "process", "--no-walls-as-root", "--jobs", "1"]
-    before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None
-        said = process.stdout.read()
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    wall, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if process.returncode not in (0, 1):
-        raise SystemExit(said)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(wall, cpu, used.ru_maxrss / 1024)
+    begin, most = time.perf_counter(), 0.0
+    processor: dict[int, float] = {}
+    written: dict[int, int] = {}
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
+        while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            looks = {pid: look for pid in relatives(process.pid) if (look := look_at(pid)) is not None}
+            processor |= {pid: look.processor for pid, look in looks.items()}
+            written |= {pid: look.written for pid, look in looks.items()}
+            most = max(most, sum(look.memory for look in looks.values()))
+            time.sleep(LOOKS)
+        wall = time.perf_counter() - begin
+        if process.wait() not in (0, 1):
+            said.seek(0)
+            raise SystemExit(said.read())
+    return Cost(wall, sum(processor.values()), most / 1e6, sum(written.values()) / 1e6)
+
+
+@dataclass(frozen=True)
+class Look:
+    """At one process."""
+
+    processor: float  # seconds until now
+    memory: int  # bytes now; what processes share counts once
+    written: int  # bytes given to the disk until now
+
+
+def look_at(pid: int) -> Look | None:
+    """What the system tells of a process; None if it has just ended."""
+    folder = Path(f"/proc/{pid}")
+    try:
+        fields = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        memory = _figure((folder / "smaps_rollup").read_text(encoding="ascii"), "Pss:")
+        written = _figure((folder / "io").read_text(encoding="ascii"), "write_bytes:")
+    except OSError:
+        return None
+    return Look((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), memory * 1024, written)
+
+
+def _figure(text: str, name: str) -> int:
+    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith(name)), 0)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def collect(
     """
     from autograder.commands.progress import matches
     from autograder.course.course import load_course
-    from autograder.grading.alone import alone
+    from autograder.grading.alone import alone, remove_halves
     from autograder.grading.batch import take_in
     from autograder.homework.assignment import load_assignment
     from autograder.records.record import Record
@@ -56,6 +56,7 @@ def collect(
     loaded = load_course(course)
     assignment = load_assignment(loaded.files(name))
     with alone(loaded), Record(loaded.root, name) as record:
+        remove_halves(loaded, name)
         take_in(loaded, assignment, record, source, times)
         states = list(record.states())
     rejected = {state.who: state.rejected for state in states if state.rejected is not None}

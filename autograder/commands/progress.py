@@ -133,7 +133,7 @@ def _say_moves(batch: Batch, console: Console) -> None:
         )
         console.print(f"{text.line(move.student, 30):14}{cells}", soft_wrap=True)
     name = batch.assignment.name
-    waiting = sum(state.proposed is not None for state in batch.states())
+    waiting = len(batch.states("proposed"))
     if waiting:
         count = text.count(waiting, "submission")
         console.print(f"Marks of {count} would move; they stay until `autograder regrade {name} --publish`.")

@@ -6,6 +6,7 @@ is cleaned of control characters first: a terminal obeys what it prints.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import zip_longest
 from types import MappingProxyType
@@ -15,7 +16,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from autograder.feedback import text
+from autograder.feedback import Brief, text
+from autograder.feedback.classpage import REASON_WORDS
 from autograder.feedback.page import RUN_WORDS, Audience, CheckView, Task, summary, tasks_of
 from autograder.feedback.remarks import NOTHING, Remarks, amended, theory
 from autograder.homework.assignment import Assignment
@@ -80,7 +82,7 @@ def show_state(state: State, assignment_title: str, *, console: Console | None =
 
 
 def show_class(
-    reports: Iterable[Report], rejected: Mapping[str, str], title: str, *, console: Console | None = None
+    briefs: Iterable[Brief], rejected: Mapping[str, str], title: str, *, console: Console | None = None
 ) -> None:
     """Print a class as a table, ordered by name, and the submissions that could not be graded with the reason."""
     console = console or Console()
@@ -91,17 +93,16 @@ def show_class(
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("what failed", overflow="fold")
     rows, final = [], []
-    for report in reports:  # one at a time: a class may be large
-        passed = sum(check.outcome == "passed" for check in report.checks)
+    for one in briefs:
         row = (
-            say(text.line(report.student, 60)),
-            say(f"{text.points(report.earned)} / {text.points(report.automatic_points)}"),
-            say(f"{passed} / {len(report.checks)}"),
-            say(text.duration(report.timings.get("total", 0.0))),
-            say(_failures(report), "blue" if report.infrastructure else ""),
+            say(text.line(one.student, 60)),
+            say(f"{text.points(one.earned)} / {text.points(one.most)}"),
+            say(f"{one.said.count('passed')} / {len(one.said)}"),
+            say(text.duration(one.stages.get("total", 0.0))),
+            say(_failures(one), "blue" if one.infrastructure else ""),
         )
-        rows.append(((report.student.casefold(), report.student), row))
-        final += [] if report.infrastructure else [report.earned]
+        rows.append(((one.student.casefold(), one.student), row))
+        final += [] if one.infrastructure else [one.earned]
     for _, row in sorted(rows, key=lambda item: item[0]):
         table.add_row(*row)
     console.print(say(text.line(title), "bold"))
@@ -219,12 +220,8 @@ def _show_runs(report: Report, say: _Speaker, console: Console) -> None:
         console.print(say(f"  and {len(trouble) - RUN_LIMIT} more cells"))
 
 
-def _failures(report: Report) -> str:
-    if report.infrastructure:
-        return "the machine was too busy" if report.final else "machine trouble, to be graded again"
-    lost: dict[str, int] = {}
-    for check in report.checks:
-        if check.outcome in ("failed", "partial"):
-            word = text.WORDS["partial"] if check.outcome == "partial" else text.REASONS[check.reason or "wrong"]
-            lost[word] = lost.get(word, 0) + 1
-    return ", ".join(f"{number} {word}" for word, number in lost.items())
+def _failures(one: Brief) -> str:
+    if one.infrastructure:
+        return "the machine was too busy" if one.final else "machine trouble, to be graded again"
+    lost = Counter(said for said in one.said if said != "passed")
+    return ", ".join(f"{number} {REASON_WORDS[said]}" for said, number in lost.items())

@@ -54,7 +54,7 @@ class Course:
     def name(self) -> str:
         return self.config.name
 
-    @property
+    @cached_property
     def roster(self) -> dict[str, str]:
         """id -> full name."""
         return {person.id: person.name for person in self.people.values()}

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from autograder.feedback.classpage import REASON_WORDS, CheckRow, check_rows
-from autograder.report import Report
+from autograder.feedback.brief import Brief
+from autograder.feedback.classpage import REASON_WORDS, CheckRow, Tally, check_rows
 
 FEW = 5  # submissions below which no correlation and no share is said
 
@@ -68,18 +68,19 @@ class HomeworkFigures:
 
 
 def homework_figures(
-    name: str, cells: Mapping[str, float], points: Sequence[Mapping[str, float]], reports: Sequence[Report]
+    name: str, cells: Mapping[str, float], points: Sequence[Mapping[str, float]], briefs: Iterable[Brief]
 ) -> HomeworkFigures:
     """The figures of one homework.
 
     Args:
         cells: the most of each task.
         points: for each student, those of every task, whoever gave them.
-        reports: briefs are enough.
+        briefs: of the reports.
     """
     totals = [math.fsum(mine.values()) for mine in points]
-    took = [report.timings.get("charged", report.timings.get("total", 0.0)) for report in reports]
-    checks = [row for row in check_rows(reports) if row.failed]
+    tally = Tally.of(briefs)
+    took = tally.stages.get("charged") or tally.stages.get("total", [])
+    checks = [row for row in check_rows(tally) if row.failed]
     return HomeworkFigures(
         name=name,
         graded=len(points),

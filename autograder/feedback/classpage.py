@@ -1,22 +1,28 @@
-"""The page of a class: how the points fell, which checks fail and why, what took long, what the machine spoiled."""
+"""The page of a class: how the points fell, which checks fail and why, what took long, what the machine spoiled.
+
+It is made of briefs, gone through once: a class may be large.
+"""
 
 from __future__ import annotations
 
 import math
 import statistics
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
 
 from markupsafe import Markup
 
 from autograder.feedback import plots, text
+from autograder.feedback.brief import OPEN, PART, PASSED, Brief, Outline
 from autograder.feedback.html import render
 from autograder.feedback.page import page_name
-from autograder.feedback.remarks import NOTHING, Remarks, amended
-from autograder.report import CheckResult, Report, write_atomically
+from autograder.feedback.remarks import NOTHING, Remarks
+from autograder.report import exact, write_atomically
 
 STAGES = {"sandbox": "Getting a sandbox", "notebook": "Running the notebook", "checks": "Checks", "total": "All of it"}
 SLOWEST = 5  # checks listed by their median time
@@ -112,40 +118,134 @@ class Known:
     remarks: Remarks = NOTHING
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StudentRow:
     """One line of the class list."""
 
     student: str
     link: str
-    report: Report
+    earned: float
+    most: float
+    failed: int  # checks failed or partly passed
+    seconds: float
+    remark: str  # what a TA should know before reading further
     known: Known = Known()
 
-    @property
-    def failed(self) -> int:
-        """Checks failed or partly passed."""
-        return sum(check.outcome in ("failed", "partial") for check in self.report.checks)
 
-    @property
-    def remark(self) -> str:
-        """What a TA should know before reading further."""
-        remarks = []
-        if self.report.infrastructure:
-            remarks.append("the machine was too busy" if self.report.final else "machine trouble, to be graded again")
-        if any(check.reason == "tampered" for check in self.report.checks):
-            remarks.append("an answer was not accepted: look at it")
-        broken = sum(run.status not in ("ok", "skipped") for run in self.report.runs)
-        if broken:
-            remarks.append(f"{text.count(broken, 'cell')} did not run")
-        remarks += self.known.remarks.lines(staff=True)
-        return "; ".join(remarks)
+@dataclass(frozen=True, slots=True)
+class TroubleRow:
+    """A submission in which the machine failed."""
+
+    student: str
+    link: str
+    said: str
+    checks: int  # it failed in
+    final: bool
 
 
-REASON_WORDS = {"part": "partly", **text.REASONS}
+@dataclass
+class Tally:
+    """What a class adds up to; each report counts when it is added, and is not kept."""
+
+    students: list[StudentRow] = field(default_factory=list)
+    trouble: list[TroubleRow] = field(default_factory=list)
+    points: array[float] = field(default_factory=lambda: array("d"))  # of reports that are final
+    full: int = 0
+    most: float = 0.0
+    unprotected: bool = False
+    marks: dict[str, array[float]] = field(default_factory=dict)  # of final reports, by cell
+    worth: dict[str, float] = field(default_factory=dict)  # a cell
+    checks: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)  # cell and id -> task and title
+    said: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
+    took: dict[tuple[str, str], array[float]] = field(default_factory=dict)
+    stumbles: dict[tuple[str, str], list[tuple[bool, str]]] = field(default_factory=dict)  # open, what it said
+    cells: dict[str, array[float]] = field(default_factory=dict)  # seconds of each submission, by task
+    slowest: dict[str, tuple[float, int, str]] = field(default_factory=dict)  # seconds, number, whose
+    stages: dict[str, array[float]] = field(default_factory=dict)
+    longest: dict[str, tuple[float, str]] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
+    _seen: Outline | None = None
+
+    @classmethod
+    def of(cls, briefs: Iterable[Brief], known: Mapping[str, Known] = MappingProxyType({})) -> Tally:
+        """Of a whole class."""
+        tally = cls()
+        for one in briefs:
+            tally.add(one, known.get(one.student, Known()))
+        tally.students.sort(key=lambda row: (row.student.casefold(), row.student))
+        tally.trouble.sort(key=lambda row: (row.student.casefold(), row.student))
+        return tally
+
+    def add(self, one: Brief, known: Known = Known()) -> None:
+        """Count one report."""
+        total, link = one.stages.get("total", 0.0), page_name(one.student)
+        failed = len(one.said) - one.said.count(PASSED) - one.said.count(OPEN)
+        marks = _amended(one, known.remarks)
+        earned = float(sum((exact(points) for points in marks if points is not None), Fraction(0)))
+        self.students.append(StudentRow(one.student, link, earned, one.most, failed, total, _remark(one, known), known))
+        self.most = max(self.most, one.most)
+        self.unprotected |= one.sandbox == "process"
+        if one.infrastructure:
+            self.trouble.append(TroubleRow(one.student, link, one.trouble, one.said.count(OPEN), one.final))
+        else:
+            self.points.append(earned)
+            self.full += earned == one.most
+            for (cell, _, most, _), points in zip(one.outline.cells, marks, strict=True):
+                if points is not None:
+                    self.worth.setdefault(cell, most)
+                    self.marks.setdefault(cell, array("d")).append(points)
+        self._add_checks(one)
+        for task, seconds, longest, number in one.tasks:
+            self.cells.setdefault(task, array("d")).append(seconds)
+            self.slowest[task] = max(self.slowest.get(task, (0.0, 0, "")), (longest, number, one.student))
+        for stage, seconds in one.stages.items():
+            self.stages.setdefault(stage, array("d")).append(seconds)
+            self.longest[stage] = max(self.longest.get(stage, (-1.0, "")), (seconds, one.student))
+
+    def _add_checks(self, one: Brief) -> None:
+        if one.outline is not self._seen:
+            self._seen = one.outline
+            self._get_ready(one.outline)
+        for (check, cell, _), said, seconds in zip(one.outline.checks, one.said, one.took, strict=True):
+            if said != OPEN:
+                self.said[cell, check][said] += 1
+                self.took[cell, check].append(seconds)
+        for at, said in one.stumbles:
+            check, cell, _ = one.outline.checks[at]
+            self.stumbles.setdefault((check, self.checks[cell, check][0]), []).append((one.said[at] == OPEN, said))
+
+    def _get_ready(self, outline: Outline) -> None:
+        self.titles |= outline.titles
+        for check, cell, title in outline.checks:
+            self.checks.setdefault((cell, check), (outline.titles.get(cell, OTHER), title))
+            self.said.setdefault((cell, check), Counter())
+            self.took.setdefault((cell, check), array("d"))
+
+
+def _amended(one: Brief, remarks: Remarks) -> list[float | None]:
+    """Points of each cell, with those that people gave."""
+    given = [remarks.points(cell) for cell, *_ in one.outline.cells]
+    return [mark if points is None else points for mark, points in zip(one.marks, given, strict=True)]
+
+
+def _remark(one: Brief, known: Known) -> str:
+    remarks = []
+    if one.infrastructure:
+        remarks.append("the machine was too busy" if one.final else "machine trouble, to be graded again")
+    if one.tampered:
+        remarks.append("an answer was not accepted: look at it")
+    if one.broken:
+        remarks.append(f"{text.count(one.broken, 'cell')} did not run")
+    remarks += known.remarks.lines(staff=True)
+    return "; ".join(remarks)
+
+
+OTHER = "Other checks"
+REASON_WORDS = {PART: text.WORDS["partial"], **text.REASONS}
 
 
 def write_class_page(
-    reports: Iterable[Report],
+    briefs: Iterable[Brief],
     rejected: Mapping[str, str],
     title: str,
     path: Path,
@@ -157,132 +257,92 @@ def write_class_page(
         rejected: student or file name -> the sentence that says why it could not be graded.
         known: names, and what humans gave.
     """
-    write_atomically(path, class_page(reports, rejected, title, known))
+    write_atomically(path, class_page(briefs, rejected, title, known))
 
 
 def class_page(
-    reports: Iterable[Report],
+    briefs: Iterable[Brief],
     rejected: Mapping[str, str],
     title: str,
     known: Mapping[str, Known] = MappingProxyType({}),
 ) -> str:
-    """The page as a string. The order of the reports does not matter; students' pages are linked by `page_name`."""
-    everyone = [amended(report, known.get(report.student, Known()).remarks) for report in reports]
-    everyone.sort(key=lambda report: (report.student.casefold(), report.student))
-    final = [report for report in everyone if not report.infrastructure]
-    points = [report.earned for report in final]
-    checks = check_rows(everyone)
+    """The page as a string. Students are listed by name, however the briefs come; their pages are linked."""
+    tally = Tally.of(briefs, known)
+    checks = check_rows(tally)
     return render(
         "class.html",
         title=title,
-        students=[StudentRow(r.student, page_name(r.student), r, known.get(r.student, Known())) for r in everyone],
+        students=tally.students,
         by_hand=any(one.theory is not None for one in known.values()),
-        final=final,
-        full=sum(report.earned == report.automatic_points for report in final),
-        most=max((report.automatic_points for report in everyone), default=0.0),
-        mean=statistics.fmean(points) if points else None,
-        median=statistics.median(points) if points else None,
-        histogram=histogram(points, max((report.automatic_points for report in everyone), default=0.0)),
-        tasks=task_rows(final),
+        final=len(tally.points),
+        full=tally.full,
+        most=tally.most,
+        mean=statistics.fmean(tally.points) if tally.points else None,
+        median=statistics.median(tally.points) if tally.points else None,
+        histogram=histogram(tally.points, tally.most),
+        tasks=task_rows(tally),
         checks=[row for row in checks if row.failed],
         clean=sum(not row.failed for row in checks),
-        stumbles=stumble_rows(everyone),
-        cells=cell_rows(everyone)[:SLOWEST],
+        stumbles=stumble_rows(tally),
+        cells=cell_rows(tally)[:SLOWEST],
         slowest=sorted(checks, key=lambda row: -row.median_seconds)[:SLOWEST],
         reasons=[r for r in REASON_WORDS if any(r == reason for row in checks for reason, _ in row.reasons)],
         reason_words=REASON_WORDS,
-        stages=stage_rows(everyone),
-        total=sum(report.timings.get("total", 0.0) for report in everyone),
-        trouble=[StudentRow(r.student, page_name(r.student), r) for r in everyone if r.infrastructure],
+        stages=stage_rows(tally),
+        total=math.fsum(tally.stages.get("total", ())),
+        trouble=tally.trouble,
         rejected=sorted(rejected.items()),
-        unprotected=any(report.environment.sandbox == "process" for report in everyone),
+        unprotected=tally.unprotected,
     )
 
 
-def task_rows(reports: Sequence[Report]) -> list[TaskRow]:
+def task_rows(tally: Tally) -> list[TaskRow]:
     """Mean points of every task, in the order of the homework; what waits for a human is left out."""
-    earned: dict[str, list[float]] = {}
-    known: dict[str, tuple[str, float]] = {}
-    for report in reports:
-        for cell in report.cells:
-            if cell.earned is not None:
-                known.setdefault(cell.cell, (cell.title or cell.cell, cell.max_points))
-                earned.setdefault(cell.cell, []).append(cell.earned)
-    return [TaskRow(title, statistics.fmean(earned[cell]), most) for cell, (title, most) in known.items()]
+    return [
+        TaskRow(tally.titles[cell], statistics.fmean(earned), tally.worth[cell]) for cell, earned in tally.marks.items()
+    ]
 
 
-def check_rows(reports: Sequence[Report]) -> list[CheckRow]:
+def check_rows(tally: Tally) -> list[CheckRow]:
     """Every check with how often it failed, most often first."""
-    found: dict[tuple[str, str], list[tuple[str, float]]] = {}  # (cell, id) -> outcome or reason, seconds
-    known: dict[tuple[str, str], tuple[str, str]] = {}
-    for report in reports:
-        titles = {cell.cell: cell.title or cell.cell for cell in report.cells}
-        for check in report.checks:
-            key = (check.cell, check.id)
-            known.setdefault(key, (check.title, titles.get(check.cell, "Other checks")))
-            outcomes = found.setdefault(key, [])
-            if check.outcome != "infrastructure":
-                named = {"passed": "passed", "partial": "part"}.get(check.outcome, check.reason or "wrong")
-                outcomes.append((named, check.seconds))
     rows = []
-    for key, (title, task) in known.items():
-        reasons = Counter(named for named, _ in found[key] if named != "passed")
+    for key, (task, title) in tally.checks.items():
+        said, took = tally.said[key], tally.took[key]
+        reasons = {reason: count for reason, count in said.items() if reason != PASSED}
         ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-        seconds = statistics.median([s for _, s in found[key]]) if found[key] else 0.0
-        parts = [(reason, float(n)) for reason, n in ordered]
-        rows.append(CheckRow(title, task, len(found[key]), reasons.total(), parts, seconds))
+        parts = [(reason, float(count)) for reason, count in ordered]
+        seconds = statistics.median(took) if took else 0.0
+        rows.append(CheckRow(title, task, said.total(), sum(reasons.values()), parts, seconds))
     return sorted(rows, key=lambda row: -row.rate)
 
 
-def stumble_rows(reports: Sequence[Report]) -> list[StumbleRow]:
+def stumble_rows(tally: Tally) -> list[StumbleRow]:
     """Every check that stumbled, what keeps most submissions open first."""
-    found: dict[tuple[str, str], list[CheckResult]] = {}
-    for report in reports:
-        titles = {cell.cell: cell.title or cell.cell for cell in report.cells}
-        for check in report.checks:
-            if check.stumbled:
-                found.setdefault((check.id, titles.get(check.cell, "Other checks")), []).append(check)
-    rows = [
-        StumbleRow(
-            name, task, len(checks), sum(check.outcome == "infrastructure" for check in checks),
-            next((check.detail.splitlines()[0] for check in checks if check.detail), ""),
-        )
-        for (name, task), checks in found.items()
-    ]  # fmt: skip
+    rows = []
+    for (name, task), found in tally.stumbles.items():
+        lines = min((said.splitlines()[0] for _, said in found if said), default="")
+        rows.append(StumbleRow(name, task, len(found), sum(is_open for is_open, _ in found), lines))
     return sorted(rows, key=lambda row: (-row.open, -row.submissions))
 
 
-def cell_rows(reports: Sequence[Report]) -> list[CellRow]:
+def cell_rows(tally: Tally) -> list[CellRow]:
     """The tasks by the time their cells took the class, with the slowest cell of each.
 
     A cell is known by its task: its number differs between notebooks in which cells were added.
     """
-    taken: dict[str, dict[str, float]] = {}  # task -> student -> seconds
-    longest: dict[str, tuple[float, int, str]] = {}
-    titles: dict[str, str] = {}
-    for report in reports:
-        titles |= {cell.cell: cell.title or cell.cell for cell in report.cells}
-        for run in report.runs:
-            task = run.task or ""
-            mine = taken.setdefault(task, {})
-            mine[report.student] = mine.get(report.student, 0.0) + run.seconds
-            longest[task] = max(longest.get(task, (0.0, 0, "")), (run.seconds, run.index, report.student))
     rows = []
-    for task, mine in taken.items():
-        title, seconds = titles.get(task, task) or "After the last task", list(mine.values())
-        rows.append(CellRow(title, sum(seconds), statistics.median(seconds), *longest[task]))
+    for task, seconds in tally.cells.items():
+        title = tally.titles.get(task, task) or "After the last task"
+        rows.append(CellRow(title, math.fsum(seconds), statistics.median(seconds), *tally.slowest[task]))
     return sorted(rows, key=lambda row: (-row.total, row.title))
 
 
-def stage_rows(reports: Sequence[Report]) -> list[StageRow]:
+def stage_rows(tally: Tally) -> list[StageRow]:
     """Median and longest time of every stage."""
-    rows = []
-    for stage, name in STAGES.items():
-        took = [(report.timings[stage], report.student) for report in reports if stage in report.timings]
-        if took:
-            longest, student = max(took)
-            rows.append(StageRow(name, statistics.median([seconds for seconds, _ in took]), longest, student))
-    return rows
+    found = {stage: name for stage, name in STAGES.items() if stage in tally.stages}
+    return [
+        StageRow(name, statistics.median(tally.stages[stage]), *tally.longest[stage]) for stage, name in found.items()
+    ]
 
 
 def histogram(points: Sequence[float], most: float) -> Markup:

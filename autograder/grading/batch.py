@@ -10,25 +10,26 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from autograder.course.course import Course
+from autograder.feedback import Brief
 from autograder.grading.alone import alone, remove_halves
 from autograder.grading.collecting import collect_into
 from autograder.grading.local import Trouble, run_jobs
 from autograder.grading.places import look_at_places, stored
 from autograder.grading.plan import Plan, Task, Terms, plan_of
 from autograder.grading.reading import Reader
-from autograder.grading.stale import note
+from autograder.grading.stale import basis_now, note
 from autograder.homework.assignment import Assignment, load_assignment
-from autograder.judge.basis import Basis, basis_of
+from autograder.judge.basis import Basis
 from autograder.judge.grade import Job
 from autograder.records.formgrader import configure
 from autograder.records.gradebook import Book
 from autograder.records.pages import refresh, take_over_from_book
-from autograder.records.record import Record
+from autograder.records.record import Kind, Record
 from autograder.records.rendering import Rendered, grade_and_render, render_again, render_proposed
 from autograder.records.scores import write_scores
 from autograder.records.settle import Desk, enter_again, settle
@@ -81,10 +82,10 @@ class Batch:
     failed: list[Report] = field(default_factory=list)  # by the machine, of submissions that keep an earlier report
     moves: list[Move] = field(default_factory=list)  # marks of submissions graded again that are not what they were
 
-    def states(self) -> list[State]:
-        """Where everybody stands."""
+    def states(self, kind: Kind = "all") -> list[State]:
+        """Where everybody stands, or those of a kind."""
         with self._record() as record:
-            return list(record.states())
+            return list(record.states(kind))
 
     @property
     def reports(self) -> list[Report]:
@@ -92,27 +93,26 @@ class Batch:
         mine = [s.who for s in self.states() if s.report is not None and self.is_mine(s)]
         return [Report.load(self.course.report_path(self.assignment.name, who)) for who in mine]
 
-    def briefs(self, *, fresh: bool = False) -> Iterator[Report]:
-        """The same, one at a time, without what only a student's page shows.
+    def briefs(self, *, fresh: bool = False) -> Iterator[Brief]:
+        """What a class is told of them, one at a time.
 
         Args:
             fresh: only those that were graded now.
         """
-        mine = self.graded if fresh else [s.who for s in self.states() if s.report is not None and self.is_mine(s)]
         with self._record() as record:
-            yield from record.briefs(mine)
+            yield from record.briefs(self.graded if fresh else self.students or None)
 
     @property
     def rejected(self) -> dict[str, str]:
         """Student or path -> why something handed in was not graded, a sentence."""
-        return {state.who: state.rejected for state in self.states() if state.rejected is not None}
+        return {state.who: state.rejected for state in self.states("rejected") if state.rejected}
 
     @property
     def infrastructure(self) -> list[Report]:
-        """Reports with something in them that the machine failed to grade; grading again queues those not final."""
-        mine = [s.who for s in self.states() if s.infrastructure and self.is_mine(s)]
-        with self._record() as record:
-            return [*record.briefs(mine), *self.failed]
+        """Of reports in which the machine failed, what it failed in; grading again queues those not final."""
+        name = self.assignment.name
+        paths = [self.course.report_path(name, s.who) for s in self.states("infrastructure") if self.is_mine(s)]
+        return [_open_part(report) for report in (*map(Report.load, paths), *self.failed)]
 
     def is_mine(self, state: State) -> bool:
         """True if this was to be graded."""
@@ -120,6 +120,12 @@ class Batch:
 
     def _record(self) -> Record:
         return Record(self.course.root, self.assignment.name)
+
+
+def _open_part(report: Report) -> Report:
+    """A report without what went well: of a large class it may be many."""
+    trouble = [check for check in report.checks if check.outcome == "infrastructure"]
+    return report.model_copy(update={"checks": trouble, "runs": []})
 
 
 @dataclass(frozen=True)
@@ -144,11 +150,11 @@ def grade_course(
     """
     with alone(course):
         remove_halves(course, name)
-        assignment, terms = _opened(course, name, options)
         configure(course)
-        batch = Batch(course, assignment, terms.sandbox, options.students)
         with Record(course.root, name) as record:
-            take_over_from_book(course, record, {key: cell.points for key, cell in assignment.cells.items()})
+            assignment, terms = _opened(course, name, record, options)
+            batch = Batch(course, assignment, terms.sandbox, options.students)
+            take_over_from_book(course, record, assignment.points_of_cells)
             plan = _planned(course, record, terms, options, source)
             batch.reused, batch.kept = plan.reused, plan.kept
             batch.graded = [task.state.who for task in plan.grade]
@@ -172,15 +178,15 @@ def look_ahead(course: Course, name: str, options: Options = Options()) -> Plan:
     """
     with alone(course), Record(course.root, name) as record:
         remove_halves(course, name)
-        return _planned(course, record, _opened(course, name, options)[1], options, None)
+        return _planned(course, record, _opened(course, name, record, options)[1], options, None)
 
 
-def _opened(course: Course, name: str, options: Options) -> tuple[Assignment, Terms]:
+def _opened(course: Course, name: str, record: Record, options: Options) -> tuple[Assignment, Terms]:
     kind = permitted(options.sandbox or course.config.sandbox.kind, as_root=options.as_root)
     assignment = load_assignment(course.files(name, options.profile))
     _ = assignment.datasets  # at hand, or a sentence says which is not
     where = identity(kind, _image(course, options, assignment) if kind == "docker" else None)
-    return assignment, Terms(assignment, kind, basis_of(assignment, where), options.force, options.students)
+    return assignment, Terms(assignment, kind, basis_now(record, assignment, where), options.force, options.students)
 
 
 def _planned(course: Course, record: Record, terms: Terms, options: Options, source: Path | None) -> Plan:
@@ -239,7 +245,7 @@ def _grade_all(desk: Desk, batch: Batch, plan: Plan, basis: Basis, options: Opti
         note(course, desk.assignment.name, basis)  # once there is a report that stands on it
         _settle(desk, batch, known[submission.student], made, submission, options)
     if options.publish:
-        waiting = [state for state in desk.record.states() if state.proposed is not None and batch.is_mine(state)]
+        waiting = [state for state in desk.record.states("proposed") if batch.is_mine(state)]
         tasks = [job(Task(state, stored(course, state), "")) for state in waiting if state.files is not None]
         for made, submission in _made(desk, tasks, render_proposed, workers, Events()):
             _publish(desk, batch, made, submission)
@@ -293,7 +299,7 @@ def _made(
     desk: Desk, jobs: list[Job], work: Callable[[Course, Job], Rendered], workers: int, events: Events
 ) -> Iterator[tuple[Rendered, Submission | Stored]]:
     """Do every job in a judge process; what cannot be done is written down."""
-    with closing(run_jobs(jobs, workers, partial(work, desk.course), events.started)) as results:
+    with closing(run_jobs(jobs, workers, partial(work, replace(desk.course, people={})), events.started)) as results:
         for job, made in results:
             student = job.submission.student
             if isinstance(made, Trouble):

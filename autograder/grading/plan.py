@@ -145,7 +145,10 @@ def _seen(course: Course, record: Record, name: str, state: State) -> State:
     if stat_of(path) != state.stat:
         report = final_report(path, final=False)
         if report is not None and report.student == state.who:
-            record.settled(report, path, content="", **proposed(path, report))
+            newer = proposed(path, report)
+            record.settled(report, path, content="", **newer)
+            if newer["proposed"] is None:  # a killed grader may have published it already
+                course.proposed_path(name, state.who).unlink(missing_ok=True)
         else:
             record.forget_report(state.who)
     elif state.origin != "grading":

@@ -87,6 +87,11 @@ class Assignment:
         return self.config.points
 
     @property
+    def points_of_cells(self) -> dict[str, float]:
+        """Points of every graded cell."""
+        return {name: cell.points for name, cell in self.cells.items()}
+
+    @property
     def automatic(self) -> tuple[str, ...]:
         """grade_ids of the cells that checks grade."""
         return tuple(name for name, cell in self.cells.items() if not cell.manual)

@@ -15,6 +15,7 @@ import ast
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
@@ -53,12 +54,15 @@ class Basis:
 
     def of(self, check: str) -> str:
         """The hash of one check; "" of one that is not there."""
-        if check not in self.checks:
-            return ""
-        lines = "".join(f"{label}\0{self.labels[label]}\n" for label in self.checks[check])
-        return sha256(lines.encode()).hexdigest()[:32]
+        return self._hashes.get(check, "")
 
-    @property
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        lines = {label: f"{label}\0{value}\n" for label, value in self.labels.items()}
+        found = {check: "".join(lines[label] for label in labels) for check, labels in self.checks.items()}
+        return {check: sha256(text.encode()).hexdigest()[:32] for check, text in found.items()}
+
+    @cached_property
     def whole(self) -> str:
         """One hash for all checks."""
         return sha256("".join(f"{name} {self.of(name)}\n" for name in sorted(self.checks)).encode()).hexdigest()
@@ -95,6 +99,11 @@ def basis_of(assignment: Assignment, where: Mapping[str, str]) -> Basis:
     Args:
         where: what tells the place in which submissions run from another: `sandbox.identity`.
     """
+    return worked_out(assignment, where)[0]
+
+
+def worked_out(assignment: Assignment, where: Mapping[str, str]) -> tuple[Basis, Trace]:
+    """The same, and what it was worked out from."""
     definitions = definitions_of(assignment)
     core = definitions.reach([CORE, *_makers(assignment, definitions)])
     shared = {f"where it runs: {name}": value for name, value in where.items()}
@@ -112,20 +121,76 @@ def basis_of(assignment: Assignment, where: Mapping[str, str]) -> Basis:
         mine |= dict(_settings(assignment, check, trees)) | dict(_template(assignment, check, trees))
         labels |= mine
         checks[check.name] = tuple(sorted({*shared, *mine}))
-    return Basis({label: labels[label] for label in sorted(labels)}, checks)
+    basis = Basis({label: labels[label] for label in sorted(labels)}, checks)
+    there = {str(path): is_there for path, is_there in definitions.looked_for.items()}
+    read = {str(path): _digest_of_bytes(str(path)) for path in definitions.read}
+    return basis, Trace(there, read, _given(assignment, where))
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a basis was worked out from. While nothing of it changes, it need not be worked out again.
+
+    Args:
+        there: every file that was looked for, and whether it was there.
+        read: every file that was read, and a hash of it.
+        given: hash over everything else.
+    """
+
+    there: Mapping[str, bool] = field(repr=False)
+    read: Mapping[str, str] = field(repr=False)
+    given: str
+
+    def holds(self, assignment: Assignment, where: Mapping[str, str]) -> bool:
+        """True if the basis would be the same."""
+        return (
+            self.given == _given(assignment, where)
+            and all(Path(path).is_file() == is_there for path, is_there in self.there.items())
+            and all(_digest_of_bytes(path) == digest for path, digest in self.read.items())
+        )
+
+    def text(self) -> str:
+        """For a file."""
+        return json.dumps([self.there, self.read, self.given])
+
+    @classmethod
+    def of(cls, text: str) -> Trace:
+        """What `text` wrote."""
+        return cls(*json.loads(text))
+
+
+def _given(assignment: Assignment, where: Mapping[str, str]) -> str:
+    """One hash over what a basis is made of beside files that are read for it, and over what makes it."""
+    files = assignment.files
+    lines = [
+        assignment.checks_sha256,
+        assignment.config.model_dump_json(),
+        repr([files.assignments, files.solutions, assignment.checks, sorted(where.items())]),
+        repr([str(path) for path in worker_files()]),
+        *(_digest_of_bytes(str(ENGINE / "judge" / name)) for name in ("basis.py", "definitions.py")),
+    ]
+    return sha256("\0".join(lines).encode()).hexdigest()
+
+
+def _digest_of_bytes(path: str) -> str:
+    """A hash over a file; "" if it cannot be read."""
+    try:
+        return sha256(Path(path).read_bytes()).hexdigest()[:16]
+    except OSError:
+        return ""
 
 
 def definitions_of(assignment: Assignment) -> Definitions:
     """The definitions of the engine and of the repository a homework lies in."""
     names = {ENGINE: "autograder"}
-    roots = [ENGINE.parent]
+    roots = []
     files = assignment.files
     if files.solutions is not None:
         repository = files.solutions.resolve().parent
-        roots.insert(0, repository)
+        roots.append(repository)
         models = "_".join(("reference", "models"))  # not written out: a release refuses files that name it
         names |= {files.solutions: "solutions", repository / models: models}
-    return Definitions(roots, PROBES / "__init__.py", names | {files.assignments: "assignments"}, CARRIERS)
+    return Definitions(roots, ENGINE, PROBES / "__init__.py", names | {files.assignments: "assignments"}, CARRIERS)
 
 
 def files_of(assignment: Assignment) -> frozenset[Path]:

@@ -99,16 +99,19 @@ class Definitions:
 
     Args:
         roots: folders in which modules are looked for by their dotted names.
+        engine: our own package. Beside it may lie all that is installed, which is not ours.
         probes: the package of the probes.
         names: how files are called in what is said: a folder -> the name it has there.
         carriers: files whose definitions reach nothing and say nothing, but for what importing them does.
     """
 
     def __init__(
-        self, roots: Iterable[Path], probes: Path, names: dict[Path, str], carriers: Iterable[Path] = ()
+        self, roots: Iterable[Path], engine: Path, probes: Path, names: dict[Path, str], carriers: Iterable[Path] = ()
     ) -> None:
         self._carriers = frozenset(carriers)
-        self._roots = [root.resolve() for root in roots]
+        self._homes = [root.resolve() for root in roots]
+        self._engine = engine.resolve()
+        self._roots = [*self._homes, self._engine.parent]
         self._probes = probes.resolve()
         self._names = {folder.resolve(): name for folder, name in names.items()}
         self._sources: dict[Path, Source] = {}
@@ -116,6 +119,12 @@ class Definitions:
         self._digests: dict[Node, str] = {}
         self._loaded: dict[Path, frozenset[Path]] = {}
         self._modules: dict[tuple[Path | None, str], Path | None] = {}
+        self.looked_for: dict[Path, bool] = {}  # every file that was looked for, and whether it was there
+
+    @property
+    def read(self) -> list[Path]:
+        """Every file that was taken apart."""
+        return sorted(self._sources)
 
     def reach(self, roots: Iterable[Node], known: frozenset[Node] = frozenset()) -> frozenset[Node]:
         """All that these definitions reach, themselves included, and what importing their files does.
@@ -201,7 +210,7 @@ class Definitions:
     def _packages_of(self, file: Path) -> list[Path]:
         """The `__init__` of every package above a file."""
         above = (folder / "__init__.py" for folder in file.parents if any(r in folder.parents for r in self._roots))
-        return [path for path in above if path.is_file()]
+        return [path for path in above if self._is_file(path)]
 
     def _files_of(self, file: Path, what: Import) -> list[Path]:
         module, level, name = what
@@ -225,12 +234,20 @@ class Definitions:
 
     def _look_for(self, start: Path | None, module: str) -> Path | None:
         parts = module.split(".") if module else []
-        for folder in self._roots if start is None and parts else [] if start is None else [start]:
+        folders = [] if start is None else [start]
+        if start is None and parts:
+            folders = [*self._homes, *([self._engine.parent] if parts[0] == self._engine.name else [])]
+        for folder in folders:
             place = folder.joinpath(*parts)
             for path in (place / "__init__.py", place.with_suffix(".py")) if parts else (place / "__init__.py",):
-                if path.is_file():
+                if self._is_file(path):
                     return path.resolve()
         return None
+
+    def _is_file(self, path: Path) -> bool:
+        if path not in self.looked_for:
+            self.looked_for[path] = path.is_file()
+        return self.looked_for[path]
 
     def find(self, source: Source, name: str, seen: frozenset[tuple[Path, str]] = frozenset()) -> list[Target]:
         """What a name means in a file: definitions, or a module."""

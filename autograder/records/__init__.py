@@ -2,7 +2,7 @@
 
 settle                 one report: report, gradebook, notebook, page, in an order that survives a kill
 reports                the reports in a course folder
-record: state, brief   one record of each student's state in a homework
+record: state          one record of each student's state in a homework
 ways                   how each hand-in came
 exports                what other programs take
 gradebook, scores      nbgrader's database; scores.csv

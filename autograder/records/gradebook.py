@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote, quote_plus
+from uuid import uuid4
 
 from autograder.course.settings import SQLITE
 from autograder.errors import UserError
@@ -32,7 +33,7 @@ from autograder.submissions.person import Person
 WAIT_SECONDS = 30.0  # for another program that holds the database
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CellScore:
     """One graded cell of one student."""
 
@@ -43,7 +44,7 @@ class CellScore:
     needs_manual: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StudentScore:
     """One student's submission as the gradebook has it."""
 
@@ -113,13 +114,14 @@ class Book:
             notebook = api.update_or_create_notebook(_notebook(assignment), assignment.name)
             wanted = {kind: _wanted(assignment, kind) for kind in ("grade", "solution", "source")}
             self._remove_cells(api, notebook, wanted)
+            have = {"grade": notebook.grade_cells, "solution": notebook.solution_cells, "source": notebook.source_cells}
             for kind, cells in wanted.items():
+                known = {cell.name: cell for cell in have[kind]}
                 update = getattr(api, f"update_or_create_{kind}_cell")
                 for name, values in cells.items():
-                    update(name, _notebook(assignment), assignment.name, **values)
-            api.db.expire_all()
-            for submitted in notebook.submissions:
-                _complete(api, notebook, submitted)
+                    if name not in known or any(getattr(known[name], key) != value for key, value in values.items()):
+                        update(name, _notebook(assignment), assignment.name, **values)
+            _complete_all(api, notebook)
 
     def write(
         self,
@@ -214,11 +216,11 @@ class Book:
     def standing(self, homework: str) -> dict[str, dict[str, float | None]]:
         """Student -> cell -> the automatic score that was entered."""
         found: dict[str, dict[str, float | None]] = {}
-        for student, _, _, cell, automatic, *_ in self._grades(homework):
+        for student, cell, automatic in self._grades(homework, light=True):
             found.setdefault(student, {})[cell] = automatic
         return found
 
-    def _grades(self, homework: str) -> Iterator[Any]:
+    def _grades(self, homework: str, *, light: bool = False) -> Iterator[Any]:
         from nbgrader.api import Assignment as Row
         from nbgrader.api import BaseCell, Grade, Student, SubmittedAssignment, SubmittedNotebook
         from sqlalchemy import select
@@ -226,7 +228,7 @@ class Book:
         who = (Student.id, Student.first_name, Student.last_name)
         points = (Grade.auto_score, Grade.manual_score, Grade.extra_credit, Grade.needs_manual_grade)
         query = (
-            select(*who, BaseCell.name, *points)
+            select(*((Student.id, BaseCell.name, Grade.auto_score) if light else (*who, BaseCell.name, *points)))
             .select_from(Grade.__table__)
             .join(BaseCell.__table__, BaseCell.id == Grade.cell_id)
             .join(SubmittedNotebook.__table__, SubmittedNotebook.id == Grade.notebook_id)
@@ -462,6 +464,23 @@ def _complete(api: Any, notebook: Any, submitted: Any) -> None:
         if cell.id not in commented:
             api.db.add(Comment(cell_id=cell.id, notebook=submitted))
     api.db.flush()
+
+
+def _complete_all(api: Any, notebook: Any) -> None:
+    """The same for every submission, without looking at those that have all places."""
+    from nbgrader.api import BaseCell, Comment, Grade, GradeCell, SolutionCell, SubmittedNotebook
+    from sqlalchemy import and_, insert, select
+
+    api.db.flush()
+    for kind, place in ((GradeCell, Grade), (SolutionCell, Comment)):
+        cells = [cell for (cell,) in api.db.execute(select(kind.id).where(BaseCell.notebook_id == notebook.id))]
+        for cell in cells:
+            here = and_(place.notebook_id == SubmittedNotebook.id, place.cell_id == cell)
+            lacking = select(SubmittedNotebook.id).outerjoin(place, here)
+            lacking = lacking.where(SubmittedNotebook.notebook_id == notebook.id, place.id.is_(None))
+            rows = [{"id": uuid4().hex, "notebook_id": found, "cell_id": cell} for (found,) in api.db.execute(lacking)]
+            if rows:
+                api.db.execute(insert(place), rows)
 
 
 def shown_url(url: str) -> str:

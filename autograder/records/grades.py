@@ -135,7 +135,7 @@ def _figures(course: Course, record: Record) -> list[HomeworkFigures]:
                 for one in book.read_scores(name, graded[name])
             ]
             with Record(course.root, name) as mine:
-                found.append(homework_figures(name, graded[name], points, list(mine.briefs())))
+                found.append(homework_figures(name, graded[name], points, mine.briefs()))
     return found
 
 

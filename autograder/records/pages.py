@@ -28,7 +28,7 @@ def refresh(course: Course, assignment: Assignment, record: Record) -> None:
     Raises:
         UserError: the gradebook cannot be used.
     """
-    take_over_from_book(course, record, {name: cell.points for name, cell in assignment.cells.items()})
+    take_over_from_book(course, record, assignment.points_of_cells)
     for state in list(record.states()):
         if state.report is not None and state.remarked:
             page_again(course, record, assignment, state)
@@ -47,14 +47,14 @@ def take_over_from_book(course: Course, record: Record, cells: Mapping[str, floa
 
 def write_pages(course: Course, assignment: Assignment, record: Record) -> None:
     """Write what is missing or has changed since it was written."""
-    states = list(record.states())
+    states = list(record.states("rejected"))
     for state in states:
-        if state.student and state.report is None and state.rejected is not None and state.origin in THEIRS:
+        if state.student and state.report is None and state.origin in THEIRS:
             _write_rejected(course, assignment, record, state)
-    rejected = {state.who: state.rejected for state in states if state.rejected is not None}
+    rejected = {state.who: state.rejected or "" for state in states}
     total = hashlib.sha256(makers() + assignment.title.encode())
-    for state in states:
-        total.update(f"{state.who}\0{state.report}\0{state.rejected}\0".encode())
+    for who, report, why in record.standing():
+        total.update(f"{who}\0{report}\0{why}\0".encode())
     known = known_people(course, assignment, record)
     total.update(repr(sorted(known.items())).encode())
     path = course.feedback_dir(assignment.name) / "class.html"
@@ -78,8 +78,9 @@ def page_again(course: Course, record: Record, assignment: Assignment, state: St
 
 
 def _write_rejected(course: Course, assignment: Assignment, record: Record, state: State) -> None:
-    page = rejected_page(state.who, assignment.title, state.rejected or "")
     path = course.feedback_dir(assignment.name) / page_name(state.who)
-    if not path.is_file() or state.page != digest_of(page.encode()):
+    content = digest_of(makers() + f"{state.who}\0{assignment.title}\0{state.rejected}".encode())
+    if not path.is_file() or state.content != content:
+        page = rejected_page(state.who, assignment.title, state.rejected or "")
         write_atomically(path, page)
-        record.change(state.who, page=digest_of(page.encode()))
+        record.change(state.who, content=content, page=digest_of(page.encode()))

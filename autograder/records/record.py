@@ -1,8 +1,8 @@
 """One record of each student's state in a homework: what they handed in, and what came of it.
 
 Written by collecting and settling; read by grading, scores, pages and summaries, so that they cannot disagree. It is
-one SQLite file in the course folder. It holds nothing that cannot be found again: deleted, damaged or of another
-version, it is made anew from the reports, and what lies under `submitted/` is read once more.
+one SQLite file in the course folder. Deleted, damaged or of another version, it is made anew from the reports, and what
+lies under `submitted/` is read once more. What collecting turned away lies nowhere else: collected again, it is known.
 """
 
 from __future__ import annotations
@@ -10,18 +10,20 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from autograder.errors import UserError
+from autograder.feedback.brief import Brief, brief, outline_text, read_outline
 from autograder.homework.assignment import Assignment
-from autograder.records.brief import Brief, packed, unpacked
 from autograder.records.state import NAMES, OF_A_REPORT, Origin, State, digest_of, row_of, stat_of, state_of
 from autograder.report import Report
+
+Kind = Literal["all", "rejected", "infrastructure", "proposed"]
 
 FILE = "state.db"
 SCHEMA = """
@@ -29,10 +31,18 @@ CREATE TABLE homework (name TEXT PRIMARY KEY, title TEXT, cells TEXT);
 CREATE TABLE place (homework TEXT, name TEXT, signature TEXT, who TEXT, PRIMARY KEY (homework, name));
 CREATE TABLE notebook (sha TEXT PRIMARY KEY, notes TEXT);
 CREATE TABLE state (homework TEXT, who TEXT, {columns}, PRIMARY KEY (homework, who));
-CREATE TABLE brief (homework TEXT, who TEXT, report BLOB, PRIMARY KEY (homework, who));
+CREATE TABLE brief (homework TEXT, who TEXT, outline TEXT, brief TEXT, PRIMARY KEY (homework, who));
+CREATE TABLE outline (sha TEXT PRIMARY KEY, outline TEXT);
+CREATE TABLE basis (homework TEXT PRIMARY KEY, trace TEXT, basis TEXT);
 CREATE TABLE written (homework TEXT, what TEXT, content TEXT, PRIMARY KEY (homework, what));
 """
 VERSION = zlib.crc32(repr((SCHEMA, NAMES)).encode()) & 0x7FFFFFFF  # another form of the file is made anew
+KINDS: dict[Kind, str] = {
+    "all": "TRUE",
+    "rejected": "rejected IS NOT NULL",
+    "infrastructure": "infrastructure",
+    "proposed": "proposed != 'null'",
+}
 
 
 class Record:
@@ -140,9 +150,14 @@ class Record:
         with self.together():
             self.accepted(report.student, "grading")
             self.change(report.student, **(known | values))
-            self._write(
-                "INSERT OR REPLACE INTO brief VALUES (?, ?, ?)", (self.homework, report.student, packed(report))
-            )
+            self._put_brief(brief(report))
+
+    def _put_brief(self, made: Brief) -> None:
+        outline = outline_text(made.outline)
+        sha = digest_of(outline.encode())
+        self._write("INSERT OR IGNORE INTO outline VALUES (?, ?)", (sha, outline))
+        values = (self.homework, made.student, sha, made.text())
+        self._write("INSERT OR REPLACE INTO brief VALUES (?, ?, ?, ?)", values)
 
     def forget_report(self, who: str) -> None:
         """A report is not there any more."""
@@ -154,7 +169,7 @@ class Record:
 
     def put_homework(self, assignment: Assignment) -> None:
         """What a homework was when it was graded last: scores need no more of it."""
-        cells = json.dumps({name: cell.points for name, cell in assignment.cells.items()})
+        cells = json.dumps(assignment.points_of_cells)
         self._write("INSERT OR REPLACE INTO homework VALUES (?, ?, ?)", (assignment.name, assignment.title, cells))
 
     def written(self, what: str) -> str:
@@ -168,6 +183,16 @@ class Record:
         """Something that speaks of the whole class was made."""
         self._write("INSERT OR REPLACE INTO written VALUES (?, ?, ?)", (self.homework, what, content))
 
+    def traced(self) -> tuple[str, str] | None:
+        """What marks stood on when somebody last looked, after what it was worked out from."""
+        query = "SELECT trace, basis FROM basis WHERE homework = ?"
+        row = self._connection.execute(query, (self.homework,)).fetchone()
+        return None if row is None else (str(row[0]), str(row[1]))
+
+    def put_traced(self, trace: str, basis: str) -> None:
+        """What marks stand on was worked out."""
+        self._write("INSERT OR REPLACE INTO basis VALUES (?, ?, ?)", (self.homework, trace, basis))
+
     # --- read by everybody
 
     def get(self, who: str) -> State | None:
@@ -177,10 +202,10 @@ class Record:
         ).fetchone()
         return None if row is None else state_of(row)
 
-    def states(self) -> Iterator[State]:
-        """Every state, by student; what nobody could be named for comes last."""
-        order = "ORDER BY student DESC, who"
-        return map(state_of, self._read(f"SELECT {', '.join(NAMES)} FROM state WHERE homework = ? {order}"))
+    def states(self, kind: Kind = "all") -> Iterator[State]:
+        """Every state, or those of a kind, by student; what nobody could be named for comes last."""
+        query = f"SELECT {', '.join(NAMES)} FROM state WHERE homework = ? AND {KINDS[kind]} ORDER BY student DESC, who"
+        return map(state_of, self._read(query))
 
     def everybody(self) -> dict[str, dict[str, State]]:
         """Where every student stands in every homework: student -> homework -> state."""
@@ -199,18 +224,23 @@ class Record:
         }
         return {name: state_of(row) for name, row in rows.items() if row is not None}
 
-    def briefs(self, students: Iterable[str] | None = None) -> Iterator[Brief]:
-        """The reports without what only a page shows, by student; one at a time, for there may be many."""
+    def standing(self) -> Iterator[tuple[str, str | None, str | None]]:
+        """Of everybody: who, the hash of the report, why something was not graded."""
+        return self._read("SELECT who, report, rejected FROM state WHERE homework = ? ORDER BY who")
+
+    def briefs(self, students: Collection[str] | None = None) -> Iterator[Brief]:
+        """What a class is told of each report, by student; one at a time, for there may be many.
+
+        Args:
+            students: only theirs.
+        """
+        outlines = {sha: read_outline(text) for sha, text in self._connection.execute("SELECT * FROM outline")}
+        query = "SELECT outline, brief FROM brief WHERE homework = ?"
         if students is None:
-            rows = self._read("SELECT report FROM brief WHERE homework = ? ORDER BY who")
-            yield from (unpacked(row[0]) for row in rows)
-            return
-        for student in sorted(students):
-            row = self._connection.execute(
-                "SELECT report FROM brief WHERE homework = ? AND who = ?", (self.homework, student)
-            ).fetchone()
-            if row is not None:
-                yield unpacked(row[0])
+            rows = self._read(f"{query} ORDER BY who")
+        else:
+            rows = (row for who in sorted(students) for row in self._read(f"{query} AND who = ?", who))
+        yield from (Brief.read(text, outlines[sha]) for sha, text in rows)
 
     def homeworks(self) -> dict[str, dict[str, float]]:
         """Every homework of which something was graded: its cells and their points."""
@@ -230,6 +260,14 @@ class Record:
         for who, homework, rejected, report, sha in self._connection.execute(known):
             if rejected is not None or (report is None and sha is not None):
                 found.setdefault(who, {})[homework] = State(who, rejected=rejected, sha=sha).sentence
+        return found
+
+    def late(self) -> dict[str, list[str]]:
+        """Student -> homeworks of which what counts was handed in late."""
+        found: dict[str, list[str]] = {}
+        known = "SELECT who, homework FROM state WHERE student AND late AND report IS NOT NULL ORDER BY homework"
+        for who, homework in self._connection.execute(known):
+            found.setdefault(who, []).append(homework)
         return found
 
     # --- the file
@@ -276,8 +314,8 @@ class Record:
         cells = json.dumps({cell.cell: cell.max_points for cell in report.cells})
         self._write("INSERT OR REPLACE INTO homework VALUES (?, ?, ?)", (self.homework, self.homework, cells))
 
-    def _read(self, query: str) -> Iterator[tuple[Any, ...]]:
-        return iter(self._connection.execute(query, (self.homework,)))
+    def _read(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
+        return iter(self._connection.execute(query, (self.homework, *values)))
 
     def _write(self, statement: str, values: Sequence[object]) -> None:
         with self.together():

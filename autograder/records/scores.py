@@ -24,7 +24,7 @@ SPLIT = re.compile(r"([;,|\t\r\n\"]\s*)(?=[=+\-@])")
 
 
 def write_scores(course: Course, record: Record) -> Path:
-    """Write `scores.csv` of the course, whole or not at all, and return its path.
+    """Write `scores.csv` of the course, whole or not at all, unless it is as it should be.
 
     Points come from the gradebook, which is brought up to what people decided, everything else from the record: no file
     of a homework is read, so that a broken one hinders nobody. Its columns are called `<homework>/<cell>`, and
@@ -71,7 +71,9 @@ def write_scores(course: Course, record: Record) -> Path:
         words = [safe(line(text)) for text in (status, " ".join(waiting))]
         lost = [f"{float(-off[name]):g}" if off.get(name) else "0" if name in off else "" for name in dated]
         writer.writerow([safe(student), safe(line(name)), points, highest, *words, *cells, *lost])
-    write_atomically(course.scores_path, buffer.getvalue())
+    text = buffer.getvalue()
+    if not course.scores_path.is_file() or course.scores_path.read_text(encoding="utf-8") != text:
+        write_atomically(course.scores_path, text)
     return course.scores_path
 
 
@@ -81,7 +83,7 @@ def known_people(course: Course, assignment: Assignment, record: Record) -> dict
     Raises:
         UserError: the gradebook cannot be read.
     """
-    points = {name: cell.points for name, cell in assignment.cells.items()}
+    points = assignment.points_of_cells
     with Book(course.gradebook_url) as book:
         enter_decisions(course, record, book, {assignment.name: points})
         scores = book.read_scores(assignment.name, points)

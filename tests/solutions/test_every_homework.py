@@ -15,6 +15,7 @@ import pytest
 
 from autograder.authoring.template import build_template
 from autograder.authoring.variants import Variant
+from autograder.judge import runner
 from autograder.judge.grade import check_files
 from autograder.judge.keys import Keys
 from autograder.judge.model_answers import read_solution
@@ -91,6 +92,35 @@ def test_a_planted_mistake_costs_exactly_the_cells_it_breaks(homework, cell):
     variant = losing(homework, cell)
     results = untrained_results(homework, namespace(variant.submission.notebook, homework), 5)
     assert {result.cell for result in results if result.fraction < 1} == variant.loses
+
+
+@pytest.mark.parametrize("homework", homeworks())
+def test_a_check_finds_the_same_alone_reversed_and_in_order(homework, monkeypatch):
+    """Else a check that is run again, because it alone is stale, might not find what it would have found."""
+    variant = losing(homework, next(cell for name, cell in CELLS if name == homework))
+    names = [check.name for check in assignment_of(homework).checks if check.cell not in trained_cells(homework)]
+    everything = frozenset(check.name for check in assignment_of(homework).checks)
+
+    def found(*wanted: str) -> dict[str, CheckResult]:
+        channel = LocalChannel(namespace(variant.submission.notebook, homework))
+        bench = Bench(channel, Keys.local(6), skip=everything - frozenset(wanted))
+        results = run_checks(check_files(assignment_of(homework)), bench)
+        return {result.id: result.model_copy(update={"seconds": 0.0}) for result in results}
+
+    in_order = found(*names)
+    assert {result.outcome for result in in_order.values()} > {"passed"}
+    alone = {name: result for one in names for name, result in found(one).items()}
+    assert alone == in_order
+    as_it_is = runner._Plugin.pytest_collection_modifyitems
+
+    def reverse(plugin: runner._Plugin, items: list[pytest.Item]) -> None:
+        as_it_is(plugin, items)
+        items.reverse()
+
+    monkeypatch.setattr(runner._Plugin, "pytest_collection_modifyitems", reverse)
+    backwards = found(*names)
+    assert list(backwards) == list(in_order)  # the order of the files, whatever ran first
+    assert backwards == in_order
 
 
 LOADED_ELSEWHERE = """

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from autograder.commands.show import show_class, show_report
+from autograder.feedback import brief
 from autograder.report import Report
 from tests.autograder.report_factory import (
     PAYLOADS,
@@ -32,7 +33,7 @@ def printed(report: Report, audience: str = "student", width: int = 100, encodin
 
 def class_table(reports: list[Report], rejected: dict[str, str]) -> str:
     file = io.StringIO()
-    show_class(reports, rejected, TITLE, console=Console(file=file, width=110, color_system=None))
+    show_class(map(brief, reports), rejected, TITLE, console=Console(file=file, width=110, color_system=None))
     return file.getvalue()
 
 

@@ -7,6 +7,7 @@ import random
 import pytest
 from scipy.stats import pointbiserialr
 
+from autograder.feedback import brief
 from autograder.feedback.analysis import homework_figures, point_biserial
 from tests.autograder.report_factory import failed, report
 
@@ -42,11 +43,11 @@ def test_a_check_on_which_half_the_class_stumbles_for_one_reason_is_named(share,
     reports = [
         report(f"s{n}", outcomes={"test_no_blind_spot": failed("crash")} if n < share else {}) for n in range(10)
     ]
-    suspects = homework_figures("hw1", {}, [], reports).suspects
+    suspects = homework_figures("hw1", {}, [], map(brief, reports)).suspects
     assert [(one.reason, one.failed, one.graded) for one in suspects] == ([("error", share, 10)] if named else [])
 
 
 def test_failures_for_many_reasons_are_no_sign_of_a_bad_check():
     reasons = ["crash", "missing", "wrong", "timeout", "memory"]
     reports = [report(f"s{n}", outcomes={"test_no_blind_spot": failed(reasons[n % 5])}) for n in range(10)]
-    assert homework_figures("hw1", {}, [], reports).suspects == []
+    assert homework_figures("hw1", {}, [], map(brief, reports)).suspects == []

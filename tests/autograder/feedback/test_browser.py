@@ -19,7 +19,7 @@ import pytest
 from jinja2 import Environment
 from markupsafe import Markup
 
-from autograder.feedback import class_page, html, student_page
+from autograder.feedback import brief, class_page, html, student_page
 from autograder.report import Report
 from tests.autograder.report_factory import PAYLOADS, TITLE, hostile, typical
 
@@ -113,7 +113,7 @@ def test_nothing_in_a_hostile_report_runs_or_fetches(
 def test_nothing_in_a_class_of_hostile_students_runs_or_fetches(tmp_path: Path, beacon: tuple[str, list[str]]) -> None:
     url, asked = beacon
     everyone = [armed(url), *(hostile(payload) for payload in PAYLOADS)]
-    document = opened(class_page(everyone, {p: p for p in PAYLOADS}, TITLE), tmp_path)
+    document = opened(class_page(map(brief, everyone), {p: p for p in PAYLOADS}, TITLE), tmp_path)
     assert title(document) == f"{TITLE} · the class"
     assert "<script" not in document
     assert asked == []

@@ -12,6 +12,7 @@ import pytest
 from autograder.feedback import (
     Known,
     Theory,
+    brief,
     class_page,
     page_name,
     student_page,
@@ -19,7 +20,7 @@ from autograder.feedback import (
     write_class_page,
     write_student_page,
 )
-from autograder.feedback.classpage import cell_rows, check_rows, task_rows
+from autograder.feedback.classpage import Tally, cell_rows, check_rows, task_rows
 from autograder.feedback.html import prose
 from autograder.report import CellRun, Report
 from tests.autograder.report_factory import (
@@ -185,7 +186,10 @@ def test_templates_inside_a_report_are_not_evaluated() -> None:
 
 
 def test_invisible_and_acting_characters_are_gone() -> None:
-    for page in (student_page(hostile(), TITLE, "ta"), class_page([hostile()], {p: p for p in PAYLOADS}, TITLE)):
+    for page in (
+        student_page(hostile(), TITLE, "ta"),
+        class_page(map(brief, [hostile()]), {p: p for p in PAYLOADS}, TITLE),
+    ):
         assert not set(page) & set("\x00\x07\x08\x1b\x7f\x9b\u202e\u2066\u2069\u200f\ufeff\ud800")
         page.encode("utf-8")
 
@@ -222,7 +226,7 @@ def test_page_names_are_safe_and_differ_when_students_do() -> None:
 
 def test_a_class_page_is_balanced_and_links_only_to_students() -> None:
     reports = [*a_class(), *(hostile(p) for p in PAYLOADS)]
-    page = Page(class_page(reports, {**REJECTED, **{p: p for p in PAYLOADS}}, TITLE))
+    page = Page(class_page(map(brief, reports), {**REJECTED, **{p: p for p in PAYLOADS}}, TITLE))
     links = {value for _, name, value in page.attributes if name in {"href", "src"}}
     assert links == {"#needs-you", *(page_name(r.student) for r in reports)}
     assert "script" not in page.tags
@@ -241,7 +245,7 @@ def four() -> list[Report]:
 
 
 def test_failure_rates_leave_out_what_the_machine_spoiled() -> None:
-    worst, second, *others = check_rows(four())
+    worst, second, *others = check_rows(Tally.of(map(brief, four())))
     assert worst.title == "Output i of the network depends on the inputs before i only."
     assert (worst.failed, worst.graded, worst.reasons) == (2, 3, [("timeout", 1.0), ("wrong", 1.0)])
     assert (second.failed, second.graded, second.reasons) == (1, 4, [("part", 1.0)])
@@ -249,21 +253,21 @@ def test_failure_rates_leave_out_what_the_machine_spoiled() -> None:
 
 
 def test_task_means_leave_out_what_waits_for_a_human() -> None:
-    rows = {row.title: row.mean for row in task_rows(four()[:3])}
+    rows = {row.title: row.mean for row in task_rows(Tally.of(map(brief, four()[:3])))}
     assert len(rows) == 5
     assert rows["MADE: masks"] == pytest.approx((0.5 + 0.5 + 1.5) / 3)
     assert rows["PixelCNN: masked convolution"] == pytest.approx((1.5 + 1.25 + 1.5) / 3)
 
 
 def test_the_header_of_a_class_counts_final_reports_only() -> None:
-    page = Page(class_page(four(), REJECTED, TITLE)).text
+    page = Page(class_page(map(brief, four()), REJECTED, TITLE)).text
     assert "Graded 4 Mean 6.75 / 7.5 Median 6.5 / 7.5 All automatic points 1 To be graded again 1 Rejected 2" in page
     assert "3 submissions by automatic points; 1 not final and left out." in page
     assert "knuth Two notebooks" in page or "knuth two notebooks" in page
 
 
 def test_full_points_fall_into_the_last_column_of_the_histogram() -> None:
-    source, _, _ = class_page([report("a"), report("b"), blank()], {}, TITLE).partition('narrow"')
+    source, _, _ = class_page(map(brief, [report("a"), report("b"), blank()]), {}, TITLE).partition('narrow"')
     columns = re.findall(r'<rect x="([\d.]+)"[^>]*rx="2"/><text[^>]*>(\d+)</text>', source)
     assert [int(number) for _, number in columns] == [1, 2]
     assert float(columns[0][0]) == pytest.approx(10.0)
@@ -278,19 +282,19 @@ def test_a_class_page_says_which_cells_cost_the_class_most_time() -> None:
         report("bob", runs=[CellRun(index=i, task=second, status="ok", seconds=s) for i, s in ((7, 20.0), (8, 90.0))]),
         report("cleo", runs=[CellRun(index=9, task=None, status="ok", seconds=2.0)]),
     ]
-    rows = cell_rows(reports)
+    rows = cell_rows(Tally.of(map(brief, reports)))
     assert [(row.title, row.total, row.number, row.student) for row in rows] == [
         (cells[1].title, 110.0, 8, "bob"),
         ("After the last task", 2.0, 9, "cleo"),
         (cells[0].title, 1.0, 3, "ada"),
     ]
-    assert "cell 8 of bob" in Page(class_page(reports, {}, TITLE)).text
+    assert "cell 8 of bob" in Page(class_page(map(brief, reports), {}, TITLE)).text
 
 
 def test_the_order_of_reports_does_not_change_the_page(tmp_path: Path) -> None:
     reports = a_class()
-    write_class_page(reports, REJECTED, TITLE, tmp_path / "a.html")
-    write_class_page(reversed(reports), dict(reversed(REJECTED.items())), TITLE, tmp_path / "b.html")
+    write_class_page(map(brief, reports), REJECTED, TITLE, tmp_path / "a.html")
+    write_class_page(map(brief, reversed(reports)), dict(reversed(REJECTED.items())), TITLE, tmp_path / "b.html")
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
 
@@ -306,23 +310,23 @@ def test_a_class_page_begins_with_the_students_their_names_and_their_theory() ->
         "b": Known("", Theory(0.0, 4.0, 2)),
         "c": Known("Carl", Theory(1.0, 4.0, 1)),
     }
-    page = Page(class_page(four(), REJECTED, TITLE, known)).text
+    page = Page(class_page(map(brief, four()), REJECTED, TITLE, known)).text
     assert page.index("Students") < min(
         page.index(title) for title in ("Needs you", "Tasks", "Checks that fail", "Slowest checks")
     )
     rows = re.findall(r"(Ada Byron a|Carl c|b) [\d.]+ / 7\.5 (2\.5 / 4|to be read|1 / 4, 1 cell to read)", page)
     assert rows == [("Ada Byron a", "2.5 / 4"), ("b", "to be read"), ("Carl c", "1 / 4, 1 cell to read")]
-    assert "Theory" not in Page(class_page(four(), {}, TITLE)).text
+    assert "Theory" not in Page(class_page(map(brief, four()), {}, TITLE)).text
 
 
 def test_a_class_in_the_process_sandbox_is_warned_about() -> None:
-    assert "no security boundary" in Page(class_page([report(sandbox="process")], {}, TITLE)).text
-    assert "no security boundary" not in Page(class_page([report()], {}, TITLE)).text
+    assert "no security boundary" in Page(class_page(map(brief, [report(sandbox="process")]), {}, TITLE)).text
+    assert "no security boundary" not in Page(class_page(map(brief, [report()]), {}, TITLE)).text
 
 
 def test_an_answer_that_was_not_accepted_is_pointed_out_to_the_ta() -> None:
     made = report(outcomes={"test_made_is_causal": failed("tampered")})
-    assert "an answer was not accepted: look at it" in Page(class_page([made], {}, TITLE)).text
+    assert "an answer was not accepted: look at it" in Page(class_page(map(brief, [made]), {}, TITLE)).text
 
 
 def test_pages_are_written_for_every_report_of_a_class(tmp_path: Path) -> None:

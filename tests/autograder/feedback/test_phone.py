@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from autograder.feedback import Known, Theory, class_page
+from autograder.feedback import Known, Theory, brief, class_page
 from tests.autograder.feedback.test_browser import CHROMIUM, opened, pytestmark  # noqa: F401
 from tests.autograder.report_factory import REJECTED, TITLE, a_class
 
@@ -34,7 +34,7 @@ def test_every_word_of_a_class_page_stands_inside_the_window(tmp_path: Path, wid
     assert CHROMIUM is not None
     reports = a_class()
     known = {report.student: Known(f"{report.student} Longfamilyname", Theory(2.5, 4.0, 1)) for report in reports}
-    page = class_page(reports, REJECTED, TITLE, known)
+    page = class_page(map(brief, reports), REJECTED, TITLE, known)
     page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
     (tmp_path / "inner.html").write_text(page.replace("</body>", f"{MEASURE}</body>"), errors="replace")
     document = opened(WINDOW.replace("{}", str(width)), tmp_path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autograder.feedback import class_page
+from autograder.feedback import brief, class_page
 from autograder.feedback.page import student_page
 from autograder.report import CheckResult, Report
 from tests.autograder.records.test_gradebook import report
@@ -19,7 +19,7 @@ def stumbled(student: str, outcome: str) -> Report:
 
 
 def test_a_check_that_stumbles_is_named_with_how_often_and_what_it_said():
-    page = class_page([stumbled("ada", "infrastructure"), stumbled("bob", "failed")], {}, "Title")
+    page = class_page(map(brief, [stumbled("ada", "infrastructure"), stumbled("bob", "failed")]), {}, "Title")
     assert "Checks that stumble" in page
     assert "test_law[3]" in page
     assert "IndexError: list index out of range" in page
@@ -27,12 +27,12 @@ def test_a_check_that_stumbles_is_named_with_how_often_and_what_it_said():
 
 
 def test_a_class_without_stumbles_has_no_such_table():
-    assert "Checks that stumble" not in class_page([report("ada", 2.0, 1.0)], {}, "Title")
-    assert "Checks that stumble" in class_page([stumbled("ada", "failed")], {}, "Title")
+    assert "Checks that stumble" not in class_page(map(brief, [report("ada", 2.0, 1.0)]), {}, "Title")
+    assert "Checks that stumble" in class_page(map(brief, [stumbled("ada", "failed")]), {}, "Title")
 
 
 def test_the_student_reads_nothing_of_it():
     page = student_page(stumbled("ada", "infrastructure"), "Title")
     assert "IndexError" not in page
     assert "he check could not be finished" in page
-    assert "Checks that stumble" in class_page([stumbled("ada", "infrastructure")], {}, "Title")
+    assert "Checks that stumble" in class_page(map(brief, [stumbled("ada", "infrastructure")]), {}, "Title")

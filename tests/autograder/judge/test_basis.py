@@ -16,8 +16,8 @@ import pytest
 from autograder.homework.assignment import Assignment, load_assignment
 from autograder.homework.files import HomeworkFiles
 from autograder.judge import basis as module
-from autograder.judge.basis import Basis, basis_of, files_of
-from autograder.judge.definitions import Node
+from autograder.judge.basis import Basis, Trace, basis_of, files_of, worked_out
+from autograder.judge.definitions import Definitions, Node
 from tests.autograder.course_factory import HIDDEN_CHECKS, make_repository
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -170,6 +170,38 @@ def test_an_edit_counts_exactly_where_it_is_reached(copy: Copy) -> None:
     assert 0 < len(naming("assert_excess")) < len(everything)
     some = next(iter(naming("kernel_mask")))
     assert "kernel_mask" in before.why(some, first) or "more changed" in before.why(some, first)
+
+
+def test_a_basis_is_worked_out_anew_when_and_only_when_something_of_it_changed(copy: Copy) -> None:
+    files = HomeworkFiles("hw1", copy.root / "assignments", copy.root / "solutions")
+    first, where = load_assignment(files), {"python": "3"}
+    basis, trace = worked_out(first, where)
+    again = Trace.of(trace.text())
+    assert again.holds(load_assignment(files), where)
+    assert not again.holds(first, {"python": "4"})
+    (copy.root / "docs.py").write_text("nobody looks for it")
+    assert again.holds(load_assignment(files), where)
+    looked = next(path for path, is_there in again.there.items() if not is_there)
+    for path, text in ((Path(looked), ""), (copy.root / "autograder" / "judge" / "scoring.py", "ODD = 1\n")):
+        before = path.read_bytes() if path.is_file() else None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((before or b"") + text.encode())
+        assert not again.holds(load_assignment(files), where), path
+        path.unlink() if before is None else path.write_bytes(before)
+        assert again.holds(load_assignment(files), where), path
+    assert Basis.read(basis.text()).whole == basis.whole
+
+
+def test_what_is_installed_beside_the_engine_is_not_ours(tmp_path: Path) -> None:
+    engine = tmp_path / "autograder"
+    for name in ("autograder", "torch"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("x = 1\n")
+    (engine / "words.py").write_text("import torch\nfrom autograder.more import g\n\ndef f():\n    return g(torch.x)\n")
+    (engine / "more.py").write_text("from torch import x\n\ndef g(y):\n    return x\n")
+    reached = Definitions([], engine, engine / "probes.py", {}).reach([Node((engine / "words.py").resolve(), "f")])
+    assert {node.file.name for node in reached} == {"words.py", "more.py", "__init__.py"}
+    assert all(engine.resolve() in node.file.parents for node in reached)
 
 
 def test_a_basis_is_read_back_as_it_was_written(copy: Copy) -> None:
