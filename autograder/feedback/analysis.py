@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -79,7 +80,7 @@ def homework_figures(
     """
     totals = [math.fsum(mine.values()) for mine in points]
     tally = Tally.of(briefs)
-    took = tally.stages.get("charged") or tally.stages.get("total", [])
+    took = tally.stages.get("charged") or tally.stages.get("total") or array("d")
     checks = [row for row in check_rows(tally) if row.failed]
     return HomeworkFigures(
         name=name,
