@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import io
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -33,7 +34,6 @@ import typer
 from autograder.commands import again, for_tas
 from autograder.course.course import Course, load_course
 from autograder.grading import batch, stale
-from autograder.homework import ipynb
 from autograder.homework.assignment import load_assignment
 from autograder.judge.grade import Job
 from autograder.records.gradebook import dump
@@ -42,12 +42,14 @@ from autograder.records.rendering import Rendered, grade_and_render, rendered
 from autograder.records.state import State
 from autograder.report import Report
 from autograder.sandbox import opening
+from autograder.submissions.collect import Look
 from tests.autograder.course_factory import ANSWERS, NAME
 from tests.autograder.grading.test_batch import WRONG, make_course
 from tests.autograder.providers import ForkProvider, leftovers
 
 FILE_EVENTS = {"os.rename", "os.link", "os.symlink", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.truncate"}
 TIMES = {"came", "stat"}  # of a state
+COLLECTED = re.compile(rb'"came": "[^"]*"')  # when, in what lies beside a hand-in
 ENDED = -signal.SIGKILL
 
 
@@ -134,7 +136,7 @@ class World:
         self.folder = folder / "first"  # beside the homework
         patch.setattr(opening, "is_root", lambda: False)
         patch.setattr(batch, "sweep", lambda: [])
-        patch.setattr(batch, "Reader", lambda record: contextlib.nullcontext(lambda data: ipynb.parse(data)[1]))
+        patch.setattr(batch, "Reader", lambda record: contextlib.nullcontext(Look()))
         course = make_course(folder / "first", {"ada": ANSWERS, "bob": WRONG})
         (course.submitted_dir / "ada" / NAME / "notes.txt").write_text("beside it")
         self.export = folder / "export"
@@ -273,7 +275,7 @@ def contents(root: Path) -> dict[str, object]:
     """Everything that lies in a course folder, times aside."""
     databases = {"gradebook.db", FILE}
     found: dict[str, object] = {
-        str(path.relative_to(root)): path.read_bytes()
+        str(path.relative_to(root)): COLLECTED.sub(b"", path.read_bytes())
         for path in root.rglob("*")
         if path.is_file() and path.name not in databases and not path.name.endswith("-journal")
     }
