@@ -10,6 +10,7 @@ from typing import Any
 from autograder.errors import AuthorError, StudentFault
 from autograder.student.answers import value_of
 from autograder.student.handles import Handle, handle_of
+from autograder.student.kept import KeptAsFound
 from autograder.student.replies import Replies
 from autograder.worker.objects import Objects
 from autograder.worker.replies import error_of, reply_to
@@ -18,7 +19,7 @@ from autograder.worker.wire import PREFIX, Caps, WireError, decode, encode
 
 class LocalChannel:
     """A `student.Channel` to objects of this process. Everything is encoded and decoded as on its way to a sandbox, and
-    what a sandbox would refuse is refused here.
+    what a sandbox would refuse is refused here. After a check the networks it asked are as they were before.
 
     Args:
         namespace: names that `Student` resolves, whatever its scope; looked into at every request.
@@ -27,7 +28,8 @@ class LocalChannel:
     def __init__(self, namespace: Mapping[str, Any]) -> None:
         self.released: deque[int] = deque()
         self._replies: Replies | None = None  # bounded in a check
-        self._objects = Objects(_EveryScope(namespace), namespace)
+        self._kept = KeptAsFound(namespace)
+        self._objects = Objects(_EveryScope(self._kept), self._kept)
 
     def request(self, op: str, **fields: object) -> Any:
         """Carry out one request. A keyboard interrupt ends it, as in any notebook.
@@ -65,6 +67,7 @@ class LocalChannel:
             yield
         finally:
             self._replies = None
+            self._kept.restore()
 
 
 class Workbench(LocalChannel):

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import torch
 
+from autograder.course.course import Course
 from autograder.errors import Infrastructure, StudentFault, UserError
 from autograder.judge.grade import Job, grade
+from autograder.records.rendering import Rendered, grade_and_render
 from autograder.report import Report
 
 
@@ -120,9 +122,30 @@ def wall(job: Job) -> int:
     return resource.getrlimit(resource.RLIMIT_DATA)[0]
 
 
+JUDGE_MB = 600  # of a judge process, torch included, whatever it is sent
+
+
 def measured(job: Job) -> tuple[Report, float]:
     """A report, and the most memory this judge held while it was made, in MB."""
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     report = grade(job)
+    return report, peak()
+
+
+def peak() -> float:
+    """The most memory this process held, in MB."""
     status = Path("/proc/self/status").read_text()
-    return report, int(re.findall(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)[0]) / 1024
+    return int(re.findall(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)[0]) / 1024
+
+
+def weighed(course: Course, job: Job) -> Rendered:
+    """Grades and renders as ever; how much memory this judge held lies in the course's folder."""
+    made = grade_and_render(course, job)
+    with (course.root / "peaks").open("a") as file:
+        file.write(f"{job.submission.student} {peak():.0f}\n")
+    return made
+
+
+def peaks(course: Course) -> dict[str, float]:
+    """What `weighed` wrote down, MB by student."""
+    return {who: float(mb) for who, mb in (line.split() for line in (course.root / "peaks").read_text().splitlines())}

@@ -30,7 +30,6 @@ from tests.autograder.course_factory import Repository, answered, to_bytes
 
 pytestmark = pytest.mark.container
 CHEATS = {cheat.name: cheat for cheat in cheats()}
-JUDGE_MB = 600  # of a judge process, torch included, whatever it is sent
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +78,7 @@ def test_a_cheat_earns_its_honest_part_and_nothing_else(
     report, peak = judge.submit(at_work.measured, job).result()
     assert_foiled(cheat, report)
     assert snapshot(repository.root) == before
-    assert peak < JUDGE_MB, f"the judge held {peak:.0f} MB"
+    assert peak < at_work.JUDGE_MB, f"the judge held {peak:.0f} MB"
 
 
 @pytest.mark.usefixtures("engine")

@@ -10,10 +10,12 @@ import pytest
 from nbformat import NotebookNode
 
 from autograder.course.course import Course, init_course
+from autograder.grading import batch
 from autograder.grading.batch import Batch, Options, grade_course
 from autograder.homework import ipynb
 from autograder.report import Report
 from autograder.sandbox.docker import Engine
+from tests.autograder import at_work
 from tests.autograder.containers.attacks import SUBMISSION_SECONDS, hidden_course
 from tests.autograder.course_factory import NAME, answered, to_bytes
 
@@ -63,11 +65,19 @@ def graded(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> tuple[Co
         settings={"salt": 2**130 + 3},
     )
     hand_in(root / "export", repository.load().template)
-    return course, grade_course(course, NAME, root / "export", Options(sandbox="docker", jobs=2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batch, "grade_and_render", at_work.weighed)
+        return course, grade_course(course, NAME, root / "export", Options(sandbox="docker", jobs=2))
 
 
 def report_of(graded: tuple[Course, Batch], student: str) -> Report:
     return next(report for report in graded[1].reports if report.student == student)
+
+
+def test_no_judge_holds_more_than_its_share(graded):
+    held = at_work.peaks(graded[0])
+    assert {"ada", "parts", "deaths", "odd", "pasted"} <= held.keys()
+    assert max(held.values()) < at_work.JUDGE_MB, held
 
 
 def test_many_loud_cells_leave_a_small_report_and_page(graded):

@@ -21,9 +21,11 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 from autograder.course.course import Course, init_course
+from autograder.grading import batch
 from autograder.grading.batch import Batch, Options, grade_course
 from autograder.sandbox.docker import Engine
 from autograder.submissions.person import Person
+from tests.autograder import at_work
 from tests.autograder.containers.attacks import CANARY, MARKER, hidden_course, snapshot
 from tests.autograder.course_factory import ANSWERS, NAME, answered, to_bytes
 
@@ -180,8 +182,16 @@ def graded(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Graded:
         settings={"salt": 2**130 + 3},
     )
     before = snapshot(root / "repository") | snapshot(root / "elsewhere")
-    batch = grade_course(course, NAME, source, Options(sandbox="docker", jobs=2))
-    return Graded(course, batch, before == snapshot(root / "repository") | snapshot(root / "elsewhere"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batch, "grade_and_render", at_work.weighed)
+        made = grade_course(course, NAME, source, Options(sandbox="docker", jobs=2))
+    return Graded(course, made, before == snapshot(root / "repository") | snapshot(root / "elsewhere"))
+
+
+def test_no_judge_holds_more_than_its_share(graded: Graded) -> None:
+    held = at_work.peaks(graded.course)
+    assert set(MANGLED) <= held.keys()
+    assert max(held.values()) < at_work.JUDGE_MB, held
 
 
 def test_mangled_notebooks_lose_their_own_task_at_most(graded: Graded) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from autograder.judge.grade import Job, grade
-from autograder.judge.providers import close_providers
+from autograder.grading.local import judges
+from autograder.judge.grade import Job
 from autograder.report import Report
 from autograder.submission import Submission
+from tests.autograder import at_work
 from tests.autograder.containers.conftest import Engine
 from tests.autograder.course_factory import ANSWERS, NAME, Repository, answered, make_repository, to_bytes
 
@@ -79,18 +79,21 @@ for thing in gc.get_objects():
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Iterator[Repository]:
+def repository(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Repository:
     made = make_repository(tmp_path_factory.mktemp("lies"))
     hidden: Path = made.solutions / NAME / "checks.py"
     line = hidden.read_text().split('@pytest.mark.graded("line"')[1]
     hidden.write_text(f'{CHECKS}\n\n@pytest.mark.graded("line"{line}')
-    yield made
-    close_providers()
+    return made
 
 
 def graded(repository: Repository, answer: str) -> Report:
     notebook = to_bytes(answered(repository.load().template, ANSWERS | {"double-answer": answer}))
-    return grade(Job(repository.files, Submission.of("liar", notebook), "docker"))
+    with judges(1) as executor:
+        job = Job(repository.files, Submission.of("liar", notebook), "docker")
+        report, peak = executor.submit(at_work.measured, job).result()
+    assert peak < at_work.JUDGE_MB, f"the judge held {peak:.0f} MB"
+    return report
 
 
 def test_who_leaves_nothing_behind_passes(repository: Repository) -> None:
