@@ -83,6 +83,7 @@ class CellRun(Model):
     """What happened when one cell of the notebook ran."""
 
     index: int  # position in the submitted notebook, counted from 1 over all cells
+    begins: str = ""  # its first line, by which its author knows it: no notebook shows the numbers of its cells
     task: str | None = None  # grade_id of the graded cell that ends the task it belongs to
     status: Literal["ok", "error", "skipped", "crash", "timeout", "memory", "starved"]
     seconds: float

@@ -37,6 +37,6 @@ def check(
             console.print(f"Not run: {found.left_out} checks that train a model; add --train to run them.")
         for run in found.runs:
             if run.error is not None:
-                console.print(f"cell {run.index} did not run to its end: {run.error}")
+                console.print(f"the cell that begins with `{run.begins}` did not run to its end: {run.error}")
     if any(result.outcome != "passed" for result in found.checks):
         raise typer.Exit(1)

@@ -21,6 +21,7 @@ from autograder.judge.control import settled
 from autograder.judge.handing import Handed, handed_in_grading
 from autograder.judge.kept import Kept
 from autograder.judge.keys import Keys
+from autograder.judge.messages import sources_of
 from autograder.judge.providers import provider_of
 from autograder.judge.runner import Bench, CheckFile, run_checks
 from autograder.judge.scoring import complete, score
@@ -124,7 +125,7 @@ def grade_repeatedly(
         ready = time.monotonic()
         for seed in seeds:
             only = narrow.get(seed)
-            keys, sources, who = keys_of(job, seed), sources_of(submission, restored), submission.student
+            keys, sources, who = keys_of(job, seed), sources_of(restored.cells, submission.files), submission.student
             watch = kept or Kept(None)
             bench = Bench(
                 session, keys, sources, training(assignment), only, skip=skip, handed=handed, who=who, kept=watch,
@@ -270,13 +271,6 @@ def check_files(assignment: Assignment) -> list[CheckFile]:
 def training(assignment: Assignment) -> dict[str, dict[str, str]]:
     """The training section as the `student` fixture takes it."""
     return {task: section.model_dump() for task, section in assignment.config.training.items()}
-
-
-def sources_of(submission: Submission, restored: Restored) -> dict[str, str]:
-    """What was handed in, by the names that places in it have."""
-    found = {f"cell {cell['number']}": str(cell["source"]) for cell in restored.cells if cell["number"] is not None}
-    files = {name: content for name, content in submission.files.items() if name.endswith(".py")}
-    return found | {name: content.decode("utf-8", "replace") for name, content in files.items()}
 
 
 def keys_of(job: Job, seed: int | str) -> Keys:

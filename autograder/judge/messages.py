@@ -20,6 +20,7 @@ from autograder.errors import StudentFault
 
 PLACE = re.compile(r"(cell \d{1,4}|[\w-]+\.py), line (\d{1,5})(?:: |$)")
 LINE = 200  # characters of a line
+BEGINS = 40  # of the line by which a cell is known
 NAME = re.compile(r"[^\W\d]\w*")
 PARTS = 10  # of the name of a parameter
 CUT = 20  # characters of a word by which it is known where it was cut
@@ -75,8 +76,15 @@ def _without(strange: Sequence[str], text: str) -> str:
     return text
 
 
+def sources_of(cells: Sequence[Mapping[str, Any]], files: Mapping[str, bytes]) -> dict[str, str]:
+    """What was handed in, by the names that places in it have."""
+    found = {f"cell {cell['number']}": str(cell["source"]) for cell in cells if cell["number"] is not None}
+    code = {name: content for name, content in files.items() if name.endswith(".py")}
+    return found | {name: content.decode("utf-8", "replace") for name, content in code.items()}
+
+
 def place_of(where: str | None, sources: Mapping[str, str]) -> str | None:
-    """A place in what was handed in, with the function around it and the text of its line, both from our own copy."""
+    """A place in what was handed in: the function around it and the text of its line, both from our own copy."""
     found = PLACE.match(where or "")
     if found is None or found[1] not in sources:
         return None
@@ -86,7 +94,21 @@ def place_of(where: str | None, sources: Mapping[str, str]) -> str | None:
         return None
     inside = ".".join(_around(source, number))
     text = lines[number - 1].strip()[:LINE]
-    return f"{found[1]}, line {number}" + (f", in `{inside}`" if inside else "") + (f": {text}" if text else "")
+    return _named(found[1], source, inside, number) + (f": {text}" if text else "")
+
+
+def _named(place: str, source: str, inside: str, number: int) -> str:
+    """A line as its author finds it: no notebook shows the numbers of its cells."""
+    if not place.startswith("cell "):
+        return f"{place}, line {number}" + (f", in `{inside}`" if inside else "")
+    if inside:
+        return f"`{inside}`, line {number} of its cell"
+    return f"the cell that begins with `{first_line(source)}`, line {number}"
+
+
+def first_line(source: str) -> str:
+    """What a cell begins with, cut."""
+    return next((line.strip()[:BEGINS] for line in source.split("\n") if line.strip()), "")
 
 
 def _around(source: str, line: int) -> Iterator[str]:

@@ -17,6 +17,7 @@ from autograder.homework.settings import Budgets
 from autograder.judge.clock import sandbox_limits
 from autograder.judge.handing import handed_at_home
 from autograder.judge.keys import Keys
+from autograder.judge.messages import sources_of
 from autograder.judge.runner import Bench, CheckFile, run_checks
 from autograder.judge.session import Session
 from autograder.report import CellRun, CheckResult
@@ -56,10 +57,11 @@ def check_notebook(notebook: Path, cell: str | None = None, *, train: bool = Fal
     declared = _declared(checks, notebook, cell)
     warnings.simplefilter("ignore", SandboxWarning)  # it is the student's own code
     keys, handed = Keys.local(0), handed_at_home(checks)
+    cells, files = restore(parsed, parsed).cells, _beside(notebook)
     session = Session(
         provider=open_provider("process", sandbox_limits(BUDGETS), datasets=at_home(notebook.parent)),
-        cells=restore(parsed, parsed).cells,
-        files=_beside(notebook),
+        cells=cells,
+        files=files,
         budgets=BUDGETS,
         seed=keys.notebook,
         handed=handed.tensors(),
@@ -69,7 +71,7 @@ def check_notebook(notebook: Path, cell: str | None = None, *, train: bool = Fal
         with suppress(StudentFault, Infrastructure):  # the checks meet the same trouble and say so
             session.play()
         only = None if cell is None else frozenset({cell})
-        bench = Bench(session, keys, only=only, skip=frozenset(slow), handed=handed)
+        bench = Bench(session, keys, sources_of(cells, files), only=only, skip=frozenset(slow), handed=handed)
         results = run_checks([CheckFile(checks, public=True)], bench)
     finally:
         session.close()

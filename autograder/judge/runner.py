@@ -29,7 +29,7 @@ from autograder.judge.figures import Figures
 from autograder.judge.handing import NOTHING, Handed
 from autograder.judge.kept import Kept
 from autograder.judge.keys import Keys
-from autograder.judge.messages import guarded
+from autograder.judge.messages import guarded, place_of
 from autograder.judge.watchdog import as_overrun, watched
 from autograder.report import CheckResult
 from autograder.seeds import seed_from
@@ -264,6 +264,8 @@ class _Plugin:
             said["detail"] = f"check {item.name} on {self.bench.who}: {said['message']}"
         if faults and not public:
             said = guarded(said, faults[0], self.bench.sources, item.stash.get(_WORDS, ()))
+        elif said.get("where"):
+            said = said | {"where": place_of(said["where"], self.bench.sources) or said["where"]}
         known = {
             "id": item.name,
             "cell": _cell(item),

@@ -26,8 +26,8 @@ NBGRADER = "NBGRADER_EXECUTION"  # in the environment of a kernel that nbgrader 
 def check(cell: str) -> None:
     """Run the public checks of one task and print what holds and what does not.
 
-    The checks are read from `checks.py` beside the notebook. Hidden checks look at the same properties on other inputs,
-    so passing here is a good sign and not a grade.
+    The checks are read from `checks.py` beside the notebook. They try a part of what the task says is checked; hidden
+    checks try all of it, so passing here is a good sign and not a grade.
 
     Args:
         cell: the name of the task, as in the graded cell: "made-masks".

@@ -19,6 +19,7 @@ import torch
 from autograder.errors import Infrastructure, MissingName, Starved, StudentFault, UserError
 from autograder.homework.settings import Budgets
 from autograder.judge.clock import Budget, Clock
+from autograder.judge.messages import first_line
 from autograder.judge.restarts import Restarts, not_run
 from autograder.judge.said import Said
 from autograder.report import CellRun
@@ -184,15 +185,15 @@ class Session:
         budgets = self.clock.of_run(position, f"cell {number}", self.budgets.cell_seconds)
         try:
             reply = self._exchange("run_cell", {"index": position, "scope": None}, budgets)
-            outcome = cell_run(number, value_of(reply), time.monotonic() - begin)
+            outcome = cell_run(cell, value_of(reply), time.monotonic() - begin)
         except (StudentFault, Starved) as fault:
             self._drop()
             if budgets[1].spent or self.clock.gave_up:
                 raise
             self._fatal[position] = fault
             self._restarts.cells += isinstance(fault, StudentFault)
-            run = {"index": number, "status": _status(fault), "seconds": time.monotonic() - begin, "error": str(fault)}
-            self.runs[position] = self.said.run(CellRun.model_validate(run))
+            run = {"status": _status(fault), "seconds": time.monotonic() - begin, "error": str(fault)}
+            self.runs[position] = self.said.run(CellRun.model_validate(_cell(cell) | run))
             if not self._restarts.cells_left:
                 self._leave_out(position + 1)
             return False
@@ -205,8 +206,8 @@ class Session:
         for position, cell in enumerate(self.cells[start:], start):
             if position not in self._fatal and cell["kind"] == "code" and cell["grade_id"] is None:
                 self._fatal[position] = fault = not_run()
-                run = CellRun(index=cell["number"] or 0, status="skipped", seconds=0.0, error=fault.message)
-                self.runs[position] = self.said.run(run)
+                run = {"status": "skipped", "seconds": 0.0, "error": fault.message}
+                self.runs[position] = self.said.run(CellRun.model_validate(_cell(cell) | run))
 
     def _explained(self, fault: MissingName, scope: object) -> StudentFault | Starved:
         """Why a name is missing: the last cell of its task that failed, if one did."""
@@ -222,7 +223,7 @@ class Session:
         if fatal is not None:
             told = f"{fault.plain}; {fatal.plain or fatal.message}"
             return StudentFault(f"{fault.message}; {fatal.message}", reason=fatal.reason, plain=told)
-        why = f"cell {run.index} failed with {run.error}"  # before any check had been seen
+        why = f"the cell that begins with `{run.begins}` failed with {run.error}"  # before any check had been seen
         return MissingName(f"{fault.message}; {why}", plain=f"{fault.plain}; {why}")
 
     def _train(self, op: str, fields: dict[str, object]) -> Any:
@@ -300,7 +301,11 @@ class Session:
             self._sandbox = None
 
 
-def cell_run(number: int, value: Any, seconds: float) -> CellRun:
+def _cell(cell: Mapping[str, Any]) -> dict[str, Any]:
+    return {"index": cell["number"] or 0, "begins": first_line(str(cell["source"]))}
+
+
+def cell_run(cell: Mapping[str, Any], value: Any, seconds: float) -> CellRun:
     """The worker's account of a cell, checked and cut as any untrusted data; `seconds` are the judge's own.
 
     Raises:
@@ -311,7 +316,7 @@ def cell_run(number: int, value: Any, seconds: float) -> CellRun:
         where = None if error is None else error["where"]
         text = None if error is None else f"{error['type']}: {error['message']}" + (f" ({where})" if where else "")
         return CellRun(
-            index=number,
+            **_cell(cell),
             status=value["status"],
             seconds=seconds,
             error=text and text[:TEXT],

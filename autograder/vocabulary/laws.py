@@ -63,11 +63,11 @@ def draw_twice(
         raise Wrong(f"{what} have another dtype from call to call")
     if torch.equal(first, second):
         raise Wrong(
-            f"{what} repeat: two calls returned the same {n} samples",
+            f"two calls of {what} returned the same {n} samples",
             hint="no random numbers enter, or something fixes them: a seed set inside, noise drawn once and kept",
         )
     if torch.equal(first[: n // 2], first[n // 2 : 2 * (n // 2)]):
-        raise Wrong(f"{what} repeat: the second half of {n} samples equals the first half")
+        raise Wrong(f"{what}: the second half of {n} samples equals the first half")
     return torch.cat([first, second])
 
 

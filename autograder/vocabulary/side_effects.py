@@ -28,6 +28,7 @@ from autograder.student import (
     parts_with_graph,
     probe_beside,
     records,
+    signature,
     state_dict,
 )
 from autograder.vocabulary.tensors import as_double
@@ -46,17 +47,16 @@ def assert_unchanged_arguments(
     """
     fn = as_handle(fn)
     result, after = call_with_echo(fn, *args, seed=seed, **kwargs)
-    _compare(args, after, what)
+    _compare(fn, args, after, what)
     kept = [keep(probe_beside(fn, "Same"), value) if isinstance(value, Tensor) else value for value in args]
     once = call(fn, *kept, seed=seed, **kwargs)
-    _compare(
-        args, [_shown(fn, now) if isinstance(old, Tensor) else now for old, now in zip(args, kept, strict=True)], what
-    )
+    shown = [_shown(fn, now) if isinstance(old, Tensor) else now for old, now in zip(args, kept, strict=True)]
+    _compare(fn, args, shown, what)
     again = call(fn, *kept, seed=seed, **kwargs)
     if _alike(result, once) and not _alike(once, again):
         number = next(position for position, value in enumerate(args, 1) if isinstance(value, Tensor))
         raise Wrong(
-            f"{what} changes its argument {number} or a later one in place: a second call on the same arguments gives "
+            f"{what} changes {_argument(fn, number)} or a later one in place: a second call on the same gives "
             "another answer; work on a copy (`x = x.clone()`)"
         )
     return result
@@ -114,14 +114,22 @@ def assert_leaves_no_gradient(
     return result
 
 
-def _compare(before: Sequence[Any], after: Sequence[Any], what: str) -> None:
+def _argument(fn: Any, number: int) -> str:
+    """An argument by its name, where that is known; `number` counts from 1."""
+    found = signature(fn)
+    names = [] if found is None else [p["name"] for p in found["parameters"]]
+    return f"its argument `{names[number - 1]}`" if number <= len(names) else f"its argument {number}"
+
+
+def _compare(fn: Any, before: Sequence[Any], after: Sequence[Any], what: str) -> None:
     for position, (old, now) in enumerate(zip(before, after, strict=True)):
         if not isinstance(old, Tensor):
             continue
-        place = f"{what} changes its argument {position + 1} in place"
         if not isinstance(now, Tensor) or now.shape != old.shape or now.dtype != old.dtype:
+            place = f"{what} changes {_argument(fn, position + 1)} in place"
             raise Wrong(f"{place}: shape or dtype are others after the call")
         if not torch.equal(now.nan_to_num(nan=0.5), old.detach().cpu().nan_to_num(nan=0.5)):
+            place = f"{what} changes {_argument(fn, position + 1)} in place"
             changed = int((as_double(now) != as_double(old)).sum())
             raise Wrong(
                 f"{place}: {changed} of {old.numel()} values are others after the call; "

@@ -108,7 +108,7 @@ def test_the_commonest_errors_have_a_sentence_without_a_number(tmp_path, name):
     assert word in result.message, (result.message, result.full)
     assert not SECRET.search(result.message)
     assert "17" not in f"{result.message}{result.hint}"
-    assert result.where == "cell 3, line 2, in `it`: return fail(x)"
+    assert result.where == "`it`, line 2 of its cell: return fail(x)"
     assert result.full, "the TA reads what was said"
 
 
