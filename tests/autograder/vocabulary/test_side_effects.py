@@ -78,7 +78,7 @@ def test_writing_into_an_argument_is_seen_whatever_the_worker_says(name):
     for student in students(it=DISHONEST[name]):
         fails(
             lambda student=student: assert_unchanged_arguments(student.it, X.clone(), seed=5, what="`it`"),
-            says="argument 1",
+            says="argument `x`",
         )
 
 
