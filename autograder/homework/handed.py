@@ -149,4 +149,5 @@ def _in_package(path: Path) -> ModuleType:
     """The hidden file as pytest would import it, so that it and the checks beside it share one module."""
     from _pytest.pathlib import import_path
 
+    path = path.resolve()
     return import_path(path, mode="importlib", root=Path(path.anchor), consider_namespace_packages=False)

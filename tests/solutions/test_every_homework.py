@@ -136,11 +136,12 @@ print(sorted(makers(assignment.files.hidden_data, package=True)))
 
 
 @pytest.mark.parametrize("homework", homeworks())
-def test_the_hidden_files_are_found_from_any_folder(homework, tmp_path):
-    """A course lies elsewhere, and so does the shell that grades it."""
+@pytest.mark.parametrize("beside", [True, False])
+def test_the_hidden_files_are_found_from_any_folder(homework, beside, tmp_path):
+    """Beside them, by their relative path, as well as where a course lies elsewhere, and the shell that grades it."""
     free = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [sys.executable, "-c", LOADED_ELSEWHERE, str(ROOT), homework]
-    done = subprocess.run(command, cwd=tmp_path, env=free, capture_output=True, text=True)
+    command = [sys.executable, "-c", LOADED_ELSEWHERE, "." if beside else str(ROOT), homework]
+    done = subprocess.run(command, cwd=ROOT if beside else tmp_path, env=free, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "['digits']"
 
