@@ -30,6 +30,7 @@ from autograder.report import CheckResult, Report, lost_cells
 from autograder.sandbox import SandboxKind, permitted, sweep
 
 WHOLE = 3  # seeds under which a wrong variant is checked in every cell
+SAID = 200  # characters of what a check said
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,20 @@ class Audit:
         found = list(self.troubles)
         for variant in self.variants:
             reports = self.reports.get(variant.name, [])
-            sentences: dict[str, int] = {}
+            seen: dict[str, list[str]] = {}
             for report in reports:
-                for sentence in faults(variant, report):
-                    sentences[sentence] = sentences.get(sentence, 0) + 1
-            found += [Finding(variant.name, f"{s} ({n} of {len(reports)} runs)") for s, n in sentences.items()]
+                for sentence, why in faults(variant, report):
+                    seen.setdefault(sentence, []).append(why)
+            found += [
+                Finding(variant.name, f"{sentence} ({len(whys)} of {len(reports)} runs)" + whys[0])
+                for sentence, whys in seen.items()
+            ]
+        solved = [report for report in self.reports.get("solution", []) if not report.infrastructure]
+        unsolved = {check.id for report in solved for check in report.checks if check.fraction < 1}
         return found + [
             Finding("all", f"the check `{quality.check}` of `{quality.cell}` failed no wrong variant: it can not fail")
             for quality in self.checks
-            if self.whole and not quality.killed
+            if self.whole and not quality.killed and quality.check not in unsolved
         ]
 
     @property
@@ -145,6 +151,12 @@ def run_audit(
         variants = [variant for variant in variants if variant.name in only]
     if sandbox != "docker":
         variants = [variant for variant in variants if not variant.harmful]
+    for variant in variants:
+        if strange := sorted(variant.loses - set(assignment.automatic)):
+            raise UserError(
+                f"{homework.variants}: `{variant.name}` is to lose `{strange[0]}`, which no check grades;"
+                f" there are {', '.join(assignment.automatic)}."
+            )
     audit = Audit(assignment.automatic, variants, whole=not only)
     audit.troubles += [
         Finding("checks", sentence)
@@ -157,6 +169,7 @@ def run_audit(
     by_student = {variant.submission.student: variant for variant in variants}
     narrow = {} if thorough else {v.submission.student: v.loses for v in variants if v.kind == "wrong"}
     rounds = [[seed] for seed in range(seeds)] if retrain else [list(range(seeds))]
+    done, worth = 0, sum(assignment.cells[name].points for name in assignment.automatic)
     try:
         for batch in rounds:
             queue = [Job(homework.resolved(), v.submission, sandbox, round=batch[0], control=False) for v in variants]
@@ -166,8 +179,11 @@ def run_audit(
                 for job, result in results:
                     variant = by_student[job.submission.student]
                     audit.add(variant, result)
-                    points = "not graded" if isinstance(result, Trouble) else f"{result[0].earned:g} points"
-                    say(f"{variant.name:36}{variant.kind:10}{points}")
+                    done += 1
+                    points = (
+                        "not graded" if isinstance(result, Trouble) else f"{result[0].earned:g} of {worth:g} points"
+                    )
+                    say(f"{f'{done} of {len(rounds) * len(variants)}':12}{variant.name:36}{variant.kind:10}{points}")
     finally:
         sweep()
     if audit.whole and not audit.findings:
@@ -194,8 +210,8 @@ def _grade_variant(job: Job, seeds: Sequence[int], narrow: Mapping[str, frozense
     return grade_repeatedly(job, seeds, {} if cells is None else {seed: cells for seed in seeds if seed >= WHOLE})
 
 
-def faults(variant: Variant, report: Report) -> list[str]:
-    """What is wrong with the grade a variant got; nothing if it is the one it must get."""
+def faults(variant: Variant, report: Report) -> list[tuple[str, str]]:
+    """What is wrong with the grade a variant got, each with why in this run; nothing if it is the one it must get."""
     if report.infrastructure:
         check = next(check for check in report.checks if check.outcome == "infrastructure")
         trouble = (
@@ -203,16 +219,33 @@ def faults(variant: Variant, report: Report) -> list[str]:
             if check.stumbled and check.detail
             else check.message
         )
-        return [f"could not be graded: {trouble}"]
+        return [(f"could not be graded: {trouble}", "")]
     sentences = []
     if variant.kind in ("blank", "cheat"):
         due = variant.earns
         if report.earned != due:
-            sentences.append(f"earns {report.earned:g} points instead of {due:g}")
+            sentences.append((f"earns {report.earned:g} points instead of {due:g}", _passed(report)))
+        if variant.kind == "blank":
+            stops = [run for run in report.runs if run.status == "error" and run.error]
+            sentences += [(f"the cell that begins with `{run.begins}` fails", f": {run.error}") for run in stops]
     else:
         lost = lost_cells(report)
-        sentences += [f"loses `{cell}`, which it does not break" for cell in sorted(lost - variant.loses)]
-        sentences += [f"keeps all of `{cell}`, which it breaks" for cell in sorted(variant.loses - lost)]
+        sentences += [
+            (f"loses `{cell}`, which it does not break", _failed(report, cell)) for cell in sorted(lost - variant.loses)
+        ]
+        sentences += [(f"keeps all of `{cell}`, which it breaks", "") for cell in sorted(variant.loses - lost)]
     if variant.seconds is not None and report.timings["charged"] > variant.seconds:
-        sentences.append(f"took {report.timings['charged']:.1f} s, more than {variant.seconds:g} s")
+        sentences.append((f"took more than {variant.seconds:g} s", f": {report.timings['charged']:.1f} s"))
     return sentences
+
+
+def _failed(report: Report, cell: str) -> str:
+    """What a check of the cell said."""
+    check = next(check for check in report.checks if check.cell == cell and check.fraction < 1)
+    return f": `{check.id}`: {(check.full or check.message or check.outcome)[:SAID]}"
+
+
+def _passed(report: Report) -> str:
+    """The checks that gave points."""
+    names = [f"`{check.id}`" for check in report.checks if check.fraction > 0 and check.points > 0]
+    return f", for {', '.join(names[:5])}" if names else ""

@@ -78,8 +78,9 @@ def findings(calibration: Calibration) -> list[str]:
         if not one.holds:
             chance = chance_of_all(one.spread, one.line)
             found.append(
-                f"{place}: the target {one.line.target:g} is not safe, the solution reaches it with probability"
-                f" {chance:.4f} and stays within {one.bound:.4g}; propose {one.proposal.target:g}."
+                f"{place}: the target {one.line.target:g} is not safe. After {len(one.spread.values)} trainings all"
+                f" that can be said is that the solution stays within {one.bound:.4g} (estimated probability of"
+                f" the target: {chance:.4f}); propose {one.proposal.target:g}, or train under more seeds."
             )
         if one.proposal.sign != one.line.sign or one.proposal.floor == one.proposal.target:
             found.append(f"{place}: a baseline is as good as the solution, so no line tells them apart.")
@@ -151,7 +152,8 @@ def complaints(assignment: Assignment) -> Iterator[str]:
         return
     if saved.checks != digest_of(assignment):
         yield f"the calibration of {assignment.name} is older than its checks; {command}"
-    yield from (f"the calibration found: {sentence}" for sentence in saved.findings)
+    else:
+        yield from (f"the calibration found: {sentence}" for sentence in saved.findings)
 
 
 def digest_of(assignment: Assignment) -> str:

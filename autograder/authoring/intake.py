@@ -87,9 +87,18 @@ def take_in(homework: HomeworkFiles, notebook: Path, mapping: Path) -> list[Path
         _script(_cells(plan, cells)),
         _checks("Public checks: students get this file.", "public", points),
         _checks("Hidden checks: the same properties on inputs that nobody can know beforehand.", "hidden", points),
-        f"name: @NAME@\ntitle: {plan.title!r}\npoints: {total:g}\n",
+        f"name: @NAME@\ntitle: {plan.title!r}\npoints: {total:g}\n" + _training(plan),
         {"wrong.yaml": "# Mistakes students make: see docs/writing-a-homework.md.\n\nwrong: []\n"},
     )
+
+
+def _training(plan: Mapping) -> str:
+    """The section of the trainings, whose networks' names only the author knows."""
+    names = [use.train for use in plan.cells if use.train]
+    if not names:
+        return ""
+    head = ["", "# Fill in, and take the # away (docs/writing-checks.md, Trained parts):", "# training:"]
+    return "\n".join([*head, *(f"#   {name}: {{ name: THE_NETWORK, build: WHAT_MAKES_IT }}" for name in names), ""])
 
 
 def _faults(plan: Mapping, cells: Sequence[NotebookNode]) -> Iterator[str]:

@@ -30,7 +30,8 @@ def new_homework(homework: HomeworkFiles) -> list[Path]:
     """
     if not EXAMPLE.is_dir():
         raise UserError(
-            "this installation came with a released homework and has no example; install the course's own wheel."
+            "this installation came with a released homework and has no example. Make the course's own wheel where its "
+            "sources are (`pip wheel --no-deps --wheel-dir dist .`) and install that, or begin from a notebook: --from."
         )
     parts = {path.name.removesuffix(".txt"): path.read_text(encoding="utf-8") for path in EXAMPLE.glob("*.txt")}
     solution, public, hidden = (parts.pop(f"{name}.py") for name in ("solution", "public", "hidden"))

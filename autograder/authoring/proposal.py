@@ -13,11 +13,12 @@ from nbformat import NotebookNode
 from autograder.authoring.intake import read_notebook
 from autograder.homework import ipynb
 
-TRAINS = re.compile(r"\.backward\(\)|\.step\(\)")
+TRAINS = re.compile(r"\.backward\(\)|\.step\(\)|^(\w+ = )?(fit|train)\w*\(", re.MULTILINE)
+IN_WORDS = re.compile(r"[*_#\s]*(answer|solution)\b", re.IGNORECASE)
 HEAD = """\
 # What each cell of {notebook} is for; cells that are not listed stay as they are. Say of a cell one of
-#   task: NAME       an answer that checks grade, with points, and the lines to hide (none: the whole cell)
-#   by_hand: NAME    an answer in words or code that a human grades, with points
+#   task: NAME       an answer that checks grade, with `points: 2`, and lines to `hide: [3-5, 8]` (none: the whole cell)
+#   by_hand: NAME    an answer in words or code that a human grades, with `points: 1`; `hide` as above
 #   train: NAME      a training, run only where a check asks for it
 #   locked: NAME     put back as it is before grading
 #   leave_out: true
@@ -64,7 +65,7 @@ def _from_nbgrader(cell: NotebookNode, used: set[str]) -> str:
 
 def _from_code(cell: NotebookNode, used: set[str]) -> str:
     if cell.cell_type != "code":
-        return ""
+        return f"by_hand: {_new('answer', used)}, points: 1" if IN_WORDS.match(cell.source) else ""
     try:
         tree = ast.parse(cell.source)
     except SyntaxError:  # a magic, say

@@ -152,7 +152,9 @@ def edited(base: NotebookNode, config: Edited, path: Path) -> NotebookNode:
         count = source.count(edit.find)
         if count != 1:
             where = f"{path}: `{config.name}` looks for {edit.find!r} in `{edit.cell}`"
-            raise UserError(f"{where}; it is there {count} times.")
+            there = [name for name, cell in cells.items() if edit.find in cell.source]
+            hint = f"; it is in `{there[0]}`" if there and not count else ""
+            raise UserError(f"{where}, where it stands {count} times{hint}.")
         sources[edit.cell] = source.replace(edit.find, edit.replace)
     return with_cells(base, [replaced(c, sources.get(ipynb.grade_id(c) or "", c.source)) for c in base.cells])
 

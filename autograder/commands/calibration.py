@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Table
 
 from autograder.authoring.calibrate import Calibration
 from autograder.authoring.calibrated import findings, judged, marks_by_law, marks_of
 from autograder.authoring.lines import CONFIDENCE, LEAST, MISSES, Line, Spread, chance_of_all, same_law_share
+from autograder.commands.matrix import count, tables
 from autograder.vocabulary.quality import score_line
 
 
 def print_calibration(calibration: Calibration) -> None:
     """Everything on stdout."""
-    console = Console(markup=False, highlight=False)
+    console = tables()
     for (check, what), line in calibration.figures().items():
         console.print(f"{what} (`{check}`): nothing at {line.floor:g}, everything at {line.target:g}", soft_wrap=True)
         console.print(_figures(calibration, (check, what), line))
@@ -43,7 +43,7 @@ def print_calibration(calibration: Calibration) -> None:
         soft_wrap=True,
     )
     found = findings(calibration)
-    console.print(f"{len(found)} findings:" if found else "Every line holds, and no honest training is accused.")
+    console.print(f"{count(found, 'finding')}:" if found else "Every line holds, and no honest training is accused.")
     for sentence in found:
         console.print(f"  {sentence}", soft_wrap=True)
 

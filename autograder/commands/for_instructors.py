@@ -155,7 +155,7 @@ def _datasets(given: list[str] | None) -> tuple[tuple[str, Path], ...]:
 
 def calibrate(
     name: Name,
-    seeds: Annotated[int, typer.Option(min=4, help="Trainings of the solution; of all else half as many.")] = 16,
+    seeds: Annotated[int, typer.Option(min=4, help="Trainings of the solution; of all else half, at least 4.")] = 16,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Trainings at a time.")] = None,
     sandbox: Annotated[SandboxChoice, typer.Option(help="Where they run.")] = SandboxChoice.docker,
     no_walls_as_root: AsRootOption = False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sized
 
 from rich.console import Console
 from rich.table import Table
@@ -10,12 +11,24 @@ from rich.table import Table
 from autograder.authoring.audit import Audit
 from autograder.report import lost_cells
 
+WIDTH = 160  # columns where there is no terminal, as in a file
 ORDER = {"solution": 0, "right": 1, "blank": 2, "cheat": 3, "wrong": 4}
+
+
+def tables() -> Console:
+    """A console that cuts no table where there is no screen to fit it on."""
+    console = Console(markup=False, highlight=False)
+    return console if console.is_terminal else Console(markup=False, highlight=False, width=WIDTH)
+
+
+def count(things: Sized, word: str) -> str:
+    """As "1 finding" or "2 findings"."""
+    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
 
 
 def print_audit(audit: Audit) -> None:
     """The kill matrix, the checks, and what must be mended."""
-    console = Console(markup=False, highlight=False)
+    console = tables()
     console.print("Cells:  " + "  ".join(f"{number} {cell}" for number, cell in enumerate(audit.cells, 1)))
     console.print("· kept in every run   X lost in every run   a number: lost in so many runs of a hundred\n")
     matrix = Table(box=None, pad_edge=False, header_style="bold")
@@ -47,9 +60,9 @@ def print_audit(audit: Audit) -> None:
     for note in audit.notes:
         console.print(f"Note: {note}", soft_wrap=True)
     if audit.findings:
-        console.print(f"{len(audit.findings)} findings:")
+        console.print(f"{count(audit.findings, 'finding')}:")
         for finding in audit.findings:
-            console.print(f"  {finding.variant}: {finding.sentence}")
+            console.print(f"  {finding.variant}: {finding.sentence}", soft_wrap=True)
     else:
         console.print("The audit is clean.")
 

@@ -215,9 +215,9 @@ def _show_runs(report: Report, say: _Speaker, console: Console) -> None:
     for run in trouble[:RUN_LIMIT]:
         said = [] if run.status in ("ok", "skipped") else [RUN_WORDS[run.status]]
         said += [run.error] if run.error else []
-        console.print(
-            say(f"  cell {run.index} `{run.begins}`: " + "; ".join([*said, *run.notes]), "red" if run.error else "")
-        )
+        begins = f" `{run.begins}`" if run.begins else ""
+        told = f"  cell {run.index}{begins}: " + "; ".join([*said, *run.notes])
+        console.print(say(told, "red" if run.error else ""))
     if len(trouble) > RUN_LIMIT:
         console.print(say(f"  and {len(trouble) - RUN_LIMIT} more cells"))
 

@@ -51,7 +51,7 @@
 # - A binary pixel is a float, `0.` or `1.` A batch of images `x` has shape `(B, 1, H, W)`, a batch of vectors `(B, n)`.
 # - Order is **raster order**: row by row from the top, left to right inside a row; pixel $(r, c)$ has index $i = rW + c$, counted from 0. A vector has its natural order.
 # - A *network* `net` is anything callable that maps `x` to **logits of the same shape**: $p(x_i = 1 \mid x_{< i}) = \sigma(\ell_i)$, where $\sigma(\ell) = 1/(1+e^{-\ell})$. Your functions
-#   take the network as an argument and must work with any network, not only with your own class (it may have no parameters at all). Your own networks are asked with pixels that are 0 or 1, so an embedding of pixels is as right as a convolution.
+#   take the network as an argument and must work with any network, not only with your own class (it may have no parameters at all, or be a mere function). Your own networks are asked with pixels that are 0 or 1, so an embedding of pixels is as right as a convolution.
 # - Log-probabilities are in **nats** (natural logarithm), **summed over pixels**, one number for each image: shape `(B,)`. Where something else is meant, the task says so.
 # - Results have the dtype of the input, and modules work in double precision after `.double()`. An argument is never modified. Row $b$ of a result depends on row $b$ of the input only.
 # - Samplers return `float32` tensors of zeros and ones without a gradient graph. They may draw their random numbers in any order and by any method, from PyTorch's global generator, and never set its seed:

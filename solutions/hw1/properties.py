@@ -116,10 +116,10 @@ def assert_exact_law(student, sampler, sizes, shape, rng, what):
 
 
 def assert_random_and_free(student, sampler, sizes, shape, rng, what):
-    """Coin flips of a known bias that follow the seed, float32, without a graph."""
+    """Coin flips of a known bias that follow the seed, float32, without a graph; the network may be a mere function."""
     bias = 1.0 + torch.rand((), generator=rng)
     net = student.probe("AffineScore", 0.0, bias)
-    assert_deterministic_under_seed(sampler, net, 64, *sizes, what=what)
+    assert_deterministic_under_seed(sampler, net.forward, 64, *sizes, what=what)
     samples = assert_no_graph(sampler, net, 400, *sizes, of=net, what=what)
     values = assert_dtype(samples, torch.float32, f"the result of {what}")
     assert_frequencies(assert_shape(values, (400, *shape), f"the result of {what}"), bias.sigmoid(), what=what)

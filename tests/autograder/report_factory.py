@@ -249,6 +249,7 @@ def typical() -> Report:
     runs[4] = CellRun(index=5, status="ok", seconds=0.3, notes=["`.cuda()` ran on the CPU: this machine has no GPU"])
     runs[15] = CellRun(
         index=16,
+        begins="sns.set_theme()",
         status="error",
         seconds=0.01,
         error="NameError: name 'sns' is not defined (line 4: sns.heatmap(mask))",

@@ -94,7 +94,10 @@ def test_a_sound_assignment_is_clean_and_its_matrix_says_so(repository, capsys):
 def test_an_unfair_check_is_found_by_the_right_variant_it_fails(repository):
     unfair = "from autograder.student import type_name; assert type_name(student.double) == 'function'\n    answer ="
     plant(checks(repository), "answer =", unfair)
-    assert found(audit_of(repository)) == {"right-object": ["loses `double`, which it does not break (1 of 1 runs)"]}
+    (sentence,) = found(audit_of(repository))["right-object"]
+    assert sentence.startswith(
+        "loses `double`, which it does not break (1 of 1 runs): `test_double_of_noise[shape0]`: "
+    )
 
 
 def test_a_toothless_check_and_the_wrong_answer_it_lets_pass_are_found(repository):
@@ -116,16 +119,37 @@ def test_a_toothless_check_is_found_also_where_others_catch_the_wrong_answer(rep
 
 def test_a_wrong_variant_that_claims_another_cell_is_found(repository):
     plant(repository.files.variants / "wrong.yaml", "loses: [double]", "loses: [line]")
-    assert found(audit_of(repository))["wrong-factor"] == [
-        "loses `double`, which it does not break (1 of 1 runs)",
-        "keeps all of `line`, which it breaks (1 of 1 runs)",
-    ]
+    loses, keeps = found(audit_of(repository))["wrong-factor"]
+    assert loses.startswith("loses `double`, which it does not break (1 of 1 runs): `test_double")
+    assert keeps == "keeps all of `line`, which it breaks (1 of 1 runs)"
+
+
+def test_a_claim_on_what_no_check_grades_is_refused_before_anything_runs(repository, provider):
+    plant(repository.files.variants / "wrong.yaml", "loses: [double]", "loses: [double-answer]")
+    with pytest.raises(UserError, match="`wrong-factor` is to lose `double-answer`, which no check grades; there are"):
+        audit_of(repository)
+    assert not provider.started
+
+
+def test_a_blank_template_that_stops_is_found_with_the_cell(repository):
+    text = repository.files.solution.read_text()
+    repository.files.solution.write_text(text + "\n\n# %%\nprint(double(torch.ones(1)))\n")
+    (sentence,) = found(audit_of(repository))["blank"]
+    assert sentence.startswith("the cell that begins with `print(double(torch.ones(1)))` fails (1 of 1 runs): NotImpl")
+
+
+def test_of_a_check_that_fails_the_solution_nobody_says_that_it_can_not_fail(repository):
+    plant(checks(repository), SLOPE, 'raise NotImplementedError("this check is still to be written")')
+    sentences = found(audit_of(repository))
+    assert "still to be written" in sentences["solution"][0]
+    assert not [sentence for sentence in sentences.get("all", []) if "test_trained_slope" in sentence]
 
 
 def test_a_cheat_that_earns_is_found_and_one_with_an_honest_part_may_keep_that(repository):
     path = repository.files.variants / "cheat_twos.py"
     plant(path, "2.5", "2")
-    assert found(audit_of(repository)) == {"cheat-twos": ["earns 0.5 points instead of 0 (1 of 1 runs)"]}
+    (sentence,) = found(audit_of(repository))["cheat-twos"]
+    assert sentence.startswith("earns 0.5 points instead of 0 (1 of 1 runs), for `test_")
     plant(path, 'number."""', 'number."""\nEARNS = 0.5')
     assert found(audit_of(repository)) == {}
 
@@ -136,7 +160,7 @@ def test_a_flaky_check_is_found_by_its_changing_outcome(repository):
     audit = audit_of(repository, seeds=12)
     (sentence,) = found(audit)["solution"]
     assert sentence.startswith("loses `line`, which it does not break (")
-    assert sentence.endswith(" of 12 runs)")
+    assert " of 12 runs): `test_trained_slope_is_three`" in sentence
     quality = next(quality for quality in audit.checks if quality.check == "test_trained_slope_is_three")
     assert {"solution", "right-object"} <= set(quality.flaky)
 
@@ -189,7 +213,7 @@ def test_cheats_of_all_homeworks_run_in_the_blank_template_and_harmful_ones_only
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("find: x + x", "find: y + y", "it is there 0 times"),
+        ("find: x + x", "find: y + y", "where it stands 0 times"),
         ("find: self.slope * x", "find: x", "times"),
         ("cell: double-answer", "cell: dubble", "`dubble`, which the solution does not have"),
         ("name: wrong-shift", "name: wrong-factor", "two variants are called `wrong-factor`"),

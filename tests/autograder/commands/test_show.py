@@ -50,7 +50,7 @@ def test_a_report_without_colour_says_outcome_reason_points_and_hint() -> None:
     assert "error: your code raised RuntimeError" in shown
     assert "cell 12, line 3: h = F.relu(self.fc1(x.flatten(1)))" in shown
     assert "Hint: The mask of the first layer" in shown
-    assert "cell 16: stopped with an error; NameError: name 'sns' is not defined" in shown
+    assert "cell 16 `sns.set_theme()`: stopped with an error; NameError: name 'sns' is not defined" in shown
 
 
 def test_only_the_ta_reads_the_detail() -> None:

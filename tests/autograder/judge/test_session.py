@@ -80,7 +80,7 @@ def test_a_cell_that_fails_explains_the_names_that_are_missing_after_it(provider
     assert "SyntaxError" in fault_of(lambda: Student(session, "b").g).message
     fault = fault_of(lambda: Student(session, "c").h)
     assert fault.reason == "missing"
-    assert "cell 5 failed with ZeroDivisionError" in fault.message
+    assert "the cell that begins with `h = 1 / 0` failed with ZeroDivisionError" in fault.message
     assert isinstance(fault, MissingName), "hasattr works"
 
 

@@ -230,8 +230,8 @@ def test_two_fresh_calls_are_joined() -> None:
 @pytest.mark.parametrize(
     ("sampler", "says"),
     [
-        (lambda n: draw(n, seed=0), "two calls returned the same"),
-        (lambda n: torch.zeros(n, 1, 2, 2), "two calls returned the same"),
+        (lambda n: draw(n, seed=0), "returned the same 500 samples"),
+        (lambda n: torch.zeros(n, 1, 2, 2), "returned the same 500 samples"),
         (lambda n: torch.rand(n // 2, 1, 2, 2).round().repeat(2, 1, 1, 1), "second half"),
         (lambda n: torch.rand(1, 1, 2, 2).expand(n, 1, 2, 2), "second half"),
         (lambda n: torch.rand(n - 1, 1, 2, 2), "shape (500, 1, 2, 2), got (499, 1, 2, 2)"),
