@@ -103,7 +103,7 @@ def test_a_student_reads_points_outcomes_reasons_and_hints() -> None:
     assert "cell 12, line 3 h = F.relu(self.fc1(x.flatten(1)))" in page
     assert "Hint. The mask of the first layer has a 1 right of its centre." in page
     assert "!pip install einops was not run" in page
-    assert "Cell 16 stopped with an error" in page
+    assert "Cell 16 sns.set_theme() stopped with an error" in page
     assert "autograder check hw1.ipynb" in page
     assert "21 November 2026, 03:44 UTC" in page
 
