@@ -211,7 +211,7 @@ def test_a_downloaded_zip_is_collected_by_nbgrader_and_the_students_are_in_its_b
     archive.mkdir(parents=True)
     data = (course.submitted_dir / "ada" / NAME / f"{NAME}.ipynb").read_bytes()
     (archive / f"cleo_{NAME}_attempt_2025-10-01-10-00-00_{NAME}.ipynb").write_bytes(data)
-    named = rf"(?P<student_id>\w+)_{NAME}_attempt_(?P<timestamp>[0-9\-]+)_(?P<file_id>\w+)"
+    named = rf".*?(?P<student_id>[^\W_]+)_{NAME}_attempt_(?P<timestamp>[0-9\-]+)_(?P<file_id>\w+)"
     done = nbgrader(course, "zip_collect", NAME, f"--FileNameCollectorPlugin.named_regexp={named}")
     assert done.returncode == 0, done.stderr
     assert (course.submitted_dir / "cleo" / NAME / f"{NAME}.ipynb").read_bytes() == data
