@@ -54,6 +54,7 @@ OTHERS = {
     "note",
     "notes",
 }
+LAST_FIRST = re.compile(r"([^\W\d_][\w .’'-]*), ?([^\W\d_][\w .’'-]*)")  # "Lovelace, Ada"
 NEAR = 0.72
 
 
@@ -135,9 +136,8 @@ def _person(place: str, value: dict[str, str], aliases: list[str]) -> Person:
     if not STUDENT_ID.fullmatch(who):
         raise UserError(f"{place}: {who!r} cannot be a student's id.")
     name = value.get("name") or " ".join(value[part] for part in PARTS if part in value)
-    if "," in name:  # "Lovelace, Ada"
-        last, _, first = name.partition(",")
-        name = f"{first.strip()} {last.strip()}".strip()
+    if found := LAST_FIRST.fullmatch(name):
+        name = f"{found[2]} {found[1]}"
     number = re.sub(r"^\D+", "", value.get("moodle_id", ""))
     plain = {key: value.get(key, "") for key in ("email", "github", "canvas_id", "team")}
     return Person(id=who, name=name, moodle_id=number, alias=aliases, **plain)
