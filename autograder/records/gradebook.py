@@ -288,12 +288,16 @@ class Book:
 
     def put_late(self, homework: str, due: datetime | None, late: Mapping[str, Lateness]) -> None:
         """Enter the deadline and what being late costs where nbgrader keeps them; what is there is left alone."""
+        from nbgrader.api import SubmittedAssignment
+        from sqlalchemy.orm import selectinload
+
         with self._transaction() as api:
             assignment = api.find_assignment(homework)
+            all_of_it = api.db.query(SubmittedAssignment).filter_by(assignment_id=assignment.id)
             naive = None if due is None else due.astimezone(UTC).replace(tzinfo=None)
             if assignment.duedate != naive:
                 assignment.duedate = naive
-            for submission in assignment.submissions:
+            for submission in all_of_it.options(selectinload(SubmittedAssignment.notebooks)):
                 mine = late.get(submission.student_id, Lateness(0.0))
                 if submission.extension != mine.extension:
                     submission.extension = mine.extension
