@@ -1141,7 +1141,7 @@ with when_written("bars_model", "bars_losses"):
 # %% nbgrader={"grade": false, "grade_id": "train-digits-solution", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def make_digits_model():
     """A new, untrained network for 8 x 8 digits."""
-    ### BEGIN SOLUTION
+    ### BEGIN SOLUTION, repeats given code
     return PixelCNN(channels=24, n_layers=3, kernel_size=5)
     ### END SOLUTION
 

@@ -69,12 +69,12 @@ def test_a_bad_submission_is_a_sentence_and_the_batch_goes_on(invoke, provider, 
     assert leftovers(course.root) == []
 
 
-def test_a_notebook_of_a_hundred_megabytes_is_refused_unread(invoke, provider, course, notebook):
+def test_a_notebook_of_two_hundred_megabytes_is_refused_unread(invoke, provider, course, notebook):
     for student in ("ada", "bob"):
         folder = course.submitted_dir / student / NAME
         folder.mkdir(parents=True)
         (folder / f"{NAME}.ipynb").write_bytes(notebook)
-    os.truncate(course.submitted_dir / "bob" / NAME / f"{NAME}.ipynb", 100 << 20)
+    os.truncate(course.submitted_dir / "bob" / NAME / f"{NAME}.ipynb", 200 << 20)
     said = invoke("grade", NAME, "-c", course.root, "--sandbox", "process", "--json")
     assert said.code == 1
     assert "MB" in json.loads(said.out)["rejected"]["bob"]
@@ -84,7 +84,7 @@ def test_two_notebooks_a_renamed_one_and_an_unknown_student(invoke, provider, co
     source = tmp_path / "handed-in"
     for path in ("ada/mine.ipynb", "bob/one.ipynb", "bob/two.ipynb", f"mallory/{NAME}.ipynb"):
         (source / path).parent.mkdir(parents=True, exist_ok=True)
-        (source / path).write_bytes(notebook)
+        (source / path).write_bytes(notebook if "two" not in path else notebook.replace(b"double", b"dubble"))
     said = invoke("grade", NAME, source, "-c", course.root, "--sandbox", "process", "--json")
     assert said.code == 1
     graded = json.loads(said.out)

@@ -48,11 +48,11 @@ def test_a_function_that_leaves_its_arguments_alone_passes(wrap: Wrap) -> None:
 @pytest.mark.parametrize(
     ("fn", "says"),
     [
-        (in_place, "argument 1 in place: 3 of 15"),
-        (lambda x: x.clamp_(0, 0.1), "argument 1"),
+        (in_place, "argument `x` in place: 3 of 15"),
+        (lambda x: x.clamp_(0, 0.1), "argument `x`"),
         (lambda x: x.resize_(2, 2), "shape or dtype"),
         (lambda x: x.fill_(torch.nan), "15 of 15"),
-        (lambda x: x.neg_(), "argument 1"),
+        (lambda x: x.neg_(), "argument `x`"),
     ],
 )
 def test_writing_into_an_argument_is_seen(wrap: Wrap, fn: Callable[..., Any], says: str) -> None:
@@ -65,7 +65,7 @@ def test_the_argument_that_changes_is_named(wrap: Wrap) -> None:
         b += a
         return b
 
-    fails(lambda: assert_unchanged_arguments(wrap(second), X.clone(), X.clone()), says="argument 2")
+    fails(lambda: assert_unchanged_arguments(wrap(second), X.clone(), X.clone()), says="argument `b`")
 
 
 @both
