@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import textwrap
 import time
@@ -15,7 +16,12 @@ def request(sandbox: Sandbox, op: str, seconds: float = 300.0, **fields: Any) ->
     """The value of one request's reply; None if the worker is gone."""
     deadline = at(time.monotonic() + seconds)
     send(sandbox.socket, {"id": 1, "op": op, **fields}, deadline)
-    reply = receive(sandbox.socket, deadline=deadline)
+    try:
+        reply = receive(sandbox.socket, deadline=deadline)
+    except OSError as error:
+        if error.errno != errno.EBADF:  # the sandbox was ended, and its socket closed, while we waited
+            raise
+        return None
     if reply is None:
         return None
     assert reply["ok"], reply["error"]
