@@ -217,7 +217,9 @@ def test_a_training_on_drawn_data_takes_no_checkpoint(files) -> None:
 
 def test_weights_handed_in_for_it_are_left_aside_with_a_sentence(files) -> None:
     notes: list[str] = []
-    entry = SimpleNamespace(is_notebook=False, name="line.PT", parts=("out", "line.PT"), size=3, read=lambda limit: b"abc")
+    entry = SimpleNamespace(
+        is_notebook=False, name="line.PT", parts=("out", "line.PT"), size=3, read=lambda limit: b"abc"
+    )
     assert files_beside([entry], load_assignment(files), notes)[0] == {"out/line.PT": b"abc"}
     assert notes == [
         "`out/line.PT` is not loaded as trained weights: the training of `line` is run when the notebook is graded, "
