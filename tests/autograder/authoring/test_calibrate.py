@@ -130,7 +130,7 @@ def test_the_tables_name_every_training_and_the_estimator(
     calibration: Calibration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = io.StringIO()
-    monkeypatch.setattr(shown, "Console", lambda **known: Console(file=file, width=160, **known))
+    monkeypatch.setattr(shown, "tables", lambda: Console(file=file, width=160, markup=False, highlight=False))
     shown.print_calibration(calibration)
     text = file.getvalue()
     for training in calibration.trainings:
@@ -206,7 +206,7 @@ def test_how_much_of_a_spread_is_that_of_the_drawn_laws(tmp_path: Path, monkeypa
     assert len(pairs) == len({round(one, 3) for one, _ in pairs}) == 4
     assert same_law_share(pairs) > 0.99
     file = io.StringIO()
-    monkeypatch.setattr(shown, "Console", lambda **known: Console(file=file, width=300, **known))
+    monkeypatch.setattr(shown, "tables", lambda: Console(file=file, width=300, markup=False, highlight=False))
     shown.print_calibration(drawn)
     assert "100% lies between drawn laws (4 of them, two trainings each)" in file.getvalue()
     assert "between two trainings on the same law" in file.getvalue()
