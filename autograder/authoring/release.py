@@ -31,6 +31,7 @@ from autograder.homework.first_cell import WHEEL
 from autograder.judge.model_answers import REPEATS
 from autograder.judge.rubrics import rubrics_of
 from autograder.records.gradebook import Book
+from autograder.report import write_atomically
 
 PUBLIC_KEYS = ("name", "title", "points", "notebook", "budgets", "files", "training", "datasets", "packages")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same files give the same zip
@@ -47,7 +48,7 @@ def release(course: Course, name: str) -> Path:
     files = released_files(assignment)
     folder = course.release_dir / name
     _write_folder(folder, files)
-    _write_whole(course.release_dir / f"{name}.zip", pack(name, files))
+    write_atomically(course.release_dir / f"{name}.zip", pack(name, files))
     with Book(course.gradebook_url) as book:
         book.add_students(course.people)
         book.ensure_assignment(assignment)
@@ -139,10 +140,3 @@ def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
         if folder.exists():
             shutil.move(folder, old)
         fresh.replace(folder)
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
-        fresh = Path(scratch) / path.name
-        fresh.write_bytes(data)
-        fresh.replace(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -178,14 +177,7 @@ def _write(path: Path, content: str | bytes) -> None:
     """Write it whole or not at all, and say where."""
     from autograder.report import write_atomically
 
-    if isinstance(content, str):
-        write_atomically(path, content)
-    else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
-            fresh = Path(scratch) / path.name
-            fresh.write_bytes(content)
-            fresh.replace(path)
+    write_atomically(path, content)
     print(path)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -142,15 +142,20 @@ class _Table:
         return self.plain.index(name)
 
     def filled(
-        self, column: int, label: object, points: Mapping[str, Homework], people: Roster, most: Fraction | None
+        self,
+        column: int,
+        label: Callable[[list[str]], Label | None],
+        points: Mapping[str, Homework],
+        people: Roster,
+        most: Fraction | None,
     ) -> Filled:
-        """With points in a column."""
+        """With points in a column; `label` says whom a row names."""
         found = Filled("")
         graded = {student: one for student, one in points.items() if one.stage == "graded"}
         for row in self.rows:
-            named = label(row)  # type: ignore[operator]
+            named = label(row)
             match = None if named is None else people.find(named)
-            if match is None:
+            if named is None or match is None:
                 continue
             if len(match.students) != 1:
                 found.unknown.append(f"{named.key}: {match.doubt}")

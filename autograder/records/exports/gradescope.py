@@ -29,7 +29,7 @@ set -euo pipefail
 apt-get update && apt-get install -y python3 python3-venv
 python3 -m venv /autograder/venv
 wheel=$(ls /autograder/source/*.whl)
-/autograder/venv/bin/pip install --extra-index-url https://download.pytorch.org/whl/cpu "${wheel}[cli]" jinja2@PACKAGES@
+/autograder/venv/bin/pip install "${wheel}[cli]" jinja2@PACKAGES@
 """
 RUN = """\
 #!/usr/bin/env bash
