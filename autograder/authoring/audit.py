@@ -15,6 +15,7 @@ from pathlib import Path
 
 from autograder.authoring.calibrated import complaints
 from autograder.authoring.lint import lint
+from autograder.authoring.reached import Trainings
 from autograder.authoring.template import write_template
 from autograder.authoring.variants import Variant, load_variants
 from autograder.errors import UserError
@@ -25,6 +26,7 @@ from autograder.homework.files import HomeworkFiles
 from autograder.judge.control import note_audited
 from autograder.judge.grade import Job, check_files, grade_repeatedly
 from autograder.judge.handing import unlike_the_example
+from autograder.judge.model_answers import read_solution
 from autograder.judge.rubrics import missing_rubrics
 from autograder.report import CheckResult, Report, lost_cells
 from autograder.sandbox import SandboxKind, permitted, sweep
@@ -131,9 +133,9 @@ def run_audit(
     Args:
         as_root: said a second time by root who names the process sandbox.
         retrain: run the notebook anew for every seed, training included, instead of the checks alone.
-        thorough: check every cell of every wrong variant under every seed. Otherwise this is done for the first
-            WHOLE seeds, and for the others the cells it breaks are checked: what the cells it leaves alone do under
-            further seeds is seen on the solution and the right variants.
+        thorough: check every cell of every wrong variant under every seed. Otherwise trained cells are left out that
+            its edits do not reach (`authoring.reached`), and beyond the first WHOLE seeds all but the cells it breaks:
+            what the others do under further seeds is seen on the solution and the right variants.
         say: told one line per graded variant.
 
     Raises:
@@ -167,28 +169,32 @@ def run_audit(
     audit.troubles += [Finding("rubrics", sentence) for sentence in missing_rubrics(assignment)]
     audit.notes += complaints(assignment)
     by_student = {variant.submission.student: variant for variant in variants}
-    narrow = {} if thorough else {v.submission.student: v.loses for v in variants if v.kind == "wrong"}
+    asked = {} if thorough else _asked_of(assignment, variants)
     rounds = [[seed] for seed in range(seeds)] if retrain else [list(range(seeds))]
     done, worth = 0, sum(assignment.cells[name].points for name in assignment.automatic)
     try:
         for batch in rounds:
             queue = [Job(homework.resolved(), v.submission, sandbox, round=batch[0], control=False) for v in variants]
             workers = jobs or len(os.sched_getaffinity(0))
-            work = partial(_grade_variant, seeds=batch, narrow=narrow)
+            work = partial(_grade_variant, seeds=batch, asked=asked)
             with closing(run_jobs(queue, workers, work)) as results:
                 for job, result in results:
                     variant = by_student[job.submission.student]
                     audit.add(variant, result)
                     done += 1
-                    points = (
-                        "not graded" if isinstance(result, Trouble) else f"{result[0].earned:g} of {worth:g} points"
-                    )
+                    points = "not graded" if isinstance(result, Trouble) else _points(result[0], worth)
                     say(f"{f'{done} of {len(rounds) * len(variants)}':12}{variant.name:36}{variant.kind:10}{points}")
     finally:
         sweep()
     if audit.whole and not audit.findings:
         note_audited(assignment)
     return audit
+
+
+def _points(report: Report, worth: float) -> str:
+    """What a variant earns; a cell that is not checked loses nothing."""
+    lost = sum(cell.max_points - (cell.earned or 0) for cell in report.cells if not cell.manual)
+    return f"{worth - lost:g} of {worth:g} points"
 
 
 def _files_of_checks(assignment: Assignment) -> Iterator[Path]:
@@ -204,10 +210,32 @@ def _files_of_checks(assignment: Assignment) -> Iterator[Path]:
             yield data
 
 
-def _grade_variant(job: Job, seeds: Sequence[int], narrow: Mapping[str, frozenset[str]]) -> list[Report]:
+@dataclass(frozen=True)
+class _Asked:
+    """The cells of a wrong variant that are checked."""
+
+    first: frozenset[str]  # under the first WHOLE seeds
+    then: frozenset[str]
+
+
+def _asked_of(assignment: Assignment, variants: Sequence[Variant]) -> dict[str, _Asked]:
+    """By student, for every wrong variant."""
+    trainings = Trainings.of(assignment, read_solution(assignment.files.solution))
+    cells = frozenset(assignment.automatic)
+    return {
+        v.submission.student: _Asked((cells - trainings.left_alone_by(v.submission.notebook)) | v.loses, v.loses)
+        for v in variants
+        if v.kind == "wrong"
+    }
+
+
+def _grade_variant(job: Job, seeds: Sequence[int], asked: Mapping[str, _Asked]) -> list[Report]:
     """Runs in a judge process."""
-    cells = narrow.get(job.submission.student)
-    return grade_repeatedly(job, seeds, {} if cells is None else {seed: cells for seed in seeds if seed >= WHOLE})
+    cells = asked.get(job.submission.student)
+    narrow: dict[int | str, frozenset[str]] = {}
+    if cells is not None:
+        narrow = {seed: cells.first if seed < WHOLE else cells.then for seed in seeds}
+    return grade_repeatedly(job, seeds, narrow)
 
 
 def faults(variant: Variant, report: Report) -> list[tuple[str, str]]:

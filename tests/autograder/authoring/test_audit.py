@@ -71,7 +71,7 @@ def test_a_sound_assignment_is_clean_and_its_matrix_says_so(repository, capsys):
     assert {name: [report.earned for report in reports] for name, reports in audit.reports.items()} == {
         "solution": [3.0] * 3,
         "right-object": [3.0] * 3,
-        "wrong-factor": [1.0] * 3,
+        "wrong-factor": [0.0] * 3,  # `line` is trained and has nothing to do with it: it is not asked
         "wrong-shift": [2.0] * 3,
         "cheat-twos": [0.0] * 3,
         "blank": [0.0] * 3,
