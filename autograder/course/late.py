@@ -157,6 +157,14 @@ def lateness(
     return found
 
 
+def last_deadline(homework: str, due: Mapping[str, datetime], extensions: Extensions) -> datetime | None:
+    """When the time of everybody is over, those included who have more; None without a deadline."""
+    if homework not in due:
+        return None
+    longer = (granted[homework].until for granted in extensions.values() if homework in granted)
+    return max([due[homework], *longer])
+
+
 def _one(rule: LateRule, due: datetime | None, extension: Extension | None, item: HandIn, bank: int) -> Late:
     if due is None:
         return Late()

@@ -47,8 +47,8 @@ class Remarks:
     by_hand: Mapping[str, ByHand] = field(default_factory=dict)  # by cell
     handed_in: str = ""  # when, in words
     newer: str = ""  # why something handed in later was not graded, a sentence
-    deadline: str = ""  # in words
-    over: bool = False  # the deadline is
+    deadline: str = ""  # of whoever has the most time, in words
+    over: bool = False  # it is
 
     def points(self, cell: str) -> float | None:
         """What a person gave a cell; None if nobody did."""

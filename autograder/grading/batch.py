@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from autograder.course.course import Course
+from autograder.errors import UserError
 from autograder.feedback import Brief
 from autograder.grading.alone import alone, remove_halves
 from autograder.grading.collecting import collect_into
@@ -24,6 +25,7 @@ from autograder.grading.plan import Plan, Task, Terms, plan_of
 from autograder.grading.reading import Reader
 from autograder.grading.stale import basis_now, note
 from autograder.homework.assignment import Assignment, load_assignment
+from autograder.homework.settings import LATER
 from autograder.judge.basis import Basis
 from autograder.judge.grade import Job
 from autograder.records.formgrader import configure
@@ -185,6 +187,11 @@ def _opened(course: Course, name: str, record: Record, options: Options) -> tupl
     kind = permitted(options.sandbox or course.config.sandbox.kind, as_root=options.as_root)
     assignment = load_assignment(course.files(name, options.profile))
     _ = assignment.datasets  # at hand, or a sentence says which is not
+    if assignment.config.feedback == LATER and name not in course.config.due:
+        raise UserError(
+            f"{assignment.files.config}: `feedback:` shows hidden checks after the deadline, and `due:` of course.yaml "
+            f"has none for `{name}`."
+        )
     where = identity(kind, _image(course, options, assignment) if kind == "docker" else None)
     return assignment, Terms(assignment, kind, basis_now(record, assignment, where), options.force, options.students)
 

@@ -14,7 +14,7 @@ from fractions import Fraction
 
 from autograder.course.course import Course
 from autograder.course.grades import IN_TIME, Homework, Standing
-from autograder.course.late import HandIn, Late, lateness
+from autograder.course.late import HandIn, Late, last_deadline, lateness
 from autograder.feedback import ByHand, Given, Remarks, text
 from autograder.homework.files import CONFIG
 from autograder.records.gradebook import Book, Lateness, StudentScore
@@ -52,7 +52,8 @@ def remarks_of(course: Course, record: Record, student: str, answered: Mapping[s
     states = record.of(student, course.config.due)
     late = lateness_of(course, student, states).get(record.homework, IN_TIME)
     given = read_log(course.log_path).of(student, record.homework)
-    state, due = states.get(record.homework, State(student)), course.config.due.get(record.homework)
+    state = states.get(record.homework, State(student))
+    last = last_deadline(record.homework, course.config.due, course.extensions)
     by_hand = {cell: ByHand(points, comment, again) for cell, (points, comment, again) in state.by_hand.items()}
     blank = [cell for cell, there in (state.answered if answered is None else answered).items() if not there]
     return Remarks(
@@ -62,8 +63,8 @@ def remarks_of(course: Course, record: Record, student: str, answered: Mapping[s
         {cell: ByHand(0.0, blank=True) for cell in blank} | by_hand,
         handed_in=_handed_in(state),
         newer=state.rejected or "" if state.origin in ("collecting", "place") else "",
-        deadline="which is not set" if due is None else text.moment(due.isoformat()),
-        over=due is not None and datetime.now(UTC) >= due,
+        deadline="" if last is None else text.moment(last.isoformat()),
+        over=last is not None and datetime.now(UTC) >= last,
     )
 
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from autograder.course.course import load_course
-from autograder.course.late import Extension, HandIn, Late, LateRule, lateness, load_extensions
+from autograder.course.late import Extension, HandIn, Late, LateRule, last_deadline, lateness, load_extensions
 from autograder.errors import UserError
 
 DUE = {"hw1": datetime(2026, 10, 12, 21, tzinfo=UTC), "hw2": datetime(2026, 10, 26, 21, tzinfo=UTC)}
@@ -136,3 +136,16 @@ def test_a_course_is_refused_with_file_line_and_key(tmp_path, text, words):
         load_course(tmp_path)
     for word in (str(path), *words):
         assert word in str(refused.value)
+
+
+def test_the_time_of_all_is_over_when_the_longest_extension_is():
+    until = DUE["hw1"] + 5 * DAY
+    granted = {
+        "ada": {"hw1": Extension(until=until, reason="illness")},
+        "bob": {"hw2": Extension(until=until + DAY, reason="x")},
+    }
+    assert last_deadline("hw1", DUE, granted) == until
+    assert last_deadline("hw1", DUE, {}) == DUE["hw1"]
+    early = {"ada": {"hw1": Extension(until=DUE["hw1"] - DAY, reason="illness")}}
+    assert last_deadline("hw1", DUE, early) == DUE["hw1"]
+    assert last_deadline("hw3", DUE, granted) is None

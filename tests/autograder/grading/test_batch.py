@@ -25,6 +25,7 @@ from autograder.errors import Infrastructure, UserError
 from autograder.grading import batch as module
 from autograder.grading.batch import Batch, Events, Options, grade_course
 from autograder.grading.local import Trouble
+from autograder.homework.settings import LATER
 from autograder.judge import grade as grading
 from autograder.judge.grade import Job
 from autograder.records.gradebook import Book, dump
@@ -116,6 +117,28 @@ def marks(submission: dict[str, dict[str, list[object]]]) -> dict[str, list[obje
 
 def assignment_of(course: Course):
     return module.load_assignment(course.files(NAME))
+
+
+# --- hidden checks are shown when the time of all is over
+
+
+def test_hidden_checks_stay_closed_while_somebody_has_more_time(course):
+    config = course.files(NAME).config
+    config.write_text(f"{config.read_text()}\nfeedback: {LATER}\n")
+    with pytest.raises(UserError, match=f"`due:` of course.yaml has none for `{NAME}`"):
+        run(course)
+    settings = course.root / "course.yaml"
+    settings.write_text(f"{settings.read_text()}\ndue: {{{NAME}: 2026-01-01T00:00:00+00:00}}\n")
+    more = course.root / "extensions.yaml"
+    more.write_text(f"bob: {{{NAME}: {{until: 2999-01-01T00:00:00+00:00, reason: illness}}}}\n")
+    hidden = next(check.title for check in assignment_of(course).checks if not check.public)
+    pages = course.feedback_dir(NAME)
+    run(load_course(course.root))
+    assert hidden not in (pages / "ada.html").read_text()
+    assert "shown after the deadline (1 January 2999" in (pages / "ada.html").read_text()
+    more.unlink()
+    run(load_course(course.root))
+    assert hidden in (pages / "ada.html").read_text()
 
 
 # --- what is done is not done again
