@@ -3,12 +3,14 @@
 nbgrader makes students' feedback from the notebooks under `autograded/`, so nothing that only a grader may read lies in
 them. Formgrader turns one into a page each time it is opened; at that moment the rubric and the model answer are read
 from the solution and put below the student's answer. The same nbgrader_config.py is read by `nbgrader
-generate_feedback`: there, and wherever else the page is not formgrader's own, nothing is added.
+generate_feedback`: there, and wherever else the page is not formgrader's own, nothing is added, and the homework's
+`feedback:` is obeyed.
 """
 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +20,28 @@ from nbformat.v4 import new_markdown_cell
 from traitlets.config.loader import PyFileConfigLoader
 
 from autograder.course.course import FILE, Course, load_course
+from autograder.course.late import last_deadline
 from autograder.course.settings import SQLITE
 from autograder.errors import AutograderError, UserError
 from autograder.homework import ipynb
 from autograder.homework.assignment import load_assignment
+from autograder.homework.settings import LATER, POINTS
 from autograder.judge.rubrics import as_markdown, rubrics_of
 from autograder.report import write_atomically
 
 CONFIG = "nbgrader_config.py"
 RUBRICS = "autograder.records.formgrader.ShowRubrics"
+RULE = "autograder.records.formgrader.ObeyFeedbackRule"
 GRADE = "autograder.commands.nbgrader_button.GradeInSandbox"
 SETTINGS = f"""\
 # What autograder needs of nbgrader's commands and of formgrader; `autograder doctor --fix` writes it.
 c = get_config()  # noqa: F821
 c.CourseDirectory.source_directory = "release"  # what students get: the answers are cut out there already
 c.CourseDirectory.release_directory = "handed_out"  # what `nbgrader generate_assignment` makes of it
-c.HTMLExporter.preprocessors = ["{RUBRICS}"]  # for graders: rubrics and model answers
+c.HTMLExporter.preprocessors = [
+    "{RUBRICS}",  # for graders: rubrics and model answers
+    "{RULE}",  # for students: what `feedback:` of the homework lets them read
+]
 c.GenerateAssignment.preprocessors = [
     "nbgrader.preprocessors.LockCells",
     "nbgrader.preprocessors.ClearOutput",
@@ -56,7 +64,7 @@ def configure(course: Course) -> None:
 
 
 def is_configured(course: Course) -> bool:
-    """True if nbgrader would grade in our sandbox, and formgrader show rubrics.
+    """True if nbgrader would grade in our sandbox, formgrader show rubrics, and feedback obey the homework's rule.
 
     Raises:
         UserError: the file cannot be run.
@@ -68,9 +76,8 @@ def is_configured(course: Course) -> bool:
         found = PyFileConfigLoader(path.name, path=str(course.root)).load_config()
     except Exception as error:  # it is a program of the course's own
         raise UserError(f"{path} cannot be read: {error}") from None
-    return GRADE in found.Autograde.get("autograde_preprocessors", ()) and RUBRICS in found.HTMLExporter.get(
-        "preprocessors", ()
-    )
+    pages = found.HTMLExporter.get("preprocessors", ())
+    return GRADE in found.Autograde.get("autograde_preprocessors", ()) and RUBRICS in pages and RULE in pages
 
 
 def mend(course: Course) -> Path:
@@ -120,8 +127,38 @@ class ShowRubrics(Preprocessor):
         return getattr(self.parent, "template_name", None) == "formgrade" and "submission_id" in resources
 
 
+class ObeyFeedbackRule(Preprocessor):
+    """Keeps from a page of `nbgrader generate_feedback` what its student may not read, or not yet."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
+        """As nbconvert calls it; any other page than a student's stays as it is.
+
+        Raises:
+            UserError: hidden checks are not shown yet, and nbgrader's points are those of all checks.
+        """
+        if getattr(self.parent, "template_name", None) != "feedback" or "nbgrader" not in resources:
+            return nb, resources
+        name = str(resources["nbgrader"]["assignment"])
+        course = _course_around(Path(resources["metadata"]["path"]))
+        rule = load_assignment(course.files(name)).config.feedback
+        last = last_deadline(name, course.config.due, course.extensions)
+        if rule == LATER and (last is None or datetime.now(UTC) < last):
+            raise UserError(
+                f"hidden checks of {name} are shown when the time of all is over; until then students' pages are "
+                f"those in {course.feedback_dir(name)}."
+            )
+        if rule == POINTS:
+            for cell in nb.cells:
+                if ipynb.nbgrader_metadata(cell).get("grade") and cell.cell_type == "code":
+                    cell["outputs"] = []
+        return nb, resources
+
+
+def _course_around(folder: Path) -> Course:
+    return load_course(next((path for path in folder.resolve().parents if (path / FILE).is_file()), Path()))
+
+
 def _rubrics(folder: Path, name: str) -> dict[str, str]:
     """The rubrics of a homework as markdown, for the notebook in `autograded/<student>/<homework>`."""
-    root = next((path for path in folder.resolve().parents if (path / FILE).is_file()), Path())
-    assignment = load_assignment(load_course(root).files(name))
+    assignment = load_assignment(_course_around(folder).files(name))
     return {cell: as_markdown(rubric) for cell, rubric in rubrics_of(assignment).items()}

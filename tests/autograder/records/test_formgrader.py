@@ -15,6 +15,7 @@ from autograder.authoring.release import release
 from autograder.commands.show import show_report, show_rubrics
 from autograder.course.course import Course, init_course
 from autograder.errors import UserError
+from autograder.homework.settings import LATER, POINTS
 from autograder.judge.rubrics import Part, missing_rubrics, rubrics_of
 from autograder.records.formgrader import configure
 from autograder.records.gradebook import Book
@@ -154,6 +155,30 @@ def test_nothing_of_a_rubric_is_in_nbgraders_feedback(course: Course, way: str) 
         if path.is_file():
             data = path.read_bytes()
             assert not [words for words in (*HIDDEN, ANSWER) if words.encode() in data], path
+
+
+def nbgraders_page(course: Course) -> str:
+    run(course, sys.executable, *FEEDBACK["nbgrader's command"], "--force")
+    (page,) = (course.root / "feedback").rglob("hw0.html")
+    return page.read_text()
+
+
+def test_nbgraders_feedback_obeys_the_rule_of_the_homework(course: Course) -> None:
+    title = report().checks[0].title
+    assert title in nbgraders_page(course)
+    config = course.files(NAME).config
+    whole = config.read_text()
+    config.write_text(f"{whole}\nfeedback: {POINTS}\n")
+    assert title not in nbgraders_page(course)
+    config.write_text(f"{whole}\nfeedback: {LATER}\n")
+    settings = course.root / "course.yaml"
+    settings.write_text(f"{settings.read_text()}\ndue: {{{NAME}: 2999-01-01T00:00:00+00:00}}\n")
+    command = [sys.executable, *FEEDBACK["nbgrader's command"], "--force"]
+    done = subprocess.run(command, cwd=course.root, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode != 0
+    assert "hidden checks of hw0 are shown when the time of all is over" in done.stderr
+    settings.write_text(settings.read_text().replace("2999", "2001"))
+    assert title in nbgraders_page(course)
 
 
 def test_nothing_of_a_rubric_is_in_a_release(course: Course) -> None:
