@@ -594,7 +594,7 @@ check("realnvp")
 #
 # Reading: Kingma, Dhariwal 2018, section 3.1. Deep flows train badly unless each layer starts with numbers of unit size. ActNorm is an affine map with one scale and one shift for each channel, which are *set once from the data* and learned from then on:
 #
-# $$ z = x\, e^{\texttt{log\_scale}} + \texttt{shift}, \qquad \mathrm{logdet} = H W \sum_c \texttt{log\_scale}_c. $$
+# $$ z = x\, e^{\mathtt{log\_scale}} + \mathtt{shift}, \qquad \mathrm{logdet} = H W \sum_c \mathtt{log\_scale}_c. $$
 #
 # The first `forward` in training mode, under `torch.no_grad()` too, sets both parameters so that *this batch* leaves with mean 0 and variance 1 in each channel, over batch and pixels. Afterwards they are never set again, also not in a fresh module into which a trained `state_dict` was loaded.
 # They stay **the same parameter objects**: an optimiser made before the first batch must go on working.
