@@ -1,0 +1,213 @@
+"""Homework 5, hidden checks of part 3: what the trained networks know of data they have not seen."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from autograder.checks import (
+    MixtureScore,
+    Wrong,
+    assert_answers_from_weights,
+    assert_diverse,
+    assert_fresh,
+    assert_learns,
+    assert_not_memorised,
+    assert_score,
+    assert_shape,
+    assert_weights_matter,
+    call,
+    noise_table,
+    parameters,
+    records,
+    run_fit,
+    train_network,
+)
+
+from ..common.draws import F64, normal, randint
+from .properties import drawn_betas
+
+_yaml = Path(__file__).parents[2] / "assignments" / Path(__file__).parent.name / "assignment.yaml"
+LIMITS = yaml.safe_load(_yaml.read_text(encoding="utf-8"))["data"]
+PLANE = torch.linspace(0.001, 0.1, 100, dtype=F64)
+PICTURES = torch.linspace(5e-4, 0.1, 200, dtype=F64)
+PIXELS = 0.069  # error of the noise if each pixel is taken by itself, with its own frequency
+GRID = range(2, 200, 16)
+
+
+def noised(x_0, t, betas, rng):
+    """Points (B, *) in float32 at times t (B,), and the noise in them."""
+    kept = (1 - betas).cumprod(0)[t].reshape(-1, *[1] * (x_0.dim() - 1))
+    noise = normal(rng, *x_0.shape)
+    return (kept.sqrt() * x_0 + (1 - kept).sqrt() * noise).float(), noise.float()
+
+
+def answer(net, x, t, what):
+    """What a network says of points (B, *) at one time, or at one for each row, in float64."""
+    t = torch.full((len(x),), t) if isinstance(t, int) else t
+    return assert_shape(call(net, x, t, mode="eval"), x.shape, f"the answer of {what}").double()
+
+
+def judged_sample(net, x, betas, rng, what):
+    """Samples by the judge's own DDPM sampler."""
+    abar = (1 - betas).cumprod(0)
+    for t in range(len(betas) - 1, -1, -1):
+        noise = answer(net, x.float(), t, what)
+        x = (x - betas[t] / (1 - abar[t]).sqrt() * noise) / (1 - betas[t]).sqrt()
+        if t:
+            x = x + (betas[t] * (1 - abar[t - 1]) / (1 - abar[t])).sqrt() * normal(rng, *x.shape)
+    return x
+
+
+def share_of_gaussian(net, law, rng, what, rows=800):
+    """Squared distance to the exact noise of a mixture over a grid of t, as a share of the best single Gaussian's."""
+    exact, ours, theirs = MixtureScore(law.means, law.stds, law.weights, PLANE), 0.0, 0.0
+    mean = law.weights @ law.means
+    apart = law.means - mean
+    spread = (law.weights * law.stds.square()).sum() * torch.eye(2, dtype=F64) + apart.T @ (law.weights[:, None] * apart)
+    for t in range(2, 100, 8):
+        x, _ = noised(law.draw(rows, rng), torch.full((rows,), t), PLANE, rng)
+        abar = float((1 - PLANE[: t + 1]).prod())
+        with torch.no_grad():
+            right = -math.sqrt(1 - abar) * exact(x.double(), torch.full((rows,), t))
+        cov = abar * spread + (1 - abar) * torch.eye(2, dtype=F64)
+        gaussian = math.sqrt(1 - abar) * torch.linalg.solve(cov, (x.double() - math.sqrt(abar) * mean).T).T
+        ours = ours + (answer(net, x, t, what) - right).square().mean()
+        theirs = theirs + (gaussian - right).square().mean()
+    return float(ours / theirs)
+
+
+def honest_plane_network(student, trained, law, rng):
+    """A new network that holds the trained weights, after new ones have shown that they know nothing and can learn."""
+    what, new = "`mixture_model`", "a new network of `make_mixture_denoiser()`"
+    other = type(law)(law.weights.flip(0), law.means @ torch.tensor([[0.6, 0.8], [-0.8, 0.6]], dtype=F64), law.stds + 0.1)
+    fresh = trained.make_mixture_denoiser()
+    for known in (law, other):
+        assert_fresh(share_of_gaussian(fresh, known, rng, new, 300), 0.9, what=new, unit="of one Gaussian's distance")
+    t = torch.randint(0, 100, (20_000,), generator=rng)
+    x, noise = noised(other.draw(20_000, rng), t, PLANE, rng)
+    train_network(fresh, [x, t], noise, steps=1200, batch_size=256, seed=randint(rng, 0, 10**6))
+    learned = share_of_gaussian(fresh, other, rng, new, 300)
+    if not learned <= 0.8:
+        raise Wrong(f"{new} does not learn another law: trained by the judge it is at {learned:.2f} of one Gaussian's")
+    return weights_alone(trained.mixture_model, trained.make_mixture_denoiser(), noised(law.draw(64, rng), t[:64], PLANE, rng)[0], t[:64], what, rng)
+
+
+def weights_alone(net, fresh, x, t, what, rng):
+    """The fresh network with the trained weights, which matter."""
+    ask = lambda network: call(network, x, t, mode="eval")
+    net = assert_answers_from_weights(net, fresh, ask, what=what)
+    assert_weights_matter(net, ask, generator=rng, what=what)
+    return net
+
+
+@pytest.mark.graded("train-mixture", points=0.2, trains="mixture", seconds=30)
+def test_fit_trains_whatever_it_is_given(student, rng):
+    """`fit_ddpm` takes its steps on a network it has never seen, and brings it near the exact answer."""
+    T, rows = randint(rng, 8, 12), randint(rng, 50, 80)
+    betas, mean, std = drawn_betas(rng, T), normal(rng, 2), 0.4 + 0.3 * torch.rand(2, generator=rng, dtype=F64)
+    slope, shift = noise_table(mean, std, betas)
+    abar = (1 - betas).cumprod(0)[:, None]
+    centre, spread = abar.sqrt() * mean, abar * std.square() + 1 - abar
+    net = student.probe("TimeAffine", torch.zeros(T, 2), torch.zeros(T, 2))
+    recorder = student.probe("Recorder", net)
+
+    def distance():
+        now = {name: value.double() for name, value in parameters(net).items()}
+        a, b = now["slope"] - slope, now["shift"] - shift
+        return float((a.square() * spread + (a * centre + b).square()).mean())
+
+    x = (mean + std * normal(rng, 3000, 2)).float()
+    found = []
+    fit = lambda: found.append(run_fit(student.fit_ddpm, recorder, x, betas, 400, rows, 0.01, seed=randint(rng, 0, 10**6)))
+    assert_learns(distance, fit, share=0.5, what="a small network given to `fit_ddpm`")
+    sizes = [len(call_["args"][0]) for call_ in records(recorder)]
+    if sizes != [rows] * 400:
+        raise Wrong(f"`fit_ddpm` should take 400 steps of {rows} rows: it asked {len(sizes)} times, {sum(sizes)} rows")
+    losses = found[0]
+    if not isinstance(losses, list) or len(losses) != 400 or not all(isinstance(v, float | int) for v in losses):
+        raise Wrong("`fit_ddpm` should return a list of 400 numbers, the loss of each step")
+
+
+@pytest.mark.graded("train-mixture", points=0.4, trains="mixture", seconds=60)
+def test_mixture_model_is_near_the_exact_noise(student, rng, course_data):
+    """By its weights `mixture_model` is near the exact noise of the drawn law."""
+    trained, law, line = student.trained("mixture"), course_data("mixture").law, LIMITS["mixture"]
+    net = honest_plane_network(student, trained, law, rng)
+    figure = share_of_gaussian(net, law, rng, "`mixture_model`")
+    assert_score(figure, line["floor"], line["target"], "the distance to the exact noise, as a share of one Gaussian's,")
+
+
+@pytest.mark.graded("train-mixture", points=0.2, trains="mixture", seconds=60)
+def test_mixture_samples_lie_in_the_modes(student, rng, course_data, figures):
+    """Samples that the judge draws with `mixture_model` lie within four deviations of the modes, in each of them."""
+    trained, law, line = student.trained("mixture"), course_data("mixture").law, LIMITS["mixture"]
+    net = honest_plane_network(student, trained, law, rng)
+    samples = judged_sample(net, normal(rng, 4000, 2), PLANE, rng, "`mixture_model`")
+    figures.points("The mixture", {"data": law.draw(1000, rng), "samples by your network": samples[:1000]})
+    away, mode = ((samples[:, None] - law.means).norm(dim=2) / law.stds).min(1)
+    shares = torch.stack([((mode == k) & (away <= 4)).double().mean() for k in range(4)])
+    missing = int((shares < law.weights / 2).sum())
+    if missing:
+        raise Wrong(f"{missing} of the 4 modes get less than half of the samples that they should")
+    assert_score(float((away <= 4).double().mean()), line["far"], line["near"], "the share near a mode")
+
+
+def picture_error(net, x, rng, what):
+    """Mean squared error of the noise in each of the pictures x (B, 1, 8, 8), over a grid of t, (B,)."""
+    total = torch.zeros(len(x), dtype=F64)
+    for t in GRID:
+        x_t, noise = noised(x.double(), torch.full((len(x),), t), PICTURES, rng)
+        total = total + (answer(net, x_t, t, what) - noise).square().flatten(1).mean(1)
+    return total / len(GRID)
+
+
+def honest_digits_network(student, data, rng):
+    """A new network with the trained weights, after new ones have shown what they can; and its error on held-out digits."""
+    what, new, trained = "`digits_model`", "a new network of `make_digits_denoiser()`", student.trained("digits")
+    train, held_out = data.tensors["digits_train"], data.law[torch.randperm(len(data.law), generator=rng)[:500]]
+    fresh = trained.make_digits_denoiser()
+    assert_fresh(float(picture_error(fresh, held_out[:100], rng, new).mean()), 0.9 * PIXELS, what=new)
+    turned = -train.rot90(1, (2, 3))[torch.randperm(len(train), generator=rng)]
+    t = torch.randint(0, 200, (5000,), generator=rng)
+    x, noise = noised(turned[:5000], t, PICTURES, rng)
+    error = lambda: float(picture_error(fresh, turned[5000:5200], rng, new).mean())
+    seed = randint(rng, 0, 10**6)
+    assert_learns(error, lambda: train_network(fresh, [x, t], noise, steps=200, seed=seed), share=0.8, what=new)
+    x, _ = noised(held_out[:64], t[:64], PICTURES, rng)
+    net = weights_alone(trained.digits_model, trained.make_digits_denoiser(), x, t[:64], what, rng)
+    both = torch.cat([held_out, train[torch.randperm(len(train), generator=rng)[:150]]])
+    order = torch.randperm(len(both), generator=rng)
+    errors = picture_error(net, both[order], rng, what)
+    return net, held_out, float(errors[order.argsort()][: len(held_out)].mean())
+
+
+@pytest.mark.graded("train-digits", points=0.5, trains="digits", seconds=60)
+def test_digits_model_knows_the_noise_in_held_out_digits(student, rng, course_data):
+    """By its weights `digits_model` tells the noise in pictures of other writers, asked among training pictures."""
+    _, _, error = honest_digits_network(student, course_data("digits"), rng)
+    line = LIMITS["digits"]
+    assert_score(error, line["floor"], line["target"], "the error of the noise on held-out digits")
+
+
+@pytest.mark.graded("train-digits", points=0.3, trains="digits", seconds=60)
+def test_digits_drawn_with_the_model_are_new_and_diverse(student, rng, course_data, figures):
+    """Pictures that the judge draws with `digits_model` are as grey, as diverse and as new as held-out digits."""
+    data, line, what = course_data("digits"), LIMITS["digits"], "the pictures drawn with your network"
+    net, held_out, error = honest_digits_network(student, data, rng)
+    samples = judged_sample(net, normal(rng, 200, 1, 8, 8), PICTURES, rng, "`digits_model`")
+    train, samples = data.tensors["digits_train"], (samples > 0).float() * 2 - 1
+    nearest = train[torch.cdist(samples.flatten(1), train.flatten(1)).argmin(1)]
+    shown = {"held-out data": held_out, "drawn with your network": samples, "nearest training picture": nearest}
+    figures.images("Digits", {name: (pictures + 1) / 2 for name, pictures in shown.items()})
+    if error >= line["floor"]:
+        raise Wrong(f"pictures count for a network whose error on held-out digits is below {line['floor']:g}")
+    grey = float(samples.mean() - held_out.mean()) / 2
+    if not abs(grey) <= line["grey"]:
+        raise Wrong(f"{what} are too {'white' if grey > 0 else 'black'}: by {abs(grey):.0%}")
+    assert_diverse(samples, held_out, at_least=0.8, what=what)
+    assert_not_memorised(samples, train, held_out, copies=0.3, what=what)
