@@ -32,9 +32,11 @@ def test_signal_at_every_index(student, rng):
     betas, what = drawn_betas(rng, 7), "`abar_at`"
     for dtype in (F64, torch.float32):
         for shape in ((), (2,), (1, 2, 2)):
-            ask = lambda t, shape=shape, dtype=dtype: assert_shape(
-                student.abar_at(betas, t, torch.zeros(len(t), *shape, dtype=dtype)), (len(t), *[1] * len(shape)), what
-            )
+
+            def ask(t, shape=shape, dtype=dtype):
+                x = torch.zeros(len(t), *shape, dtype=dtype)
+                return assert_shape(student.abar_at(betas, t, x), (len(t), *[1] * len(shape)), what)
+
             assert_schedule(ask, betas, clean=-1, dtype=dtype, what=what)
 
 
@@ -77,7 +79,7 @@ def test_noising_to_any_time(student, rng):
 @pytest.mark.graded("ddpm-reverse", points=0.35)
 def test_step_back_is_the_posterior(student, rng):
     """Where the noise is known the step is Bayes' rule, at every index, 0 included, and at several in one batch."""
-    betas, what = drawn_betas(rng, 6), "`reverse_mean_variance`"
+    betas, _what = drawn_betas(rng, 6), "`reverse_mean_variance`"
     before = torch.cat([torch.ones(1, dtype=F64), (1 - betas).cumprod(0)])
     for shape in SHAPES:
         every = torch.arange(6)

@@ -155,6 +155,8 @@ def test_loss_with_dropped_labels(student, rng):
         student.cfg_loss(recorder, x_0, y, betas, K, p)
         assert_close(asked(recorder, 3, what)[0][2], right, f"the labels that {what} shows its network at p = {p:g}")
     assert_unchanged_arguments(student.cfg_loss, net, x_0[:9], y[:9], betas, K, 0.5, what=what)
+    found = student.cfg_loss(net, x_0[:9].float(), y[:9], betas, K, 0.5)
+    assert_dtype(found, torch.float32, f"{what} of float32")
 
 
 @pytest.mark.graded("cfg", points=0.2)
@@ -194,7 +196,10 @@ def test_law_of_guided_samples(student, rng):
             laws.append(gaussian_recursion(*ddpm_steps(*guided, betas), mean=torch.zeros(shape), variance=1.0))
         mean, variance = (torch.stack([part.expand(shape) for part in parts])[y] for parts in zip(*laws, strict=True))
         assert_same_rows(found, mean, variance, what)
-    assert_clean_sampler(student.cfg_sample, net, net, normal(rng, 4, *shape), y[:4], betas, K, w, what=what)
+    few = normal(rng, 4, *shape)
+    assert_clean_sampler(student.cfg_sample, net, net, few, y[:4], betas, K, w, what=what)
+    found = student.cfg_sample(net, few.float(), y[:4], betas, K, w)
+    assert_dtype(found, torch.float32, f"{what} of float32")
 
 
 def assert_same_rows(found, mean, variance, what):

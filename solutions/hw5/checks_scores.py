@@ -40,8 +40,12 @@ def test_score_of_mixtures(student, rng):
         law = (means, stds, weights / weights.sum())
         x = 1.5 * normal(rng, B, D)
         far = 1000 * torch.nn.functional.normalize(normal(rng, B, D), dim=1)
+
+        def log_prob(y, law=law):
+            return mixture_log_prob(y, *law)
+
         for points, where in ((x, f"of {K} components in {D} dimensions"), (far, "at distance 1000")):
-            assert_score_of(student.mixture_score, lambda y, law=law: mixture_log_prob(y, *law), points, *law, asked=where)
+            assert_score_of(student.mixture_score, log_prob, points, *law, asked=where)
     found = student.mixture_score(x.float(), *(part.float() for part in law))
     assert_dtype(found, torch.float32, "`mixture_score` of float32")
 
@@ -200,7 +204,8 @@ def test_gradient_of_the_sliced_loss(student, rng):
     second = (along[:, None] * v).T @ x / 8
     other = {"only the squared term trains: the graph of the first gradient is missing": second}
     what = "the gradient of `sliced_loss` by the matrix of a linear score"
-    assert_close(torch.zeros(3, 3) if found is None else found, v.T @ v / 8 + second, what, rtol=1e-8, alternatives=other)
+    found = torch.zeros(3, 3) if found is None else found
+    assert_close(found, v.T @ v / 8 + second, what, rtol=1e-8, alternatives=other)
 
 
 @pytest.mark.graded("ncsn", points=0.4)
@@ -226,7 +231,9 @@ def test_ncsn_loss(student, rng):
             with torch.no_grad():
                 error = twin(at, sigma)
             wide = sigma.reshape(-1, *[1] * len(shape))
-            value = lambda e: e.flatten(1).square().sum(1).mean()
+
+            def value(e):
+                return e.flatten(1).square().sum(1).mean()
             other = {
                 "the weight σ² is missing": value(error + noise / wide),
                 "the weight is 1/σ² where it should be σ²": value((error + noise / wide) / wide),

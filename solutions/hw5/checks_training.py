@@ -37,6 +37,7 @@ PLANE = torch.linspace(0.001, 0.1, 100, dtype=F64)
 PICTURES = torch.linspace(5e-4, 0.1, 200, dtype=F64)
 PIXELS = 0.069  # error of the noise if each pixel is taken by itself, with its own frequency
 GRID = range(2, 200, 16)
+DISTANCE = "the distance to the exact noise, as a share of one Gaussian's,"
 
 
 def noised(x_0, t, betas, rng):
@@ -68,7 +69,8 @@ def share_of_gaussian(net, law, rng, what, rows=800):
     exact, ours, theirs = MixtureScore(law.means, law.stds, law.weights, PLANE), 0.0, 0.0
     mean = law.weights @ law.means
     apart = law.means - mean
-    spread = (law.weights * law.stds.square()).sum() * torch.eye(2, dtype=F64) + apart.T @ (law.weights[:, None] * apart)
+    spread = (law.weights * law.stds.square()).sum() * torch.eye(2, dtype=F64)
+    spread = spread + apart.T @ (law.weights[:, None] * apart)
     for t in range(2, 100, 8):
         x, _ = noised(law.draw(rows, rng), torch.full((rows,), t), PLANE, rng)
         abar = float((1 - PLANE[: t + 1]).prod())
@@ -84,7 +86,8 @@ def share_of_gaussian(net, law, rng, what, rows=800):
 def honest_plane_network(student, trained, law, rng):
     """A new network that holds the trained weights, after new ones have shown that they know nothing and can learn."""
     what, new = "`mixture_model`", "a new network of `make_mixture_denoiser()`"
-    other = type(law)(law.weights.flip(0), law.means @ torch.tensor([[0.6, 0.8], [-0.8, 0.6]], dtype=F64), law.stds + 0.1)
+    turn = torch.tensor([[0.6, 0.8], [-0.8, 0.6]], dtype=F64)
+    other = type(law)(law.weights.flip(0), law.means @ turn, law.stds + 0.1)
     fresh = trained.make_mixture_denoiser()
     for known in (law, other):
         assert_fresh(share_of_gaussian(fresh, known, rng, new, 300), 0.9, what=new, unit="of one Gaussian's distance")
@@ -94,14 +97,17 @@ def honest_plane_network(student, trained, law, rng):
     learned = share_of_gaussian(fresh, other, rng, new, 300)
     if not learned <= 0.8:
         raise Wrong(f"{new} does not learn another law: trained by the judge it is at {learned:.2f} of one Gaussian's")
-    return weights_alone(trained.mixture_model, trained.make_mixture_denoiser(), noised(law.draw(64, rng), t[:64], PLANE, rng)[0], t[:64], what, rng)
+    x, t = law.draw(64, rng), torch.randint(10, 80, (64,), generator=rng)
+    x, _ = noised(x, t, PLANE, rng)
+    return weights_alone(trained.mixture_model, trained.make_mixture_denoiser(), x, t, rng, what)
 
 
-def weights_alone(net, fresh, x, t, what, rng):
-    """The fresh network with the trained weights, which matter."""
-    ask = lambda network: call(network, x, t, mode="eval")
+def weights_alone(net, fresh, x, t, rng, what):
+    """The fresh network with the trained weights, most of which matter at points x and times t."""
+    def ask(network):
+        return call(network, x, t, mode="eval")
     net = assert_answers_from_weights(net, fresh, ask, what=what)
-    assert_weights_matter(net, ask, generator=rng, what=what)
+    assert_weights_matter(net, ask, least=0.002, generator=rng, what=what)
     return net
 
 
@@ -123,7 +129,9 @@ def test_fit_trains_whatever_it_is_given(student, rng):
 
     x = (mean + std * normal(rng, 3000, 2)).float()
     found = []
-    fit = lambda: found.append(run_fit(student.fit_ddpm, recorder, x, betas, 400, rows, 0.01, seed=randint(rng, 0, 10**6)))
+    def fit():
+        found.append(run_fit(student.fit_ddpm, recorder, x, betas, 400, rows, 0.01, seed=randint(rng, 0, 10**6)))
+
     assert_learns(distance, fit, share=0.5, what="a small network given to `fit_ddpm`")
     sizes = [len(call_["args"][0]) for call_ in records(recorder)]
     if sizes != [rows] * 400:
@@ -139,7 +147,7 @@ def test_mixture_model_is_near_the_exact_noise(student, rng, course_data):
     trained, law, line = student.trained("mixture"), course_data("mixture").law, LIMITS["mixture"]
     net = honest_plane_network(student, trained, law, rng)
     figure = share_of_gaussian(net, law, rng, "`mixture_model`")
-    assert_score(figure, line["floor"], line["target"], "the distance to the exact noise, as a share of one Gaussian's,")
+    assert_score(figure, line["floor"], line["target"], DISTANCE)
 
 
 @pytest.mark.graded("train-mixture", points=0.2, trains="mixture", seconds=60)
@@ -167,7 +175,7 @@ def picture_error(net, x, rng, what):
 
 
 def honest_digits_network(student, data, rng):
-    """A new network with the trained weights, after new ones have shown what they can; and its error on held-out digits."""
+    """A new network with the trained weights, after new ones have shown what they can; held-out digits; its error."""
     what, new, trained = "`digits_model`", "a new network of `make_digits_denoiser()`", student.trained("digits")
     train, held_out = data.tensors["digits_train"], data.law[torch.randperm(len(data.law), generator=rng)[:500]]
     fresh = trained.make_digits_denoiser()
@@ -175,11 +183,14 @@ def honest_digits_network(student, data, rng):
     turned = -train.rot90(1, (2, 3))[torch.randperm(len(train), generator=rng)]
     t = torch.randint(0, 200, (5000,), generator=rng)
     x, noise = noised(turned[:5000], t, PICTURES, rng)
-    error = lambda: float(picture_error(fresh, turned[5000:5200], rng, new).mean())
+
+    def error():
+        return float(picture_error(fresh, turned[5000:5200], rng, new).mean())
     seed = randint(rng, 0, 10**6)
     assert_learns(error, lambda: train_network(fresh, [x, t], noise, steps=200, seed=seed), share=0.8, what=new)
-    x, _ = noised(held_out[:64], t[:64], PICTURES, rng)
-    net = weights_alone(trained.digits_model, trained.make_digits_denoiser(), x, t[:64], what, rng)
+    t = torch.randint(30, 90, (64,), generator=rng)
+    x, _ = noised(held_out[:64], t, PICTURES, rng)
+    net = weights_alone(trained.digits_model, trained.make_digits_denoiser(), x, t, rng, what)
     both = torch.cat([held_out, train[torch.randperm(len(train), generator=rng)[:150]]])
     order = torch.randperm(len(both), generator=rng)
     errors = picture_error(net, both[order], rng, what)
