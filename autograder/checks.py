@@ -201,6 +201,11 @@ HOMES: dict[str, tuple[str, ...]] = {
         "transplanted",
     ),
     "autograder.vocabulary.times": ("assert_covers_times",),
+    "autograder.vocabulary.vae": (
+        "VAEFigures",
+        "mutual_distance",
+        "vae_figures",
+    ),
     "autograder.vocabulary.chance": ("FALSE_FAILURE",),
     "autograder.vocabulary.known_laws": (
         "DIVERGENCES",
