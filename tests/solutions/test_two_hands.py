@@ -62,6 +62,8 @@ def spoilt(value: Any) -> Any:
     """Another answer of the same kind."""
     if isinstance(value, list | tuple):
         return type(value)(spoilt(part) for part in value)
+    if isinstance(value, dict):
+        return {name: spoilt(part) for name, part in value.items()}
     return ~value if isinstance(value, torch.Tensor) and value.dtype == torch.bool else 1 - value
 
 

@@ -51,6 +51,7 @@ from autograder.checks import (
     change_of_variables,
     conditional_log_probs,
     dependence_matrix,
+    vae_figures,
 )
 from tests.autograder.vocabulary import test_hostile_values, test_hostile_words
 from tests.autograder.vocabulary.students import generator
@@ -144,6 +145,9 @@ REST: dict[str, Callable[[Any], Any]] = {
     "density of entries": lambda v: assert_density(lambda x: v, A, expected=A, negative=True),
     "divergence": lambda v: assert_gaussian_kl(lambda *_: v, A, B),
     "divergence summed": lambda v: assert_gaussian_kl(lambda *_: v, A, B, B, A, summed=True),
+    "encoder of a VAE": lambda v: vae_figures(lambda x: v, lambda z: z, A, B, generator=generator(), codes=200),
+    "parts of its codes": lambda v: vae_figures(lambda x: (v, v), lambda z: z, A, B, generator=generator(), codes=200),
+    "decoder of a VAE": lambda v: vae_figures(lambda x: (x, x), lambda z: v, A, B, generator=generator(), codes=200),
     "increasing": assert_increasing,
     "increasing so many": lambda v: assert_increasing(v, length=6, gains=1.0),
     "step of EM": lambda v: assert_em_step(lambda *_: v, A, *MIXTURE),
