@@ -101,7 +101,7 @@ def test_strong_penalty_gives_slope_one(student, rng):
     """With a huge λ the steepness is 1, and the gap and the objective are the distance θ."""
     theta = 0.5 + float(uniform(rng))
     found = assert_tuple(student.penalised_critic(theta, 1e9), 3, "the result", names=("steepness", "gap", "objective"))
-    for value, expected, name in zip(found, (1.0, theta, theta), ("steepness", "gap", "objective")):
+    for value, expected, name in zip(found, (1.0, theta, theta), ("steepness", "gap", "objective"), strict=True):
         assert_close(value, expected, f"the {name} for λ = 1e9", atol=1e-6)
 
 
@@ -116,10 +116,13 @@ def test_bias_in_one_dimension(student, rng):
 
 
 @pytest.mark.graded("gan-losses", points=0.2)
-def test_losses_of_an_undecided_discriminator(student):
-    """Logits of 0 cost 2 ln 2, ln ½ and ln 2; logits of ±800 cost a finite amount; the least squares of the text."""
+def test_losses_of_an_undecided_discriminator(student, rng):
+    """Logits of 0 cost 2 ln 2, ln ½ and ln 2; logits of ±800 cost a finite amount; least squares of zeros cost ½."""
     zeros = torch.zeros(3, dtype=F64)
     assert_close(student.discriminator_loss(zeros, zeros), 2 * math.log(2), "`discriminator_loss` of zeros")
+    logit = 1 + float(uniform(rng))
+    cost, what = 2 * math.log(1 + math.exp(-logit)), f"logits of {logit:.3f} for real and {-logit:.3f} for fake"
+    assert_close(student.discriminator_loss(zeros + logit, zeros - logit), cost, f"`discriminator_loss` of {what}")
     assert_close(student.generator_loss(zeros, "minimax"), -math.log(2), "the minimax loss of zeros")
     assert_close(student.generator_loss(zeros, "non-saturating"), math.log(2), "the non-saturating loss of zeros")
     far = numbers(800.0, -800.0)
@@ -138,18 +141,27 @@ def players(student, rng):
 
 @pytest.mark.graded("gan-steps", points=0.2)
 def test_each_step_moves_its_own_network(student, rng):
-    """A step of the discriminator leaves the generator's weights as they were, and the other way round."""
+    """A step of the discriminator leaves the generator as it was, and the other way round; the loss is of before."""
     generator, judge, of_generator, of_judge = players(student, rng)
-    real, noise, names = normal(rng, 6, 3), normal(rng, 4, 2), {"the generator": generator, "the discriminator": judge}
-    step = student.discriminator_step
-    assert_step_changes_only(
-        step, generator, judge, of_judge, real, noise, what="`discriminator_step`",
-        changes={"the discriminator": judge}, keeps={"the generator": names["the generator"]},
+    real, noise = normal(rng, 6, 3), normal(rng, 4, 2)
+    scores, fakes = call(judge, real), call(judge, call(generator, noise))
+    loss = assert_step_changes_only(
+        student.discriminator_step, generator, judge, of_judge, real, noise, what="`discriminator_step`",
+        changes={"the discriminator": judge}, keeps={"the generator": generator},
     )  # fmt: skip
-    assert_step_changes_only(
+    formula = float(-scores.sigmoid().log().mean() - (-fakes).sigmoid().log().mean())
+    loss = assert_shape(loss, (), "the loss that `discriminator_step` returns")
+    if abs(float(loss) - formula) > 1e-6:  # your own loss of 2.1 counts as well
+        assert_close(loss, student.discriminator_loss(scores, fakes), "the loss that `discriminator_step` returns")
+    fakes = call(judge, call(generator, noise))
+    loss = assert_step_changes_only(
         student.generator_step, generator, judge, of_generator, noise, what="`generator_step`",
         changes={"the generator": generator}, keeps={"the discriminator": judge},
     )  # fmt: skip
+    loss = assert_shape(loss, (), "the loss that `generator_step` returns")
+    if abs(float(loss) + float(fakes.sigmoid().log().mean())) > 1e-6:
+        own = student.generator_loss(fakes, "non-saturating")
+        assert_close(loss, own, "the loss that `generator_step` returns")
 
 
 @pytest.mark.graded("fgan", points=0.15)
@@ -158,7 +170,7 @@ def test_fgan_losses_of_the_text(student, rng):
     pearson, zeros = student.probe("Conjugate", "pearson"), torch.zeros(3, dtype=F64)
     for t_real, t_fake, expected in ((zeros, zeros, (0.0, 0.0)), (numbers(2.0), numbers(0.0, 2.0), (-0.5, -1.5))):
         losses = assert_tuple(student.fgan_losses(t_real, t_fake, pearson), 2, "`fgan_losses`")
-        for loss, right, name in zip(losses, expected, ("critic's", "generator's")):
+        for loss, right, name in zip(losses, expected, ("critic's", "generator's"), strict=True):
             assert_close(loss, right, f"the {name} loss of `fgan_losses`")
     v = normal(rng, 2, 3)
     assert_close(student.activation(v, "kl"), v, '`activation(v, "kl")`')
@@ -221,9 +233,8 @@ def test_zero_embedding_and_inverse_maps(student, rng):
     assert_close(logits, call(network.psi, features(x)).squeeze(1), "the logits with an embedding of zeros")
     there, back = student.probe("AffineScore", 2.0, 1.0), student.probe("AffineScore", 0.5, -0.5)
     losses = student.cycle_losses(there, back, normal(rng, 4, 2), normal(rng, 4, 2))
-    assert isinstance(losses, dict) and {"cycle", "identity"} <= losses.keys(), (
-        "`cycle_losses` should return a dictionary with `cycle` and `identity`"
-    )
+    assert isinstance(losses, dict), "`cycle_losses` should return a dictionary"
+    assert {"cycle", "identity"} <= losses.keys(), "the dictionary should hold `cycle` and `identity`"
     assert_close(losses["cycle"], 0.0, "the cycle loss of maps that undo each other", atol=1e-9)
 
 
@@ -255,7 +266,7 @@ def test_equal_sets_and_sets_far_apart(student, rng):
     real = normal(rng, 20, 2)
     for fake, expected in ((real + 1e-6, 1.0), (real + 100, 0.0)):
         found = assert_tuple(student.precision_recall(real, fake, 2), 2, "the result", names=("precision", "recall"))
-        for value, name in zip(found, ("precision", "recall")):
+        for value, name in zip(found, ("precision", "recall"), strict=True):
             assert_number(value, expected, f"the {name}", tolerance=1e-6)
 
 
@@ -275,16 +286,23 @@ def test_ends_of_truncation(student, rng):
 
 
 def honest_generator(trained, student, rng, matter=0.4):
-    """The trained generator, if it is a continuous map of noise that its own weights make; and the size of its noise."""
+    """The trained generator, if it is a continuous map that its own weights make; and the size of its noise."""
     generator, fresh = trained.ring_generator, student.make_generator()
     what, noise_dim = "`ring_generator`", trained.ring_generator.noise_dim
-    assert type(noise_dim) is int and 1 <= noise_dim <= 1000, "`noise_dim` should be a whole number from 1 to 1000"
+    assert type(noise_dim) is int, "`noise_dim` should be a whole number"
+    assert 1 <= noise_dim <= 1000, f"`noise_dim` should lie between 1 and 1000, got {noise_dim}"
     z = [torch.randn(64, noise_dim, generator=rng) for _ in range(4)]
-    ask = lambda rows: call(generator, rows, mode="eval")
+
+    def ask(rows):
+        return call(generator, rows, mode="eval")
+
     assert_shape(ask(z[0]), (64, 2), f"what {what} makes of (64, {noise_dim})")
     assert_same_in_any_company(ask, z[0], strangers=(z[1],), generator=rng, what=what)
     assert_continuous(ask, z[2], z[3], what=what)
-    answers = lambda network: call(network, z[1], mode="eval")
+
+    def answers(network):
+        return call(network, z[1], mode="eval")
+
     assert_answers_from_weights(generator, fresh, answers, what=what)
     assert_weights_matter(generator, answers, share=matter, generator=rng, what=what)
     return generator, noise_dim
@@ -315,7 +333,8 @@ def test_measures_of_the_data_themselves(student, rng, course_data):
     real, other = law.draw(400, rng), law.draw(400, rng)
     found = student.evaluate_ring(real, other, law.centres, law.sigma)
     names = ("frechet", "precision", "recall", "modes")
-    assert isinstance(found, dict) and set(names) <= found.keys(), f"the result should hold {', '.join(names)}"
+    assert isinstance(found, dict), "`evaluate_ring` should return a dictionary"
+    assert set(names) <= found.keys(), f"the dictionary should hold {', '.join(names)}"
     for name in names:
         assert_finite(found[name], f"`{name}`")
     assert int(found["modes"]) == 8, f"`modes` of the data should be 8, got {found['modes']}"

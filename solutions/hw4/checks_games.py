@@ -46,9 +46,18 @@ def test_losses_of_random_logits(student, rng):
         "this is the mean over all samples: each kind has a mean of its own": both.mean(),
     }
     wrong = {sentence: float(value) for sentence, value in wrong.items()}
-    assert_number(student.discriminator_loss(real, fake), float(right[0]), "`discriminator_loss`", tolerance=1e-6, alternatives=wrong)
+    assert_number(
+        student.discriminator_loss(real, fake),
+        float(right[0]),
+        "`discriminator_loss`",
+        tolerance=1e-6,
+        alternatives=wrong,
+    )
     for kind, expected, other in (("minimax", right[1], right[2]), ("non-saturating", right[2], right[1])):
-        hints = {"this is the loss of the other kind": float(other), "this is to be maximised: losses are minimised": -float(expected)}
+        hints = {
+            "this is the loss of the other kind": float(other),
+            "this is to be maximised: losses are minimised": -float(expected),
+        }
         value = student.generator_loss(fake, kind)
         assert_number(value, float(expected), f'`generator_loss(…, "{kind}")`', tolerance=1e-6, alternatives=hints)
 
@@ -72,33 +81,42 @@ def test_losses_of_extreme_logits(student, rng):
 def test_least_squares_losses(student, rng):
     """Least squares for three sets of targets, by position and by name, and the default ones."""
     real, fake = normal(rng, 6), normal(rng, 4)
-    half = lambda scores, goal: float((scores - goal).square().mean()) / 2
+
+    def half(scores, goal):
+        return float((scores - goal).square().mean()) / 2
+
     for a, b, c in ((-1.0, 1.0, 0.0), (0.1, 0.9, 0.7), (0.0, 1.0, 1.0)):
         calls = [student.lsgan_losses(real, fake, a, b, c), student.lsgan_losses(real, fake, c=c, b=b, a=a)]
         calls += [student.lsgan_losses(real, fake)] if (a, b, c) == (0.0, 1.0, 1.0) else []
         right = (half(real, b) + half(fake, a), half(fake, c))
-        wrong = ({"a and b are exchanged": half(real, a) + half(fake, b), "the ½ is missing": 2 * right[0]}, {"the ½ is missing": 2 * right[1]})
+        wrong = (
+            {"a and b are exchanged": half(real, a) + half(fake, b), "the ½ is missing": 2 * right[0]},
+            {"the ½ is missing": 2 * right[1]},
+        )
         for found in calls:
             parts = assert_tuple(found, 2, "`lsgan_losses`", names=("d_loss", "g_loss"))
             for value, expected, name, hints in zip(parts, right, ("first", "second"), wrong, strict=True):
                 asked = f"with a = {a:g}, b = {b:g}, c = {c:g}"
-                assert_number(value, expected, f"the {name} of `lsgan_losses`", tolerance=1e-6, asked=asked, alternatives=hints)
+                assert_number(
+                    value, expected, f"the {name} of `lsgan_losses`", tolerance=1e-6, asked=asked, alternatives=hints
+                )
 
 
 @pytest.mark.graded("gan-steps", points=0.55)
 def test_a_sequence_of_steps(student, rng):
-    """Steps D, G, G, D, D on the same networks, each exact; the generator's optimiser, stepped between, moves nothing."""
+    """Steps D, G, G, D, D on the same networks, each exact; the grader steps the generator's optimiser in between."""
     weights = normal(rng, 2, 3), normal(rng, 3), normal(rng, 3), normal(rng)
     batches = [(normal(rng, 6, 3), normal(rng, 4, 2)) for _ in range(5)]
+    formulas = (lambda real, fake: losses(real, fake)[0], lambda fake: losses(fake, fake)[2])
+    own = (
+        lambda real, fake: surrogate(student.discriminator_loss, real, fake),
+        lambda fake: surrogate(student.generator_loss, fake, "non-saturating"),
+    )
     either(
-        lambda: play(student, weights, batches, lambda real, fake: losses(real, fake)[0], lambda fake: losses(fake, fake)[2]),
-        lambda: play(
-            student, weights, batches,
-            lambda real, fake: surrogate(student.discriminator_loss, real, fake),
-            lambda fake: surrogate(student.generator_loss, fake, "non-saturating"),
-        ),
+        lambda: play(student, weights, batches, *formulas),
+        lambda: play(student, weights, batches, *own),
         unless=lambda: own_losses_are_right(student, rng),
-    )  # fmt: skip
+    )
 
 
 def own_losses_are_right(student, rng):
@@ -119,13 +137,21 @@ def play(student, weights, batches, d_loss, g_loss):
     of_g, of_d = (optimiser(nets[name], "SGD", lr=RATE) for name in ("generator", "discriminator"))
 
     def d_step(real, noise):
-        run = lambda: call(student.discriminator_step, *nets.values(), of_d, real, noise, grad=True)
-        loss = lambda own: d_loss(own["discriminator"](real), own["discriminator"](own["generator"](noise)))
+        def run():
+            return call(student.discriminator_step, *nets.values(), of_d, real, noise, grad=True)
+
+        def loss(own):
+            return d_loss(own["discriminator"](real), own["discriminator"](own["generator"](noise)))
+
         return Step("of the discriminator", run, trains="discriminator", loss=loss, rate=RATE)
 
     def g_step(real, noise):
-        run = lambda: call(student.generator_step, *nets.values(), of_g, noise, grad=True)
-        loss = lambda own: g_loss(own["discriminator"](own["generator"](noise)))
+        def run():
+            return call(student.generator_step, *nets.values(), of_g, noise, grad=True)
+
+        def loss(own):
+            return g_loss(own["discriminator"](own["generator"](noise)))
+
         return Step("of the generator", run, trains="generator", loss=loss, rate=RATE)
 
     judge = Step("the generator's optimiser stepped by the grader", lambda: call(of_g.step))

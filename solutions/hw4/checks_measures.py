@@ -34,14 +34,22 @@ def test_projection_discriminator(student, rng):
         matrix, shift = normal(rng, math.prod(shape), dim), normal(rng, dim)
         network = student.ProjectionDiscriminator(student.probe("Linear", matrix, shift), dim, classes).double()
         state = state_dict(network)
-        new = {"psi.weight": normal(rng, 1, dim), "psi.bias": normal(rng, 1), "embedding.weight": normal(rng, classes, dim)}
+        new = {
+            "psi.weight": normal(rng, 1, dim),
+            "psi.bias": normal(rng, 1),
+            "embedding.weight": normal(rng, classes, dim),
+        }
         if not new.keys() <= state.keys():
             raise Wrong("`ProjectionDiscriminator` should hold `psi`, a linear layer with bias, and `embedding`")
         load_state_dict(network, {**state, **new})
         x, label = normal(rng, 7, *shape), torch.randint(0, classes, (7,), generator=rng)
         h = x.flatten(1) @ matrix + shift
         plain, matched = h @ new["psi.weight"][0] + new["psi.bias"], (new["embedding.weight"][label] * h).sum(1)
-        wrong = {"ψ(h) is missing": matched, "⟨e_y, h⟩ is missing": plain, "ψ(h) lacks its bias": plain + matched - new["psi.bias"]}
+        wrong = {
+            "ψ(h) is missing": matched,
+            "⟨e_y, h⟩ is missing": plain,
+            "ψ(h) lacks its bias": plain + matched - new["psi.bias"],
+        }
         assert_close(network(x, label), plain + matched, "the logits of `ProjectionDiscriminator`", alternatives=wrong)
         assert_gradient_reaches(network, x, label, of=network, what="the logits")
 
@@ -57,7 +65,10 @@ def test_cycle_and_identity_losses(student, rng):
             if not isinstance(found, dict) or not {"cycle", "identity"} <= found.keys():
                 raise Wrong("`cycle_losses` should return a dictionary with `cycle` and `identity`")
             f, g = (lambda x, pair=pair: pair[0] * x + pair[1] for pair in (there, back))
-            apart = lambda x, y: (x - y).abs().mean()
+
+            def apart(x, y):
+                return (x - y).abs().mean()
+
             assert_close(found["cycle"], apart(g(f(a)), a) + apart(f(g(b)), b), "`cycle`")
             assert_close(found["identity"], apart(f(b), b) + apart(g(a), a), "`identity`")
 
@@ -87,9 +98,21 @@ def test_inception_score_with_zeros(student, rng):
     """One-hot rows, rows with zeros, and a class that never occurs: no NaN, and the value by 0 ln 0 = 0."""
     K = randint(rng, 3, 6)
     hot = torch.eye(K + 1, dtype=F64)[:K]  # the last class never occurs
-    assert_number(student.inception_score(hot.repeat(2, 1)), K, "the score", tolerance=1e-5, asked=f"of one-hot rows of {K} classes out of {K + 1}")
+    assert_number(
+        student.inception_score(hot.repeat(2, 1)),
+        K,
+        "the score",
+        tolerance=1e-5,
+        asked=f"of one-hot rows of {K} classes out of {K + 1}",
+    )
     rows = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]], dtype=F64)[:, torch.randperm(3, generator=rng)]
-    assert_number(student.inception_score(rows), math.exp(0.2157615543), "the score", tolerance=1e-5, asked="of two rows with zeros")
+    assert_number(
+        student.inception_score(rows),
+        math.exp(0.2157615543),
+        "the score",
+        tolerance=1e-5,
+        asked="of two rows with zeros",
+    )
 
 
 @pytest.mark.graded("frechet", points=0.25)
@@ -137,12 +160,17 @@ def test_overlapping_sets(student, rng):
 @pytest.mark.graded("precision-recall", points=0.2)
 def test_coinciding_points_and_a_dropped_mode(student, rng):
     """Points that coincide count as neighbours; without one of two modes precision is full and recall is not."""
-    line = lambda *values: torch.tensor(values, dtype=F64)[:, None] * (1 + float(torch.rand((), generator=rng)))
+
+    def line(*values):
+        return torch.tensor(values, dtype=F64)[:, None] * (1 + float(torch.rand((), generator=rng)))
+
     real, fake = line(0, 0, 1, 5), torch.tensor([[-4.0], [0.5], [3.1]], dtype=F64)
     assert_precision_recall(student.precision_recall, real, fake, 2, asked="of sets with points that coincide")
     centre = torch.tensor([[10.0, 0.0]], dtype=F64)
     real = torch.cat([normal(rng, 30, 2), normal(rng, 30, 2) + centre])
-    assert_precision_recall(student.precision_recall, real, 0.5 * normal(rng, 40, 2), 3, asked="of a generator that dropped a mode")
+    assert_precision_recall(
+        student.precision_recall, real, 0.5 * normal(rng, 40, 2), 3, asked="of a generator that dropped a mode"
+    )
 
 
 @pytest.mark.graded("truncation", points=0.1)
@@ -150,8 +178,16 @@ def test_truncation_of_latents(student, rng):
     """mean + ψ(w − mean), for ψ from 0 to 1.5."""
     w, mean = normal(rng, 6, 4), normal(rng, 4)
     for psi in (0.7, 0.3, 1.5, 0.0):
-        wrong = {"ψ is applied before the mean is taken off": psi * w, "ψ is applied before the mean is added": mean + psi * w}
-        assert_close(student.truncate(w, mean, psi), mean + psi * (w - mean), f"`truncate` with ψ = {psi:g}", alternatives=wrong if psi else None)
+        wrong = {
+            "ψ is applied before the mean is taken off": psi * w,
+            "ψ is applied before the mean is added": mean + psi * w,
+        }
+        assert_close(
+            student.truncate(w, mean, psi),
+            mean + psi * (w - mean),
+            f"`truncate` with ψ = {psi:g}",
+            alternatives=wrong if psi else None,
+        )
 
 
 @pytest.mark.graded("truncation", points=0.25)
@@ -166,7 +202,10 @@ def test_law_of_truncated_noise(student, rng):
             raise Wrong(f"draws lie outside of the threshold {c:g}")
         distance = float(stats.kstest(z.double().numpy(), stats.truncnorm(-c, c).cdf).statistic)
         if not distance <= bound:
-            raise Wrong(f"the draws do not follow the law: largest distance of the distribution functions {distance:.3f} at c = {c:g}, at most {bound:.3f} is accepted")
+            raise Wrong(
+                f"the draws do not follow the law at c = {c:g}: largest distance of the distribution functions "
+                f"{distance:.3f}, at most {bound:.3f} is accepted"
+            )
         if len(z.unique()) < 40_000:
             raise Wrong(f"only {len(z.unique())} of 50000 draws are different ones")
     first, second = (student.truncated_normal((100,), 1.0) for _ in range(2))

@@ -40,7 +40,10 @@ def test_best_discriminator_of_random_laws(student, rng):
         assert_close(d, prior * p / mixture, f"`d` {asked}", alternatives=wrong if prior != 0.5 else None)
         entropy = -prior * math.log(prior) - (1 - prior) * math.log(1 - prior)
         divergence = prior * (plogq(p, p) - plogq(p, mixture)) + (1 - prior) * (plogq(q, q) - plogq(q, mixture))
-        other = {"this is V + H(π): the divergence, not the value": divergence, "the sign is flipped": entropy - divergence}
+        other = {
+            "this is V + H(π): the divergence, not the value": divergence,
+            "the sign is flipped": entropy - divergence,
+        }
         assert_number(value, divergence - entropy, "`value`", tolerance=1e-6, asked=asked, alternatives=other)
 
 
@@ -50,7 +53,9 @@ def test_conjugate_where_the_best_critic_goes(student, rng):
     t = torch.cat([-2.9 + 3.8 * torch.rand(20, generator=rng, dtype=F64), torch.tensor([-3.0, 0.0, 1.0], dtype=F64)])
     assert_close(student.conjugate(t), supremum(t), "`conjugate` for −3 ≤ t ≤ 1", atol=1e-6)
     ratio = 2 / (1 - t[:20]).sqrt() - 1  # where the supremum is
-    assert_close(gradient(student.conjugate, t[:20].reshape(4, 5)), ratio.reshape(4, 5), "the derivative of `conjugate`")
+    assert_close(
+        gradient(student.conjugate, t[:20].reshape(4, 5)), ratio.reshape(4, 5), "the derivative of `conjugate`"
+    )
     assert_close(student.optimal_critic(ratio), t[:20], "`optimal_critic`")
     p, q = 0.05 + torch.rand(2, 6, generator=rng, dtype=F64)
     p[0] = 0.0

@@ -40,7 +40,7 @@ def noise(rng, network, n):
 
 
 def ring_samples(student, rng, law, least):
-    """Samples of the trained generator, if it is a continuous map that its own weights make, and a new one knows nothing."""
+    """Samples of the trained generator, if it is a continuous map made by its weights, and a new one knows nothing."""
     network, fresh = student.trained("ring").ring_generator, student.make_generator()
     first, second, other, beside = noise(rng, network, 256).split(64)
 
@@ -53,7 +53,10 @@ def ring_samples(student, rng, law, least):
     untrained = assert_finite(call(fresh, noise(rng, network, 2000), mode="eval"), "the samples of a new generator")
     if float(held(untrained.double(), law).sum()) >= 0.5:
         raise Wrong("what `make_generator()` builds knows the ring before it is trained")
-    own = lambda net: call(net, second, mode="eval")
+
+    def own(net):
+        return call(net, second, mode="eval")
+
     assert_answers_from_weights(network, fresh, own, what=GENERATOR)
     assert_weights_matter(network, own, share=least, generator=rng, what=GENERATOR)
     return assert_finite(points, f"the samples of {GENERATOR}").double()
@@ -71,7 +74,9 @@ def stages(trained):
     except StudentFault:
         return {}
     pictures = kept.items() if isinstance(kept, dict) else ()
-    shown = [(step, points) for step, points in pictures if isinstance(points, torch.Tensor) and points.shape[1:] == (2,)]
+    shown = [
+        (step, points) for step, points in pictures if isinstance(points, torch.Tensor) and points.shape[1:] == (2,)
+    ]
     return {f"step {str(step)[:10]}": points for step, points in shown[:6]}
 
 
@@ -102,10 +107,16 @@ def test_critic_behaves_like_one(student, rng, course_data, data):
         raise Wrong("a critic counts beside a generator half of whose samples lie near a centre")
     real, t = law.draw(2000, rng), torch.rand(2000, 1, generator=rng, dtype=F64)
     between = (t * real + (1 - t) * points[:2000]).float()
-    ask = lambda x: call(critic, x, mode="eval")
+
+    def ask(x):
+        return call(critic, x, mode="eval")
+
     assert_shape(ask(between), (2000,), f"the scores of {CRITIC}")
     assert_same_in_any_company(ask, between[:64], strangers=(real[:64].float(),), generator=rng, what=CRITIC)
-    answers = lambda net: call(net, between[:200], mode="eval")
+
+    def answers(net):
+        return call(net, between[:200], mode="eval")
+
     assert_answers_from_weights(critic, student.make_critic(), answers, what=CRITIC)
     slope = gradient(critic, between, mode="eval")
     if slope is None:
@@ -126,13 +137,23 @@ def test_fit_teaches_any_pair(student, rng, seed):
     x = (spot + 0.3 * normal(rng, 4000, 2)).float()
     pair, bystander = (student.make_generator(), student.make_critic()), student.make_generator()
     z = noise(rng, pair[0], 2000)
-    ask = lambda net: call(net, z, mode="eval")
-    away = lambda: float((assert_shape(ask(pair[0]), (2000, 2), "samples").double().mean(0) - spot).norm())
+
+    def ask(net):
+        return call(net, z, mode="eval")
+
+    def away():
+        return float((assert_shape(ask(pair[0]), (2000, 2), "samples").double().mean(0) - spot).norm())
+
     before, returned = away(), []
-    fit = lambda: returned.append(run_fit(student.fit_wgan_gp, *pair, x, 300, seed=seed))
+
+    def fit():
+        return returned.append(run_fit(student.fit_wgan_gp, *pair, x, 300, seed=seed))
+
     assert_teaches_only(fit, bystander, ask, what="`fit_wgan_gp`")
     if not away() <= before / 2:
-        raise Wrong(f"after 300 steps the mean of the samples is {away():.2f} away from that of the data, {before:.2f} before")
+        raise Wrong(
+            f"after 300 steps the mean of the samples is {away():.2f} away from that of the data, {before:.2f} before"
+        )
     losses = contents(returned[0])
     if not isinstance(losses, list) or len(losses) != 300:
         raise Wrong("`fit_wgan_gp` should return a list with one loss for each of its 300 steps")

@@ -951,14 +951,14 @@ with when_written():
 # - `make_critic()` → a new critic, `(n, 2)` to scores `(n,)`;
 # - `fit_wgan_gp(generator, critic, data, steps)` trains both in place, with `steps` steps of the generator and some steps of the critic (2.5) for each of them, and returns the list of the critic's losses, one number for each step of the generator. If it is given a function `watch`, it calls `watch(step)` before each step and `watch(steps)` at the end (this is for the pictures, and not scored).
 #
-# *What to expect.* Perceptrons with three hidden layers of 128 ReLUs, 8 numbers of noise, **λ = 1**, Adam with betas (0, 0.9) and a learning rate of 1e-3 that falls linearly to 0, batches of 128, 2 critic steps for each of 2,000 generator steps: EXPECT_SECONDS seconds of one core. MEASURED
+# *What to expect.* Perceptrons with three hidden layers of 128 ReLUs, 8 numbers of noise, **λ = 1**, Adam with betas (0, 0.9) and a learning rate of 1e-3 that falls linearly to 0, batches of 128, 2 critic steps for each of 2,000 generator steps: 15 to 25 seconds of one core.
 #
 # | | share within 3σ of a centre | least share of a spot over its weight |
 # |---|---|---|
 # | fresh data (the best possible) | 0.989 | 0.94–0.97 |
-# | such a training, over several laws and seeds | SOLUTION_SHARE | SOLUTION_LEAST |
-# | half of it: widths 64, 800 steps | WEAK_SHARE | WEAK_LEAST |
-# | λ = 10, as in the paper | TEN_SHARE | TEN_LEAST |
+# | such a training, over several laws and seeds | 0.87–0.91 | 0.80–0.91 |
+# | half of the steps | 0.72–0.76 | 0.65–0.70 |
+# | λ = 10, as in the paper | 0.02–0.11 | 0 |
 # | a circle of the right radius | up to 0.47 | up to 0.43 |
 # | one Gaussian | 0.05–0.09 | below 0.1 |
 #
@@ -1114,7 +1114,7 @@ with when_written("ring_generator", "ring_critic", "ring_losses", "ring_snapshot
 # - `frechet`: the Fréchet distance of 2.9, with the coordinates themselves as features; `precision` and `recall`: those of 2.10 with $k = 5$;
 # - `modes`: how many centres hold at least 2 % of **all** fakes within $3\sigma$.
 #
-# *Numbers to expect* for the generator above and 2,000 points of each kind: METRICS.
+# *Numbers to expect* for the generator above and 2,000 points of each kind: a Fréchet distance below 0.02, precision and recall near 0.9, all eight modes.
 #
 # <details><summary>Hint</summary>`torch.cdist(fake, centres) <= 3 * sigma` is a table of who lies where.</details>
 #
