@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -91,16 +92,23 @@ def hand_in(course: Course, student: str, more: str = "") -> None:
     """The template, as it was given out."""
     place = course.submitted_dir / student / NAME
     place.mkdir(parents=True, exist_ok=True)
+    (place / f"{NAME}.ipynb").write_text(notebook_with(more))
+
+
+@cache
+def notebook_with(more: str) -> str:
+    """The template with one cell more."""
     template = (ROOT / "assignments" / NAME / f"{NAME}.ipynb").read_text(encoding="utf-8")
     cell = f'{{"cell_type": "markdown", "metadata": {{}}, "source": "{more}"}}, '
-    (place / f"{NAME}.ipynb").write_text(template.replace('"cells": [', f'"cells": [{cell}', 1))
+    return template.replace('"cells": [', f'"cells": [{cell}', 1)
 
 
 def copy_to(course: Course, size: int) -> None:
     """As many submissions, each with everything that the first one has."""
     assignment = load_assignment(course.files(NAME))
     path = course.report_path(NAME, FIRST)
-    report, page = Report.load(path), (course.feedback_dir(NAME) / page_name(FIRST)).read_bytes()
+    report, text = Report.load(path), path.read_text(encoding="utf-8")
+    page = (course.feedback_dir(NAME) / page_name(FIRST)).read_bytes()
     with Record(course.root, NAME) as record, record.together():
         state = record.get(FIRST)
         assert state is not None
@@ -110,11 +118,11 @@ def copy_to(course: Course, size: int) -> None:
         for name in names:
             hand_in(course, name)
             copy = report.model_copy(update={"student": name})
-            copy.save(course.report_path(NAME, name))
+            course.report_path(NAME, name).write_text(text.replace(f'"{FIRST}"', f'"{name}"', 1))
             (course.feedback_dir(NAME) / page_name(name)).write_bytes(page)
             course.autograded_path(NAME, name).parent.mkdir(parents=True)
             shutil.copyfile(course.autograded_path(NAME, FIRST), course.autograded_path(NAME, name))
-            content = content_of(assignment, digest_of(copy.text.encode()))
+            content = content_of(assignment, digest_of(course.report_path(NAME, name).read_bytes()))
             record.settled(copy, course.report_path(NAME, name), content=content, **known)
     with sqlite3.connect(course.gradebook_url.removeprefix("sqlite:///")) as book:
         for name in names:

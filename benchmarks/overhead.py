@@ -34,7 +34,8 @@ from autograder.course.course import init_course
 from autograder.grading.local import run_jobs
 from autograder.homework.files import HomeworkFiles
 from autograder.homework.ipynb import to_text
-from autograder.judge.grade import Job, grade
+from autograder.judge.grade import grade
+from autograder.judge.job import Job
 from autograder.judge.providers import close_providers
 from autograder.report import Report
 from autograder.sandbox import Limits, image, open_provider

@@ -22,7 +22,8 @@ from pathlib import Path
 from autograder.errors import Infrastructure, StudentFault
 from autograder.grading.local import Trouble, run_jobs
 from autograder.homework.settings import Budgets
-from autograder.judge.grade import Job, grade
+from autograder.judge.grade import grade
+from autograder.judge.job import Job
 from autograder.judge.session import Session
 from autograder.report import Report
 from autograder.sandbox import SandboxKind

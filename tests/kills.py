@@ -35,7 +35,7 @@ from autograder.commands import again, for_tas
 from autograder.course.course import Course, load_course
 from autograder.grading import batch, stale
 from autograder.homework.assignment import load_assignment
-from autograder.judge.grade import Job
+from autograder.judge.job import Job
 from autograder.records.gradebook import dump
 from autograder.records.record import FILE, Record
 from autograder.records.rendering import Rendered, grade_and_render, rendered

@@ -106,6 +106,11 @@ def test_importing_the_package_or_the_command_is_quick():
     assert loaded_by("from autograder import cli") & heavy == set()
 
 
+def test_the_process_that_serves_a_class_loads_no_torch():
+    statement = "from autograder.grading import batch; from autograder.sandbox import docker, process"
+    assert loaded_by(statement) & {"torch", "pytest", "nbconvert", "nbgrader", "scipy"} == set()
+
+
 def test_a_check_in_a_notebook_reaches_no_grader():
     statement = "from autograder import check; check"
     assert loaded_by(statement) & {"nbgrader", "docker", "sqlalchemy", "solutions", "reference_models"} == set()

@@ -24,8 +24,9 @@ from autograder.homework.assignment import Assignment, load_assignment
 from autograder.homework.checkfile import local_imports
 from autograder.homework.files import HomeworkFiles
 from autograder.judge.control import note_audited
-from autograder.judge.grade import Job, check_files, grade_repeatedly
+from autograder.judge.grade import check_files, grade_repeatedly
 from autograder.judge.handing import unlike_the_example
+from autograder.judge.job import Job
 from autograder.judge.model_answers import read_solution
 from autograder.judge.rubrics import missing_rubrics
 from autograder.report import CheckResult, Report, lost_cells

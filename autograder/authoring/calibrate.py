@@ -37,7 +37,8 @@ from autograder.feedback.text import duration
 from autograder.grading.local import Trouble, run_jobs
 from autograder.homework.assignment import Assignment, load_assignment
 from autograder.homework.files import HomeworkFiles
-from autograder.judge.grade import Job, grade_repeatedly
+from autograder.judge.grade import grade_repeatedly
+from autograder.judge.job import Job
 from autograder.judge.model_answers import read_solution
 from autograder.report import CheckResult, Report, lost_cells
 from autograder.sandbox import SandboxKind, permitted, sweep

@@ -47,5 +47,7 @@ def regrade(
         print("interrupted; start the same command again and it goes on where it stopped", file=sys.stderr)
         raise typer.Exit(130) from None
     summary(loaded, batch)
+    if not batch.moves and not batch.states("proposed"):
+        print(f"No mark of {name} {'moved' if publish else 'would move'}.")
     if batch.infrastructure:
         raise typer.Exit(1)

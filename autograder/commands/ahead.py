@@ -23,5 +23,6 @@ def say_plan(course: Path, name: str, options: Options) -> None:
     minutes = core_seconds(plan) / MINUTE
     console.print(
         f"{text.count(len(plan.grade), 'submission')} would be run, about {minutes:.1f} core-minutes; "
-        f"{plan.reused} unchanged. Nothing was graded."
+        f"{plan.reused} unchanged. Nothing was graded.",
+        soft_wrap=True,
     )

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from autograder.course.course import Course
 from autograder.errors import Infrastructure, UserError
 from autograder.homework.first_cell import DISTRIBUTION
-from autograder.records.formgrader import CONFIG, is_configured
+from autograder.records.nbgrader_config import CONFIG, is_configured
 from autograder.sandbox import Limits, base_image, traces
 from autograder.sandbox import engine as engines
 from autograder.sandbox import image as images

@@ -43,7 +43,7 @@ def init(
     Example: `autograder init dgm-2026`
     """
     from autograder.course.course import init_course
-    from autograder.records.formgrader import configure
+    from autograder.records.nbgrader_config import configure
 
     course = init_course(folder, name=name, assignments=assignments, solutions=solutions)
     configure(course)

@@ -169,7 +169,7 @@ def show(
             rejected = {state.who: state.rejected for state in states if state.rejected is not None}
             show_class(record.briefs(graded), rejected, title)
         elif student is not None and states:
-            show_state(states[0], title)
+            show_state(states[0], title, staff=ta)
             if graded:
                 take_over_from_book(loaded, record, record.homeworks().get(name, {}))
                 report, remarks = load_reports(loaded, name, graded)[0], remarks_of(loaded, record, student)

@@ -29,7 +29,7 @@ def formgrader(
     from jupyter_server.serverapp import ServerApp
 
     from autograder.course.course import load_course
-    from autograder.records.formgrader import CONFIG, is_configured
+    from autograder.records.nbgrader_config import CONFIG, is_configured
 
     loaded = load_course(course)
     if not is_configured(loaded):

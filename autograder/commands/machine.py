@@ -31,7 +31,7 @@ def doctor(
     from autograder import sandbox
     from autograder.commands.doctor import examine, guarded, is_ready, nbgrader_config
     from autograder.course.course import FILE, load_course
-    from autograder.records.formgrader import mend
+    from autograder.records.nbgrader_config import mend
 
     if fix:
         print(mend(load_course(course)))

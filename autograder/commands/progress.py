@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from autograder.commands.show import show_class
+from autograder.commands.show import moved, show_class
 from autograder.course.course import Course
 from autograder.feedback import text
 from autograder.grading.batch import Batch, Events
@@ -124,23 +124,18 @@ def _say_what_failed(reports: list[Report], console: Console) -> None:
 
 
 def _say_moves(batch: Batch, console: Console) -> None:
-    """Old and new points of whoever was graded again with another outcome."""
-    for move in batch.moves:
-        cells = ", ".join(
-            f"{cell} {_mark(move.old.get(cell))} → {_mark(move.new.get(cell))}"
-            for cell in dict.fromkeys([*move.old, *move.new])
-            if move.old.get(cell) != move.new.get(cell)
-        )
-        console.print(f"{text.line(move.student, 30):14}{cells}", soft_wrap=True)
+    """Old and new points of whoever was graded again with another outcome, now or before, until it is published."""
+    for move in (move for move in batch.moves if move.published):
+        console.print(f"{text.line(move.student, 30):14}{moved(move.old, move.new)}", soft_wrap=True)
     name = batch.assignment.name
-    waiting = len(batch.states("proposed"))
+    waiting = batch.states("proposed")
+    for state in waiting[:SHOWN]:
+        console.print(f"{text.line(state.who, 30):14}{moved(state.marks, state.proposed or {})}", soft_wrap=True)
     if waiting:
-        count = text.count(waiting, "submission")
-        console.print(f"Marks of {count} would move; they stay until `autograder regrade {name} --publish`.")
-
-
-def _mark(points: float | None) -> str:
-    return "–" if points is None else text.points(points)
+        count = text.count(len(waiting), "submission")
+        console.print(
+            f"Marks of {count} would move; they stay until `autograder regrade {name} --publish`.", soft_wrap=True
+        )
 
 
 def matches(states: Iterable[State]) -> Iterator[str]:
@@ -159,7 +154,9 @@ def summary(course: Course, batch: Batch) -> None:
     name = batch.assignment.name
     console.print()
     if batch.reused:
-        console.print(f"{batch.reused} of them are unchanged and were not run again (--force runs them).")
+        console.print(
+            f"{batch.reused} of them are unchanged and were not run again (`autograder grade {name} --force` does)."
+        )
     if batch.kept:
         names = ", ".join(batch.kept)
         console.print(f"Graded in containers before and kept as they are, for this run has none: {names}.")

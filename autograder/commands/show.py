@@ -69,13 +69,29 @@ def show_report(
     _show_runs(report, say, console)
 
 
-def show_state(state: State, assignment_title: str, *, console: Console | None = None) -> None:
-    """Print what the record knows of one student: where they stand, what came, when and from which file."""
+def moved(old: Mapping[str, float | None], new: Mapping[str, float | None]) -> str:
+    """Cells whose marks are others now, as in "double 2 → 0, line – → 1"."""
+
+    def mark(points: float | None) -> str:
+        return "–" if points is None else text.points(points)
+
+    others = [cell for cell in dict.fromkeys([*old, *new]) if old.get(cell) != new.get(cell)]
+    return ", ".join(f"{cell} {mark(old.get(cell))} → {mark(new.get(cell))}" for cell in others)
+
+
+def show_state(state: State, assignment_title: str, *, staff: bool = True, console: Console | None = None) -> None:
+    """Print what the record knows of one student: where they stand, what came, when and from which file.
+
+    Args:
+        staff: tell marks that are not published as well.
+    """
     console = console or Console()
     say = _Speaker(console)
     console.print(say(f"{text.line(state.who)} · {text.line(assignment_title)}: {text.line(state.sentence)}", "bold"))
     when = f"{state.submitted} ({state.clock})" if state.submitted and state.clock else state.submitted
     facts = {"handed in as": state.source, "known": state.matched, "collected": state.came, "handed in": when or ""}
+    if staff and state.proposed is not None:
+        facts["graded again, not published"] = moved(state.marks, state.proposed)
     for what, value in facts.items():
         if value:
             console.print(say(f"{what}: {text.line(value)}", "dim"))

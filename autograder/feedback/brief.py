@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 
 from autograder.report import CellRun, CheckResult, Report
 
@@ -67,7 +67,7 @@ class Brief:
 
     def text(self) -> str:
         """All but the outline, for a file."""
-        return json.dumps(astuple(self)[1:], separators=(",", ":"))
+        return json.dumps([getattr(self, part.name) for part in fields(self)[1:]], separators=(",", ":"))
 
     @classmethod
     def read(cls, text: str, outline: Outline) -> Brief:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from autograder.course.course import FILE, Course
 from autograder.errors import UserError
-from autograder.records.formgrader import CONFIG as NBGRADER
+from autograder.records.nbgrader_config import CONFIG as NBGRADER
 from autograder.records.ways import FOLDER as WAYS
 
 

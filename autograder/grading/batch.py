@@ -27,14 +27,15 @@ from autograder.grading.stale import basis_now, note
 from autograder.homework.assignment import Assignment, load_assignment
 from autograder.homework.settings import LATER
 from autograder.judge.basis import Basis
-from autograder.judge.grade import Job
-from autograder.records.formgrader import configure
-from autograder.records.gradebook import Book
+from autograder.judge.job import Job
+from autograder.records.gradebook import Book, StudentScore
+from autograder.records.nbgrader_config import configure
 from autograder.records.pages import refresh, take_over_from_book
 from autograder.records.record import Kind, Record
 from autograder.records.rendering import Rendered, grade_and_render, render_again, render_proposed
 from autograder.records.scores import write_scores
 from autograder.records.settle import Desk, enter_again, settle
+from autograder.records.standing import entered_now
 from autograder.records.state import State
 from autograder.report import Report
 from autograder.sandbox import SandboxKind, permitted, sweep
@@ -156,8 +157,8 @@ def grade_course(
         with Record(course.root, name) as record:
             assignment, terms = _opened(course, name, record, options)
             batch = Batch(course, assignment, terms.sandbox, options.students)
-            take_over_from_book(course, record, assignment.points_of_cells)
-            plan = _planned(course, record, terms, options, source)
+            entered = take_over_from_book(course, record, assignment.points_of_cells)
+            plan = _planned(course, record, terms, options, source, entered)
             batch.reused, batch.kept = plan.reused, plan.kept
             batch.graded = [task.state.who for task in plan.grade]
             record.put_homework(assignment)
@@ -167,8 +168,9 @@ def grade_course(
                     _grade_all(desk, batch, plan, terms.basis, options, events)
             finally:
                 sweep()
-            write_scores(course, record)
-            refresh(course, assignment, record)
+            decided = entered_now(course, record)
+            write_scores(course, record, decided)
+            refresh(course, assignment, record, decided)
         return batch
 
 
@@ -180,7 +182,7 @@ def look_ahead(course: Course, name: str, options: Options = Options()) -> Plan:
     """
     with alone(course), Record(course.root, name) as record:
         remove_halves(course, name)
-        return _planned(course, record, _opened(course, name, record, options)[1], options, None)
+        return _planned(course, record, _opened(course, name, record, options)[1], options, None, {})
 
 
 def _opened(course: Course, name: str, record: Record, options: Options) -> tuple[Assignment, Terms]:
@@ -196,8 +198,16 @@ def _opened(course: Course, name: str, record: Record, options: Options) -> tupl
     return assignment, Terms(assignment, kind, basis_now(record, assignment, where), options.force, options.students)
 
 
-def _planned(course: Course, record: Record, terms: Terms, options: Options, source: Path | None) -> Plan:
-    plan = plan_of(course, record, terms, take_in(course, terms.assignment, record, source, options.times))
+def _planned(
+    course: Course,
+    record: Record,
+    terms: Terms,
+    options: Options,
+    source: Path | None,
+    entered: Mapping[str, StudentScore],
+) -> Plan:
+    packed = take_in(course, terms.assignment, record, source, options.times)
+    plan = plan_of(course, record, terms, packed, entered)
     if options.only_again:
         plan.grade = [task for task in plan.grade if task.state.graded == task.state.sha]
     return plan
@@ -228,7 +238,8 @@ def _grade_all(desk: Desk, batch: Batch, plan: Plan, basis: Basis, options: Opti
     course, settings = desk.course, desk.course.config.sandbox
     desk.book.ensure_assignment(desk.assignment)
     desk.book.add_students(course.people)
-    _enter_what_is_missing(desk, plan)
+    for state in plan.lacking:
+        enter_again(desk, state)
 
     def job(task: Task) -> Job:
         return Job(
@@ -291,15 +302,6 @@ def _forget_proposal(desk: Desk, student: str) -> None:
     state = desk.record.get(student)
     if state is not None and state.proposed is not None:
         desk.record.change(student, proposed=None)
-
-
-def _enter_what_is_missing(desk: Desk, plan: Plan) -> None:
-    """Enter what is done in a gradebook that has something else, or nothing."""
-    entered = desk.book.standing(desk.assignment.name)
-    for state in plan.done:
-        wanted = state.marks | {cell: None if given else 0.0 for cell, given in state.answered.items()}
-        if not state.infrastructure and entered.get(state.who) != wanted:
-            enter_again(desk, state)
 
 
 def _made(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from autograder.course.course import Course
-from autograder.grading.places import clock_of, others_of, signature_of
+from autograder.grading.places import Signatures, clock_of
 from autograder.homework.assignment import Assignment
 from autograder.records.record import Record
 from autograder.records.state import now
@@ -33,7 +33,7 @@ def collect_into(
         clock = replace(clock, report=read_times(times, people, clock.zone))
     for state in [state for state in record.states() if not state.student]:  # of an older collection
         record.accepted(state.who, "collecting")
-    places, others = record.places(), others_of(assignment)
+    places, look_at = record.places(), Signatures(course, assignment)
     seen: set[str] = set()
     for item in collect_each(source, assignment, people, clock, look):
         who = item.student or item.path
@@ -50,7 +50,7 @@ def collect_into(
             record.change(who, notes=tuple(dict.fromkeys((*earlier, kept))))
             continue
         signature, owner = places.get(item.student, ("", ""))
-        whole = owner == who and signature == signature_of(course, assignment, item.student, others)
+        whole = owner == who and signature == look_at.of(item.student)
         if not (whole and _is_known(record, item)):
             store(item, assignment, course.submitted_dir)
         way: dict[str, object] = {"came": now(), "source": item.path, "notes": item.notes, "handed": item.sha256}

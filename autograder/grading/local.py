@@ -19,10 +19,8 @@ from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import TypeVar
 
-import torch
-
 from autograder.errors import AutograderError, SandboxWarning, UserError
-from autograder.judge.grade import Job
+from autograder.judge.job import Job
 from autograder.judge.watchdog import overran, wall_in
 from autograder.records.rendering import Rendered
 from autograder.report import Report
@@ -149,6 +147,8 @@ def judges(count: int) -> Iterator[ProcessPoolExecutor]:
 
 def _prepare() -> None:
     """Runs in each judge process: Ctrl-C is the parent's to handle, the end of the parent is ours."""
+    import torch
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore", SandboxWarning)  # whoever named the sandbox was told
     wall_in()

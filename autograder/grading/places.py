@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -32,8 +33,8 @@ def look_at_places(course: Course, assignment: Assignment, record: Record, look:
     """
     people = roster_of(course.people.values(), assignment)
     known, groups = record.places(), _groups(course, people)
-    others = others_of(assignment)
-    signatures = {n: signature_of(course, assignment, n, others) for names in groups.values() for n in names}
+    look_at = Signatures(course, assignment)
+    signatures = {name: look_at.of(name) for names in groups.values() for name in names}
     gone: dict[str, list[str]] = {}
     for name, (_, who) in known.items():
         if who not in groups or name not in groups[who]:
@@ -65,24 +66,24 @@ def clock_of(course: Course, assignment: Assignment) -> Clock:
     return Clock(course.config.due.get(name), in_time=rule.submission == "last in time", grace=grace, more=more)
 
 
-def others_of(assignment: Assignment) -> frozenset[str]:
-    """Names of the course's other homeworks."""
-    return frozenset(p.parent.name for p in assignment.files.assignments.glob(f"*/{CONFIG}")) - {assignment.name}
+class Signatures:
+    """Tell whether something under `submitted/` is still what it was, without opening it."""
 
+    def __init__(self, course: Course, assignment: Assignment) -> None:
+        self._root = os.fspath(course.submitted_dir)
+        homeworks = (path.parent.name for path in assignment.files.assignments.glob(f"*/{CONFIG}"))
+        self._others = frozenset(homeworks) - {assignment.name}  # folders of theirs are passed over
+        self._terms = hashlib.sha256(repr(_terms(course, assignment)).encode())
 
-def signature_of(course: Course, assignment: Assignment, name: str, others: frozenset[str]) -> str:
-    """What `stat` says of something under `submitted/`, and what else decides how it is read; "" if it is not there.
-
-    Args:
-        others: folders of other homeworks, which are passed over.
-    """
-    total = hashlib.sha256(repr(_terms(course, assignment)).encode())
-    try:
-        for line in _stats(course.submitted_dir / name, "", others):
-            total.update(line.encode("utf-8", "surrogateescape"))
-    except OSError:
-        return ""
-    return total.hexdigest()
+    def of(self, name: str) -> str:
+        """A hash of what `stat` says of it, and of what else decides how it is read; "" if it is not there."""
+        total = self._terms.copy()
+        try:
+            for line in _stats(f"{self._root}/{name}", "", self._others):
+                total.update(line.encode("utf-8", "surrogateescape"))
+        except OSError:
+            return ""
+        return total.hexdigest()
 
 
 def stored(course: Course, state: State) -> Stored:
@@ -166,14 +167,14 @@ def _terms(course: Course, assignment: Assignment) -> tuple[object, ...]:
     return course.config.due.get(assignment.name), assignment.template_path.name, checkpoints
 
 
-def _stats(place: Path, below: str, others: frozenset[str]) -> Iterator[str]:
+def _stats(place: str, below: str, others: frozenset[str]) -> Iterator[str]:
     """A line for each file, in a fixed order."""
-    found = place.lstat()
-    if not place.is_dir() or place.is_symlink():
+    found = os.lstat(place)
+    if not stat.S_ISDIR(found.st_mode):
         yield f"{below} {found.st_mode} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}\n"
         return
     with os.scandir(place) as listing:
         children = sorted(entry.name for entry in listing)
     for child in children:
         if child == "timestamp.txt" or not (JUNK.fullmatch(child) or (not below and child in others)):
-            yield from _stats(place / child, f"{below}/{child}", others)
+            yield from _stats(f"{place}/{child}", f"{below}/{child}", others)

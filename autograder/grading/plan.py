@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from autograder.course.course import Course
 from autograder.errors import UserError
+from autograder.feedback import Remarks
 from autograder.grading.places import stored
 from autograder.grading.stale import seconds_of, stale_checks
 from autograder.grading.walls import CHANGED, is_stronger
 from autograder.homework.assignment import Assignment
 from autograder.judge.basis import Basis
-from autograder.judge.grade import Again
+from autograder.judge.job import Again
+from autograder.records.gradebook import StudentScore
 from autograder.records.record import Record, proposed
 from autograder.records.rendering import up_to_date
 from autograder.records.reports import final_report
+from autograder.records.standing import remarks_of_class
 from autograder.records.state import State, stat_of
 from autograder.sandbox import SandboxKind
 from autograder.submission import Stored, Submission
@@ -41,7 +45,8 @@ class Plan:
 
     grade: list[Task] = field(default_factory=list)
     render: list[Task] = field(default_factory=list)  # graded, but page or notebook is missing or of another content
-    done: list[State] = field(default_factory=list)  # of which at most the gradebook lacks something
+    lacking: list[State] = field(default_factory=list)  # all is made, but the gradebook has other marks, or none
+    took: list[float] = field(default_factory=list)  # seconds that grading took, of each of which all is made
     reused: int = 0
     kept: list[str] = field(default_factory=list)  # students whose report was made behind stronger walls and stays
 
@@ -57,51 +62,81 @@ class Terms:
     students: frozenset[str] = frozenset()  # only these; empty: all
 
 
-def plan_of(course: Course, record: Record, terms: Terms, packed: Mapping[str, Submission]) -> Plan:
+@dataclass(frozen=True)
+class _Class:
+    """What is known of a class before it is graded."""
+
+    course: Course
+    record: Record
+    terms: Terms
+    packed: Mapping[str, Submission]
+    entered: Mapping[str, StudentScore]
+    remarks: Callable[[State], Remarks]
+
+    def task(self, state: State, why: str = "") -> Task:
+        """Grading one submission."""
+        return Task(state, self.packed.get(state.who) or stored(self.course, state), why, state.seconds)
+
+
+def plan_of(
+    course: Course,
+    record: Record,
+    terms: Terms,
+    packed: Mapping[str, Submission],
+    entered: Mapping[str, StudentScore] = MappingProxyType({}),
+) -> Plan:
     """What there is to do.
 
     Args:
         packed: by student, what cannot be read where it is graded.
+        entered: by student, what stands in the gradebook.
 
     Raises:
         UserError: there is nothing at all, or nothing of a student who was named.
     """
     plan, name = Plan(), terms.assignment.name
     nothing = UserError(f"there is no submission of {name} under {course.submitted_dir}; collect or name them first.")
-    states = [state for state in record.states() if state.student and state.sha is not None]
-    if not states and not any(state.rejected for state in record.states()):
+    handed_in = record.handed_in()
+    if not handed_in and next(record.states("rejected"), None) is None:
         raise nothing
-    unknown = terms.students - {state.who for state in states}
+    unknown = terms.students - handed_in
     if unknown:
         raise UserError(f"nothing of {', '.join(sorted(unknown))} lies under {course.submitted_dir}.")
-    for state in states:
-        if not terms.students or state.who in terms.students:
-            current = _seen(course, record, name, state)
-            submission = packed.get(current.who) or stored(course, current)
-            _place(course, record, terms, plan, Task(current, submission, "", current.seconds))
+    known = _Class(course, record, terms, packed, entered, remarks_of_class(course, record))
+    for state in record.states():
+        if state.who in (terms.students or handed_in):
+            _place(known, plan, _seen(course, record, name, state))
     return plan
 
 
-def _place(course: Course, record: Record, terms: Terms, plan: Plan, task: Task) -> None:
-    state = task.state
-    why = _why(state, terms)
+def _place(known: _Class, plan: Plan, state: State) -> None:
+    terms, why = known.terms, _why(state, known.terms)
     stronger = state.report is not None and state.final and is_stronger(state.sandbox, terms.sandbox)
     same = state.graded == state.sha
     if stronger and same:
         plan.kept.append(state.who)
     elif stronger and not terms.force:
-        record.rejected(state.who, CHANGED, "grading")
+        known.record.rejected(state.who, CHANGED, "grading")
     elif why:
-        plan.grade.append(_what_is_stale(course, terms, task) if why == STALE else replace(task, why=why))
+        task = known.task(state, why)
+        plan.grade.append(_what_is_stale(known.course, terms, task) if why == STALE else task)
         return
     else:
         plan.reused += 1
     if not same:
         return
-    if up_to_date(course, record, terms.assignment, state):
-        plan.done.append(state)
-    else:
-        plan.render.append(task)
+    if not up_to_date(known.course, terms.assignment, state, known.remarks(state)):
+        plan.render.append(known.task(state))
+        return
+    plan.took.append(state.seconds)
+    if not state.infrastructure and not _is_entered(state, known.entered.get(state.who)):
+        plan.lacking.append(state)
+
+
+def _is_entered(state: State, score: StudentScore | None) -> bool:
+    """True if the gradebook has the marks of the report that is there."""
+    wanted = state.marks | {cell: None if given else 0.0 for cell, given in state.answered.items()}
+    return score is not None and {name: cell.automatic for name, cell in score.cells.items()} == wanted
 
 
 def _what_is_stale(course: Course, terms: Terms, task: Task) -> Task:
@@ -158,6 +193,6 @@ def _seen(course: Course, record: Record, name: str, state: State) -> State:
 
 def core_seconds(plan: Plan) -> float:
     """What grading will take of one core, as far as earlier gradings tell; what is new takes what others took."""
-    known = sorted(s for s in (*(t.state.seconds for t in plan.grade), *(d.seconds for d in plan.done)) if s)
+    known = sorted(s for s in (*(t.state.seconds for t in plan.grade), *plan.took) if s)
     usual = known[len(known) // 2] if known else 0.0
     return sum(task.seconds or usual for task in plan.grade)

@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
-
-from torch import Generator, Tensor
+from typing import TYPE_CHECKING, Any
 
 from autograder.errors import UserError
-from autograder.worker.layout import DTYPES, megabytes
+
+if TYPE_CHECKING:  # a homework is opened without torch, which takes a second and 170 MB
+    from torch import Generator, Tensor
 
 LARGEST = 64 << 20  # bytes of all that is handed to one notebook
 ASKED = re.compile(r"""\bcourse_data\(\s*(["'])(.+?)\1""")  # in the source of a notebook's cell
@@ -43,7 +43,7 @@ class CourseData:
     law: Any = None
 
 
-Maker = Callable[[Generator, Generator], CourseData]
+Maker = Callable[["Generator", "Generator"], CourseData]
 
 
 def hands_over(name: str) -> Callable[[Maker], Maker]:
@@ -114,6 +114,10 @@ def make(name: str, maker: Maker, law_rng: Generator, rng: Generator) -> CourseD
     Raises:
         UserError: it fails, or returns something that no notebook can be handed.
     """
+    from torch import Tensor
+
+    from autograder.worker.layout import DTYPES, megabytes
+
     place = f"{maker.__code__.co_filename}: `{maker.__name__}`"
     try:
         data = maker(law_rng, rng)

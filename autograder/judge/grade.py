@@ -7,18 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 
 from autograder.errors import Infrastructure, StudentFault
-from autograder.homework.assignment import Assignment, load_assignment
-from autograder.homework.files import HomeworkFiles
+from autograder.homework.assignment import Assignment
 from autograder.homework.restore import Restored, restore
 from autograder.judge.basis import Basis
 from autograder.judge.clock import sandbox_limits
 from autograder.judge.control import settled
 from autograder.judge.handing import Handed, handed_in_grading
+from autograder.judge.job import Job, assignment_of
 from autograder.judge.kept import Kept
 from autograder.judge.keys import Keys
 from autograder.judge.messages import sources_of
@@ -27,62 +25,13 @@ from autograder.judge.runner import Bench, CheckFile, run_checks
 from autograder.judge.scoring import complete, score
 from autograder.judge.session import Session
 from autograder.report import CellRun, CheckResult, Environment, Report
-from autograder.sandbox import SandboxKind
 from autograder.sandbox.tags import tag_of
-from autograder.submission import Stored, Submission
 from autograder.version import VERSION
 
 WALL_TIME = (
     "Time limits counted the time on the clock: this machine does not tell how long your code was ready to run and had"
     " to wait for others."
 )
-
-
-@dataclass(frozen=True)
-class Again:
-    """Grading anew what is stale, and nothing else.
-
-    Args:
-        report: of the same submission; its other outcomes stay.
-        stale: names of checks.
-    """
-
-    report: Path
-    stale: frozenset[str]
-
-
-@dataclass(frozen=True)
-class Job:
-    """One submission to grade, and how.
-
-    Args:
-        sandbox: already resolved, never "auto": every submission of a class meets the same walls.
-        salt: the course's own number; seeds derive from it so that no student can know them beforehand.
-        round: of an audit that plays the notebook anew for every seed.
-        law: the round whose laws are drawn, where that is another one.
-        control: try checks that break on the solution too, before a submission pays for them.
-        image: another than the one with the homework's packages.
-        more: another job follows on this process, so a sandbox may be warmed up for it.
-        last: what the machine is too busy for is not tried again later, alone: what is found now is final.
-        basis: what the marks stand on, for the report.
-        again: of a submission that was graded before, run only some checks.
-        spool: see `judge.kept`.
-    """
-
-    homework: HomeworkFiles
-    submission: Submission | Stored
-    sandbox: SandboxKind
-    salt: int = 0
-    round: int = 0
-    law: int | None = None
-    control: bool = True
-    gpu: str | None = None
-    image: str | None = None
-    more: bool = False
-    last: bool = True
-    basis: Basis | None = None
-    again: Again | None = None
-    spool: str | None = None  # a file for what is found on the way, should this process die
 
 
 def grade(job: Job) -> Report:
@@ -276,9 +225,3 @@ def training(assignment: Assignment) -> dict[str, dict[str, str]]:
 def keys_of(job: Job, seed: int | str) -> Keys:
     """The keys of a run: the same for the same submission, unknown to its author."""
     return Keys.of(job.salt, job.homework.name, job.submission.student, seed, job.round, job.law)
-
-
-@cache
-def assignment_of(files: HomeworkFiles) -> Assignment:
-    """The assignment, loaded once in a judge process."""
-    return load_assignment(files)

@@ -10,5 +10,6 @@ by_hand, pages         what people gave in formgrader; the pages that speak of i
 log, overrides         what people decided, in a log that is only appended to
 standing, grades       where everybody stands in the course, and the grades
 formgrader             rubrics in nbgrader's formgrader
+nbgrader_config        what nbgrader's commands read of a course
 autograded, disarm     the notebook a human grades from, and markdown of a student's that is safe to show
 """

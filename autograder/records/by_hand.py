@@ -5,29 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autograder.records.gradebook import Book, CellScore
+from autograder.records.gradebook import Book, CellScore, StudentScore
 from autograder.records.record import Record
 
 
-def take_over(record: Record, book: Book, cells: Mapping[str, float]) -> list[str]:
-    """Bring the record up to what stands in the gradebook; returns the students of whom something has changed.
+def take_over(record: Record, book: Book, scores: Mapping[str, StudentScore]) -> None:
+    """Bring the record up to what stands in the gradebook.
 
     Args:
-        cells: of the record's homework, and their points.
+        scores: student -> what was earned there in the record's homework.
     """
     comments = book.comments(record.homework)
-    scores = {score.student: score.cells for score in book.read_scores(record.homework, cells)}
-    changed = []
-    for state in list(record.states()):
+    for who, before in record.by_hand():
+        mine, score = comments.get(who, {}), scores.get(who)
         found = {
             name: given
-            for name, cell in scores.get(state.who, {}).items()
-            if (given := _given(cell, comments.get(state.who, {}).get(name, ""))) is not None
+            for name, cell in ({} if score is None else score.cells).items()
+            if (given := _given(cell, mine.get(name, ""))) is not None
         }
-        if found != state.by_hand:
-            record.change(state.who, by_hand=found)
-            changed.append(state.who)
-    return changed
+        if found != before:
+            record.change(who, by_hand=found)
 
 
 def _given(cell: CellScore, comment: str) -> list[Any] | None:

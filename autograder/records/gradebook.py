@@ -179,11 +179,12 @@ class Book:
         """
         found: dict[str, dict[str, CellScore]] = {}
         names: dict[str, str] = {}
-        for student, first, last, cell, automatic, manual, extra, waits in self._grades(homework):
-            names[student] = f"{first or ''} {last or ''}".strip()
-            points = manual if manual is not None else automatic or 0.0
-            score = CellScore(float(points + (extra or 0.0)), cells.get(cell, 0.0), automatic, manual, bool(waits))
-            found.setdefault(student, {})[cell] = score
+        same: dict[tuple[Any, ...], CellScore] = {}  # in a large class many cells have the same scores
+        for student, first, last, cell, *scored in self._grades(homework):
+            if student not in found:
+                names[student], found[student] = f"{first or ''} {last or ''}".strip(), {}
+            key = (cell, *scored)
+            found[student][cell] = same.get(key) or same.setdefault(key, _cell_score(cells.get(cell, 0.0), *scored))
         return [
             StudentScore(
                 student, names[student], {cell: found[student][cell] for cell in cells if cell in found[student]}
@@ -213,14 +214,7 @@ class Book:
                     found.setdefault(student, {})[cell] = comment
         return found
 
-    def standing(self, homework: str) -> dict[str, dict[str, float | None]]:
-        """Student -> cell -> the automatic score that was entered."""
-        found: dict[str, dict[str, float | None]] = {}
-        for student, cell, automatic in self._grades(homework, light=True):
-            found.setdefault(student, {})[cell] = automatic
-        return found
-
-    def _grades(self, homework: str, *, light: bool = False) -> Iterator[Any]:
+    def _grades(self, homework: str) -> Iterator[Any]:
         from nbgrader.api import Assignment as Row
         from nbgrader.api import BaseCell, Grade, Student, SubmittedAssignment, SubmittedNotebook
         from sqlalchemy import select
@@ -228,7 +222,7 @@ class Book:
         who = (Student.id, Student.first_name, Student.last_name)
         points = (Grade.auto_score, Grade.manual_score, Grade.extra_credit, Grade.needs_manual_grade)
         query = (
-            select(*((Student.id, BaseCell.name, Grade.auto_score) if light else (*who, BaseCell.name, *points)))
+            select(*who, BaseCell.name, *points)
             .select_from(Grade.__table__)
             .join(BaseCell.__table__, BaseCell.id == Grade.cell_id)
             .join(SubmittedNotebook.__table__, SubmittedNotebook.id == Grade.notebook_id)
@@ -288,22 +282,30 @@ class Book:
 
     def put_late(self, homework: str, due: datetime | None, late: Mapping[str, Lateness]) -> None:
         """Enter the deadline and what being late costs where nbgrader keeps them; what is there is left alone."""
-        from nbgrader.api import SubmittedAssignment
-        from sqlalchemy.orm import selectinload
+        from nbgrader.api import SubmittedAssignment, SubmittedNotebook
+        from sqlalchemy import select, update
 
+        handed_in, notebooks = SubmittedAssignment.__table__.c, SubmittedNotebook.__table__.c
+        query = (
+            select(handed_in.id, handed_in.student_id, handed_in.extension)
+            .add_columns(notebooks.id, notebooks.late_submission_penalty)
+            .outerjoin_from(handed_in.id.table, notebooks.id.table, notebooks.assignment_id == handed_in.id)
+        )
         with self._transaction() as api:
             assignment = api.find_assignment(homework)
-            all_of_it = api.db.query(SubmittedAssignment).filter_by(assignment_id=assignment.id)
             naive = None if due is None else due.astimezone(UTC).replace(tzinfo=None)
             if assignment.duedate != naive:
                 assignment.duedate = naive
-            for submission in all_of_it.options(selectinload(SubmittedAssignment.notebooks)):
-                mine = late.get(submission.student_id, Lateness(0.0))
-                if submission.extension != mine.extension:
-                    submission.extension = mine.extension
-                for notebook in submission.notebooks:
-                    if (notebook.late_submission_penalty or 0.0) != mine.penalty:
-                        notebook.late_submission_penalty = mine.penalty
+            for submission, student, extension, notebook, penalty in api.db.execute(
+                query.where(handed_in.assignment_id == assignment.id)
+            ).all():
+                mine = late.get(student, Lateness(0.0))
+                if extension != mine.extension:
+                    row = update(SubmittedAssignment).where(SubmittedAssignment.id == submission)
+                    api.db.execute(row.values(extension=mine.extension))
+                if notebook is not None and (penalty or 0.0) != mine.penalty:
+                    row = update(SubmittedNotebook).where(SubmittedNotebook.id == notebook)
+                    api.db.execute(row.values(late_submission_penalty=mine.penalty))
 
     @contextmanager
     def _transaction(self) -> Iterator[Any]:
@@ -414,6 +416,13 @@ def _configure(connection: Any, record: object) -> None:
 
 def _begin(connection: Any) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")  # wait for the lock here, not half-way
+
+
+def _cell_score(
+    most: float, automatic: float | None, manual: float | None, extra: float | None, waits: bool | None
+) -> CellScore:
+    points = manual if manual is not None else automatic or 0.0
+    return CellScore(float(points + (extra or 0.0)), most, automatic, manual, bool(waits))
 
 
 def _set(grade: Any, score: float | None, *, review: bool = False) -> None:

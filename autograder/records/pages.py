@@ -6,15 +6,15 @@ import hashlib
 from collections.abc import Mapping
 
 from autograder.course.course import Course
-from autograder.feedback import page_name, rejected_page, student_page, write_class_page
+from autograder.feedback import Remarks, page_name, rejected_page, student_page, write_class_page
 from autograder.homework.assignment import Assignment
 from autograder.records.by_hand import take_over
-from autograder.records.gradebook import Book
+from autograder.records.gradebook import Book, StudentScore
 from autograder.records.record import Record
 from autograder.records.rendering import makers
 from autograder.records.reports import final_report
 from autograder.records.scores import known_people
-from autograder.records.standing import remarks_of
+from autograder.records.standing import Entered, entered_now, remarks_of_class
 from autograder.records.state import State, digest_of
 from autograder.report import write_atomically
 
@@ -22,30 +22,38 @@ CLASS = "class page"
 THEIRS = ("collecting", "place")  # what failed there is for its author to mend
 
 
-def refresh(course: Course, assignment: Assignment, record: Record) -> None:
+def refresh(course: Course, assignment: Assignment, record: Record, entered: Entered | None = None) -> None:
     """Take over what people gave in formgrader, and write anew whatever speaks of it; nothing is graded.
+
+    Args:
+        entered: what the gradebook says, if somebody has just read it.
 
     Raises:
         UserError: the gradebook cannot be used.
     """
-    take_over_from_book(course, record, assignment.points_of_cells)
-    for state in list(record.states()):
+    entered = entered or entered_now(course, record)
+    with Book(course.gradebook_url) as book:
+        take_over(record, book, entered.scores.get(assignment.name, {}))
+    remarks = remarks_of_class(course, record)
+    for state in record.states():
         if state.report is not None and state.remarked:
-            page_again(course, record, assignment, state)
-    write_pages(course, assignment, record)
+            page_again(course, record, assignment, state, remarks(state))
+    write_pages(course, assignment, record, entered)
 
 
-def take_over_from_book(course: Course, record: Record, cells: Mapping[str, float]) -> None:
-    """Take over what people gave in formgrader for cells of these points.
+def take_over_from_book(course: Course, record: Record, cells: Mapping[str, float]) -> dict[str, StudentScore]:
+    """Take over what people gave in formgrader for cells of these points, and return all that stands there of them.
 
     Raises:
         UserError: the gradebook cannot be used.
     """
     with Book(course.gradebook_url) as book:
-        take_over(record, book, cells)
+        scores = {score.student: score for score in book.read_scores(record.homework, cells)}
+        take_over(record, book, scores)
+    return scores
 
 
-def write_pages(course: Course, assignment: Assignment, record: Record) -> None:
+def write_pages(course: Course, assignment: Assignment, record: Record, entered: Entered) -> None:
     """Write what is missing or has changed since it was written."""
     states = list(record.states("rejected"))
     for state in states:
@@ -53,19 +61,20 @@ def write_pages(course: Course, assignment: Assignment, record: Record) -> None:
             _write_rejected(course, assignment, record, state)
     rejected = {state.who: state.rejected or "" for state in states}
     total = hashlib.sha256(makers() + assignment.title.encode())
-    for who, report, why in record.standing():
-        total.update(f"{who}\0{report}\0{why}\0".encode())
-    known = known_people(course, assignment, record)
-    total.update(repr(sorted(known.items())).encode())
+    for row in record.standing():
+        total.update(f"{row}".encode())
+    for who, score in entered.scores.get(assignment.name, {}).items():
+        theory = [score.cells.get(cell) for cell in assignment.manual]
+        total.update(f"{who}\0{course.roster.get(who) or score.name}\0{theory}".encode())
     path = course.feedback_dir(assignment.name) / "class.html"
     if not path.is_file() or record.written(CLASS) != total.hexdigest():
+        known = known_people(course, assignment, record, entered)
         write_class_page(record.briefs(), rejected, assignment.title, path, known)
         record.put_written(CLASS, total.hexdigest())
 
 
-def page_again(course: Course, record: Record, assignment: Assignment, state: State) -> None:
+def page_again(course: Course, record: Record, assignment: Assignment, state: State, remarks: Remarks) -> None:
     """Write a student's page anew from the report that counts, if what people and rules add to it has changed."""
-    remarks = remarks_of(course, record, state.who)
     remarked = digest_of(str(remarks).encode())
     if state.remarked == remarked:
         return

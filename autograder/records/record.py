@@ -7,6 +7,7 @@ lies under `submitted/` is read once more. What collecting turned away lies nowh
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 import zlib
@@ -17,10 +18,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from autograder.course.late import HandIn
 from autograder.errors import UserError
 from autograder.feedback.brief import Brief, brief, outline_text, read_outline
 from autograder.homework.assignment import Assignment
-from autograder.records.state import NAMES, OF_A_REPORT, Origin, State, digest_of, row_of, stat_of, state_of
+from autograder.records.state import NAMES, OF_A_REPORT, Origin, State, digest_of, moment, row_of, stat_of, state_of
 from autograder.report import Report
 
 Kind = Literal["all", "rejected", "infrastructure", "proposed"]
@@ -43,6 +45,7 @@ KINDS: dict[Kind, str] = {
     "infrastructure": "infrastructure",
     "proposed": "proposed != 'null'",
 }
+PAGE = 500  # states that are in memory at a time
 
 
 class Record:
@@ -203,9 +206,34 @@ class Record:
         return None if row is None else state_of(row)
 
     def states(self, kind: Kind = "all") -> Iterator[State]:
-        """Every state, or those of a kind, by student; what nobody could be named for comes last."""
-        query = f"SELECT {', '.join(NAMES)} FROM state WHERE homework = ? AND {KINDS[kind]} ORDER BY student DESC, who"
-        return map(state_of, self._read(query))
+        """Every state, or those of a kind, by student; what nobody could be named for comes last.
+
+        A few are read at a time, so whoever goes through them may change them.
+        """
+        query = f"SELECT {', '.join(NAMES)} FROM state WHERE homework = ? AND {KINDS[kind]}"
+        for who_is in ("student", "NOT student"):
+            rows = list(self._read(f"{query} AND {who_is} ORDER BY who LIMIT {PAGE}"))
+            while rows:
+                found = [state_of(row) for row in rows]
+                yield from found
+                more = f"{query} AND {who_is} AND who > ? ORDER BY who LIMIT {PAGE}"
+                rows = list(self._read(more, found[-1].who)) if len(rows) == PAGE else []
+
+    def handed_in(self) -> set[str]:
+        """Students of whom something sound lies under `submitted/`."""
+        return {who for (who,) in self._read("SELECT who FROM state WHERE homework = ? AND student AND sha NOTNULL")}
+
+    def hand_ins(self) -> Iterator[tuple[str, dict[str, HandIn]]]:
+        """By student: when they handed in which homework."""
+        query = "SELECT who, homework, submitted, late FROM state WHERE student AND (sha NOTNULL OR report NOTNULL)"
+        rows = self._connection.execute(f"{query} ORDER BY who")
+        for who, mine in itertools.groupby(rows, lambda row: str(row[0])):
+            yield who, {homework: HandIn(moment(when), bool(late)) for _, homework, when, late in mine}
+
+    def by_hand(self) -> list[tuple[str, dict[str, list[Any]]]]:
+        """Of everybody: who, and what somebody gave them in formgrader."""
+        rows = self._read("SELECT who, by_hand FROM state WHERE homework = ? ORDER BY who")
+        return [(who, {} if given == "{}" else json.loads(given)) for who, given in rows]
 
     def everybody(self) -> dict[str, dict[str, State]]:
         """Where every student stands in every homework: student -> homework -> state."""
@@ -224,9 +252,9 @@ class Record:
         }
         return {name: state_of(row) for name, row in rows.items() if row is not None}
 
-    def standing(self) -> Iterator[tuple[str, str | None, str | None]]:
-        """Of everybody: who, the hash of the report, why something was not graded."""
-        return self._read("SELECT who, report, rejected FROM state WHERE homework = ? ORDER BY who")
+    def standing(self) -> Iterator[tuple[str, str | None, str | None, str]]:
+        """Of everybody: who, hash of the report, why something was not graded, hash of what was added to the page."""
+        return self._read("SELECT who, report, rejected, remarked FROM state WHERE homework = ? ORDER BY who")
 
     def briefs(self, students: Collection[str] | None = None) -> Iterator[Brief]:
         """What a class is told of each report, by student; one at a time, for there may be many.

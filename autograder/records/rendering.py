@@ -14,11 +14,11 @@ from pathlib import Path
 
 from autograder import feedback, homework
 from autograder.course.course import Course
-from autograder.feedback import page_name, student_page
+from autograder.feedback import Remarks, page_name, student_page
 from autograder.homework import ipynb
 from autograder.homework.assignment import Assignment
 from autograder.homework.restore import restore
-from autograder.judge.grade import Job, assignment_of, grade
+from autograder.judge.job import Job, assignment_of
 from autograder.records.autograded import changed_answers, digests, for_humans
 from autograder.records.record import Record
 from autograder.records.standing import remarks_of
@@ -46,6 +46,8 @@ class Rendered:
 
 def grade_and_render(course: Course, job: Job) -> Rendered:
     """Grade a submission and make all that is made of it; done in a judge process."""
+    from autograder.judge.grade import grade  # and torch, which the process that serves all never needs
+
     submission = job.submission.read()
     return rendered(course, assignment_of(job.homework), grade(replace(job, submission=submission)), submission)
 
@@ -85,12 +87,12 @@ def rendered(course: Course, assignment: Assignment, report: Report, submission:
     )
 
 
-def up_to_date(course: Course, record: Record, assignment: Assignment, state: State) -> bool:
-    """True if page and notebook are there and are those of the report that is there, and of what was added to it."""
+def up_to_date(course: Course, assignment: Assignment, state: State, remarks: Remarks) -> bool:
+    """True if page and notebook are there and are those of the report that is there, and of what is added to it."""
     made = [course.feedback_dir(assignment.name) / page_name(state.who)]
     if not state.infrastructure:
         made.append(course.autograded_path(assignment.name, state.who))
-    remarked = digest_of(str(remarks_of(course, record, state.who)).encode())
+    remarked = digest_of(str(remarks).encode())
     current = state.content == content_of(assignment, state.report or "") and state.remarked == remarked
     return current and all(path.is_file() for path in made)
 

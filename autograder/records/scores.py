@@ -13,9 +13,9 @@ from autograder.course.course import Course
 from autograder.feedback import Known, Theory
 from autograder.feedback.text import line
 from autograder.homework.assignment import Assignment
-from autograder.records.gradebook import Book, StudentScore
+from autograder.records.gradebook import StudentScore
 from autograder.records.record import Record
-from autograder.records.standing import earned_of, enter_decisions, lateness_of, remarks_of
+from autograder.records.standing import Entered, earned_of, entered_now, remarks_of_class
 from autograder.report import exact, write_atomically
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # the last four as typed in East Asia
@@ -23,23 +23,22 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # 
 SPLIT = re.compile(r"([;,|\t\r\n\"]\s*)(?=[=+\-@])")
 
 
-def write_scores(course: Course, record: Record) -> Path:
+def write_scores(course: Course, record: Record, entered: Entered | None = None) -> Path:
     """Write `scores.csv` of the course, whole or not at all, unless it is as it should be.
 
     Points come from the gradebook, which is brought up to what people decided, everything else from the record: no file
     of a homework is read, so that a broken one hinders nobody. Its columns are called `<homework>/<cell>`, and
     `<homework>/late` for the points that being late costs, which are taken off `total`.
 
+    Args:
+        entered: what the gradebook says, if somebody has just read it.
+
     Raises:
         UserError: the gradebook cannot be read.
     """
     homeworks, sentences = record.homeworks(), record.sentences()
-    with Book(course.gradebook_url) as book:
-        enter_decisions(course, record, book, homeworks)
-        scores = {
-            name: {score.student: score for score in book.read_scores(name, cells)} for name, cells in homeworks.items()
-        }
-    states = record.everybody()
+    entered = entered or entered_now(course, record)
+    scores = entered.scores
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     columns = [f"{name}/{cell}" for name, cells in homeworks.items() for cell in cells]
@@ -64,9 +63,9 @@ def write_scores(course: Course, record: Record) -> Path:
         name = course.roster.get(student) or next((score.name for score in mine.values()), "")
         status = _status(mine, sentences.get(student, {}), len(homeworks) > 1)
         waiting = [key for score in mine.values() for key, cell in score.cells.items() if cell.needs_manual]
-        late = lateness_of(course, student, states.get(student, {}))
-        off = {name: late[name].cost(earned_of(mine[name])) for name in mine if name in late}
-        points = f"{float(sum(map(earned_of, mine.values()), Fraction(0)) - sum(off.values())):g}" if mine else ""
+        late, earned = entered.late.get(student, {}), {name: earned_of(score) for name, score in mine.items()}
+        off = {name: late[name].cost(earned[name]) for name in mine if name in late}
+        points = f"{float(sum(earned.values(), Fraction(0)) - sum(off.values())):g}" if mine else ""
         cells = [_points(mine.get(homework), key) for homework, keys in homeworks.items() for key in keys]
         words = [safe(line(text)) for text in (status, " ".join(waiting))]
         lost = [f"{float(-off[name]):g}" if off.get(name) else "0" if name in off else "" for name in dated]
@@ -77,24 +76,16 @@ def write_scores(course: Course, record: Record) -> Path:
     return course.scores_path
 
 
-def known_people(course: Course, assignment: Assignment, record: Record) -> dict[str, Known]:
-    """Names, and the state of what is graded by hand, of everybody who handed a homework in.
-
-    Raises:
-        UserError: the gradebook cannot be read.
-    """
-    points = assignment.points_of_cells
-    with Book(course.gradebook_url) as book:
-        enter_decisions(course, record, book, {assignment.name: points})
-        scores = book.read_scores(assignment.name, points)
-    return {
-        score.student: Known(
-            course.roster.get(score.student) or score.name,
-            _theory(score, assignment),
-            remarks_of(course, record, score.student),
-        )
-        for score in scores
-    }
+def known_people(course: Course, assignment: Assignment, record: Record, entered: Entered) -> dict[str, Known]:
+    """Names, and the state of what is graded by hand, of everybody of whom there is a report."""
+    scores, remarks = entered.scores.get(assignment.name, {}), remarks_of_class(course, record)
+    found = {}
+    for state in record.states():
+        score = scores.get(state.who)
+        if score is not None:
+            name = course.roster.get(state.who) or score.name
+            found[state.who] = Known(name, _theory(score, assignment), remarks(state))
+    return found
 
 
 def _theory(score: StudentScore, assignment: Assignment) -> Theory | None:

@@ -7,8 +7,8 @@ brings the gradebook up to the other two, so that nbgrader's own commands see th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
@@ -43,6 +43,19 @@ def lateness_of(course: Course, student: str, states: States) -> dict[str, Late]
     return lateness(course.config.late, course.config.due, course.extensions.get(student, {}), handed_in)
 
 
+def lateness_of_class(course: Course, record: Record) -> dict[str, dict[str, Late]]:
+    """The same of everybody: student -> homework; nothing where the course has no deadlines."""
+    if not course.config.due:
+        return {}
+    rule, due, more = course.config.late, course.config.due, course.extensions
+    same: dict[Late, Late] = {}  # in a large class most are the same
+    found = {}
+    for who, mine in record.hand_ins():
+        late = lateness(rule, due, more.get(who, {}), mine)
+        found[who] = {homework: same.setdefault(one, one) for homework, one in late.items()}
+    return found
+
+
 def remarks_of(course: Course, record: Record, student: str, answered: Mapping[str, bool] | None = None) -> Remarks:
     """What people and the course's rules add to a report of the record's homework.
 
@@ -51,9 +64,29 @@ def remarks_of(course: Course, record: Record, student: str, answered: Mapping[s
     """
     states = record.of(student, course.config.due)
     late = lateness_of(course, student, states).get(record.homework, IN_TIME)
-    given = read_log(course.log_path).of(student, record.homework)
-    state = states.get(record.homework, State(student))
     last = last_deadline(record.homework, course.config.due, course.extensions)
+    state = states.get(record.homework, State(student))
+    return _remarks(state, read_log(course.log_path).of(student, record.homework), late, last, answered)
+
+
+def remarks_of_class(course: Course, record: Record) -> Callable[[State], Remarks]:
+    """The same for one after the other of a class; what concerns all is worked out once."""
+    name, decided, late = record.homework, read_log(course.log_path), lateness_of_class(course, record)
+    last = last_deadline(name, course.config.due, course.extensions)
+
+    def remarks(state: State) -> Remarks:
+        return _remarks(state, decided.of(state.who, name), late.get(state.who, {}).get(name, IN_TIME), last)
+
+    return remarks
+
+
+def _remarks(
+    state: State,
+    given: Mapping[str, Override],
+    late: Late,
+    last: datetime | None,
+    answered: Mapping[str, bool] | None = None,
+) -> Remarks:
     by_hand = {cell: ByHand(points, comment, again) for cell, (points, comment, again) in state.by_hand.items()}
     blank = [cell for cell, there in (state.answered if answered is None else answered).items() if not there]
     return Remarks(
@@ -75,7 +108,28 @@ def _handed_in(state: State) -> str:
     return "late, says the course page" if state.marked_late else UNKNOWN
 
 
-def enter_decisions(course: Course, record: Record, book: Book, homeworks: Mapping[str, Mapping[str, float]]) -> None:
+@dataclass(frozen=True)
+class Entered:
+    """What the gradebook says, brought up to what people decided; read once for all who ask.
+
+    Args:
+        scores: homework -> student -> what was earned there.
+        late: student -> homework -> what being late costs.
+    """
+
+    scores: Mapping[str, Mapping[str, StudentScore]]
+    late: Mapping[str, Mapping[str, Late]]
+
+
+def entered_now(course: Course, record: Record) -> Entered:
+    """The same of every homework that was graded. Raises UserError as `enter_decisions` does."""
+    with Book(course.gradebook_url) as book:
+        return enter_decisions(course, record, book, record.homeworks())
+
+
+def enter_decisions(
+    course: Course, record: Record, book: Book, homeworks: Mapping[str, Mapping[str, float]]
+) -> Entered:
     """Bring the gradebook up to the log and the late rule; what is there already is left alone.
 
     Args:
@@ -84,22 +138,21 @@ def enter_decisions(course: Course, record: Record, book: Book, homeworks: Mappi
     Raises:
         UserError: the log, the extensions or the gradebook cannot be used.
     """
-    decided, states = read_log(course.log_path), record.everybody()
-    late = {student: lateness_of(course, student, mine) for student, mine in states.items()}
-    for homework in homeworks:
+    decided, late = read_log(course.log_path), lateness_of_class(course, record)
+    found: dict[str, dict[str, StudentScore]] = {}
+    for homework, cells in homeworks.items():
         book.decide(homework, decided.points(homework), decided.withdrawn(homework))
-        scores = book.read_scores(homework, homeworks[homework])
-        book.put_late(
-            homework,
-            course.config.due.get(homework),
-            {
-                score.student: Lateness(
-                    float(late.get(score.student, {}).get(homework, IN_TIME).cost(earned_of(score))),
-                    _more_time(course, score.student, homework),
-                )
-                for score in scores
-            },
-        )
+        found[homework] = {score.student: score for score in book.read_scores(homework, cells)}
+        costs = {
+            who: Lateness(_cost(late.get(who, {}).get(homework, IN_TIME), score), _more_time(course, who, homework))
+            for who, score in found[homework].items()
+        }
+        book.put_late(homework, course.config.due.get(homework), costs)
+    return Entered(found, late)
+
+
+def _cost(late: Late, score: StudentScore) -> float:
+    return float(late.cost(earned_of(score))) if late.percent else 0.0
 
 
 def standings(course: Course, record: Record, now: datetime) -> list[Standing]:
@@ -109,9 +162,7 @@ def standings(course: Course, record: Record, now: datetime) -> list[Standing]:
         UserError: the log, the extensions or the gradebook cannot be used.
     """
     graded, names = record.homeworks(), homeworks_of(course, record)
-    with Book(course.gradebook_url) as book:
-        enter_decisions(course, record, book, graded)
-        scores = {hw: {s.student: s for s in book.read_scores(hw, cells)} for hw, cells in graded.items()}
+    scores = entered_now(course, record).scores
     states, decided = record.everybody(), read_log(course.log_path)
     others = sorted({*states, *(student for found in scores.values() for student in found)} - course.people.keys())
     found = []

@@ -87,7 +87,7 @@ class State:
     @property
     def when(self) -> datetime | None:
         """When it was handed in."""
-        return None if self.submitted is None else datetime.fromisoformat(self.submitted)
+        return moment(self.submitted)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -146,6 +146,11 @@ def state_of(row: Sequence[Any]) -> State:
 def _loaded(text: str) -> Any:
     """What was written as JSON; most of it is nothing."""
     return None if text == "null" else [] if text == "[]" else json.loads(text)
+
+
+def moment(written: str | None) -> datetime | None:
+    """What the record writes of a moment."""
+    return None if written is None else datetime.fromisoformat(written)
 
 
 def digest_of(data: bytes) -> str:

@@ -19,7 +19,6 @@ from autograder.errors import Infrastructure
 from autograder.sandbox import traces
 from autograder.sandbox.protocol import Ending, Limits, SandboxKind, Usage
 from autograder.sandbox.reading import Reading
-from autograder.worker.wire import WireError, at, receive
 
 Socket = socket.socket
 SPARE_SECONDS = 3000.0  # a spare older than this is replaced
@@ -72,6 +71,8 @@ class LiveSandbox(ABC):
 
     def open(self) -> None:
         """Wait until the worker has torch and says so."""
+        from autograder.worker.wire import WireError, at, receive  # loads torch: not before a sandbox is there
+
         deadline = max(self._started + self.limits.start_seconds, time.monotonic() + 1)
         problem = None
         try:

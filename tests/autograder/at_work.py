@@ -15,7 +15,8 @@ import torch
 
 from autograder.course.course import Course
 from autograder.errors import Infrastructure, StudentFault, UserError
-from autograder.judge.grade import Job, grade
+from autograder.judge.grade import grade
+from autograder.judge.job import Job
 from autograder.records.rendering import Rendered, grade_and_render
 from autograder.report import Report
 

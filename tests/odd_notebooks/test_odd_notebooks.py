@@ -13,7 +13,7 @@ import torch
 import autograder.judge.grade as grading
 from autograder.homework import ipynb
 from autograder.homework.files import HomeworkFiles
-from autograder.judge.grade import Job
+from autograder.judge.job import Job
 from autograder.submission import Submission
 from tests.autograder.providers import ForkProvider
 from tests.autograder.worker_process import WorkerProcess

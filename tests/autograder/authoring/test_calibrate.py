@@ -18,6 +18,7 @@ from autograder.authoring.calibrated import Saved, complaints, findings, judged,
 from autograder.authoring.lines import same_law_share
 from autograder.authoring.template import write_template
 from autograder.errors import UserError
+from autograder.judge.job import assignment_of
 from tests.autograder.commands.saying import in_this_process
 from tests.autograder.course_factory import HIDDEN_CHECKS, NAME, SOLUTION, Repository, make_repository
 from tests.autograder.drawn_homework import make_drawn
@@ -75,7 +76,7 @@ def homework(root: Path, honest: str = HONEST) -> Repository:
 def forked() -> Iterator[None]:
     """Trainings run in forked workers, in this process's own judge."""
     source = ForkProvider()
-    grading.assignment_of.cache_clear()
+    assignment_of.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(grading, "provider_of", lambda *arguments: source)
         patch.setattr(
@@ -83,7 +84,7 @@ def forked() -> Iterator[None]:
         )
         yield
     source.close()
-    grading.assignment_of.cache_clear()
+    assignment_of.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ from autograder.course.course import init_course
 from autograder.errors import UserError
 from autograder.homework.assignment import load_assignment
 from autograder.judge import grade as module
-from autograder.judge.grade import Job, grade
+from autograder.judge.grade import grade
+from autograder.judge.job import Job
 from autograder.sandbox.tags import tag_of
 from autograder.submission import Submission
 from tests.autograder.course_factory import ANSWERS, NAME, Repository, answered, make_repository, to_bytes

@@ -13,7 +13,8 @@ from autograder.feedback import student_page, text
 from autograder.grading.batch import Options, grade_course
 from autograder.homework import ipynb
 from autograder.judge import grade as grading
-from autograder.judge.grade import Job, grade
+from autograder.judge.grade import grade
+from autograder.judge.job import Job
 from autograder.report import CellRun, Report
 from autograder.submission import Submission
 from tests.autograder.course_factory import NAME, answered, blank_bytes, make_repository, to_bytes

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from autograder.grading.local import Trouble, run_jobs
-from autograder.judge.grade import Job
+from autograder.judge.job import Job
 from autograder.report import Report
 from autograder.submission import Submission
 from tests.autograder import at_work

@@ -8,6 +8,7 @@ import pytest
 
 from autograder.authoring import calibrate
 from autograder.judge import grade as grading
+from autograder.judge.job import assignment_of
 from tests.autograder.commands.saying import in_this_process, refused, rewrite
 from tests.autograder.course_factory import NAME
 from tests.autograder.providers import ForkProvider
@@ -43,7 +44,7 @@ def calibrated(repository, monkeypatch):
     source = ForkProvider()
     monkeypatch.setattr(grading, "provider_of", lambda *arguments: source)
     monkeypatch.setattr(calibrate, "run_jobs", lambda jobs, workers, work: in_this_process(jobs, workers, work, None))
-    grading.assignment_of.cache_clear()
+    assignment_of.cache_clear()
     yield files
     source.close()
 

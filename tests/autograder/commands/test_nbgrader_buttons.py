@@ -21,8 +21,8 @@ from autograder.commands import nbgrader_button
 from autograder.commands.nbgrader_button import GradeInSandbox, enter_homework
 from autograder.course.course import Course, init_course, load_course
 from autograder.errors import Infrastructure, UserError
-from autograder.records.formgrader import CONFIG, OLDER, configure, is_configured, mend
 from autograder.records.gradebook import Book
+from autograder.records.nbgrader_config import CONFIG, OLDER, configure, is_configured, mend
 from autograder.records.record import Record
 from autograder.submissions.person import Person
 from tests.autograder.course_factory import ANSWERS, NAME, answered, make_repository, points_of, to_bytes
@@ -55,7 +55,8 @@ def nbgrader(course: Course, *words: str, cwd: Path | None = None) -> subprocess
 
 def scores(course: Course) -> dict[str, dict[str, float | None]]:
     with Book(course.gradebook_url) as book:
-        return book.standing(NAME)
+        found = book.read_scores(NAME, dict.fromkeys(RIGHT, 1.0))
+    return {one.student: {name: cell.automatic for name, cell in one.cells.items()} for one in found}
 
 
 RIGHT = {"double": 2.0, "line": 1.0, "why": None}

@@ -11,7 +11,8 @@ import pytest
 
 from autograder.errors import UserError
 from autograder.grading.local import judges
-from autograder.judge.grade import Job, grade
+from autograder.judge.grade import grade
+from autograder.judge.job import Job
 from autograder.judge.providers import close_providers
 from autograder.report import Report
 from autograder.sandbox import image

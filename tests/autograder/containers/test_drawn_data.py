@@ -10,7 +10,8 @@ import torch
 from autograder.checks import call, records, run_fit, train_network
 from autograder.homework.ipynb import to_text
 from autograder.homework.settings import Budgets
-from autograder.judge.grade import Job, grade
+from autograder.judge.grade import grade
+from autograder.judge.job import Job
 from autograder.judge.model_answers import read_solution
 from autograder.judge.session import Session
 from autograder.sandbox import Limits, open_provider

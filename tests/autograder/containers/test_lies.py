@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from autograder.grading.local import judges
-from autograder.judge.grade import Job
+from autograder.judge.job import Job
 from autograder.report import Report
 from autograder.submission import Submission
 from tests.autograder import at_work

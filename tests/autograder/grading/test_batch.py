@@ -27,7 +27,7 @@ from autograder.grading.batch import Batch, Events, Options, grade_course
 from autograder.grading.local import Trouble
 from autograder.homework.settings import LATER
 from autograder.judge import grade as grading
-from autograder.judge.grade import Job
+from autograder.judge.job import Job
 from autograder.records.gradebook import Book, dump
 from autograder.records.rendering import grade_and_render, rendered
 from autograder.report import Report
@@ -210,13 +210,15 @@ def test_what_the_machine_failed_is_queued_again_and_costs_nothing(course, here,
 
 
 def test_what_the_machine_was_too_busy_for_is_not_queued_for_ever_and_costs_nothing(course, here, monkeypatch, capsys):
+    undisturbed = grading.grade
+
     def too_busy(job: Job) -> Report:
-        report = grading.grade(job)
+        report = undisturbed(job)
         trouble = {"outcome": "infrastructure", "starved": True, "fraction": 0.0, "reason": None, "message": "too busy"}
         checks = [check.model_copy(update=trouble) for check in report.checks[:1]]
         return report.model_copy(update={"checks": [*checks, *report.checks[1:]]})
 
-    monkeypatch.setattr("autograder.records.rendering.grade", too_busy)
+    monkeypatch.setattr(grading, "grade", too_busy)
     batch = run(course, students=frozenset({"bob"}))
     assert [report.student for report in batch.infrastructure] == ["bob"]
     assert dump(course.gradebook_url)["assignments"][NAME]["submissions"] == {}
@@ -224,7 +226,7 @@ def test_what_the_machine_was_too_busy_for_is_not_queued_for_ever_and_costs_noth
     summary(course, batch)
     said = " ".join(capsys.readouterr().out.split())
     assert "too busy for bob, twice: no points are lost; run the same command with --force" in said
-    monkeypatch.setattr("autograder.records.rendering.grade", grading.grade)
+    monkeypatch.setattr(grading, "grade", undisturbed)
     here.clear()
     again = run(course)
     assert "bob" not in here

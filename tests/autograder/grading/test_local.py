@@ -13,7 +13,7 @@ import pytest
 from autograder.errors import UserError
 from autograder.grading.local import Trouble, run_jobs
 from autograder.homework.files import HomeworkFiles
-from autograder.judge.grade import Job
+from autograder.judge.job import Job
 from autograder.submission import Submission
 from tests.autograder import at_work
 from tests.autograder.course_factory import NAME, answered, to_bytes

@@ -13,6 +13,7 @@ from autograder.commands.progress import summary
 from autograder.course.course import Course
 from autograder.grading.batch import Batch, Options, grade_course, look_ahead
 from autograder.judge import grade as grading
+from autograder.judge.job import assignment_of
 from autograder.report import Report
 from tests.autograder.course_factory import ANSWERS, NAME
 from tests.autograder.grading.test_batch import (  # noqa: F401 (fixtures)
@@ -39,7 +40,7 @@ def edit(course: Course, old: str, new: str, file: str = "solutions") -> None:
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
-    grading.assignment_of.cache_clear()
+    assignment_of.cache_clear()
     for name, loaded in list(sys.modules.items()):  # a judge process reads a file once
         if getattr(loaded, "__file__", None) == str(path):
             del sys.modules[name]
@@ -142,8 +143,12 @@ def test_published_marks_stay_until_the_new_ones_are_published(course, here, cap
     assert points(course) == POINTS
     assert (course.feedback_dir(NAME) / "ada.html").read_text() == page
     here.clear()
-    assert run(course).moves == []
-    assert here == []
+    batch = run(course)
+    assert (batch.moves, here) == ([], [])
+    summary(course, batch)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "bob double 0 → 2" in said
+    assert "would move" in said
     assert points(course) == POINTS
     batch = publish(course)
     assert here == []

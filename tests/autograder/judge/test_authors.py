@@ -13,7 +13,8 @@ from autograder.authoring import audit as audit_module
 from autograder.authoring.audit import run_audit
 from autograder.judge import control
 from autograder.judge import grade as module
-from autograder.judge.grade import Job, grade
+from autograder.judge.grade import grade
+from autograder.judge.job import Job, assignment_of
 from autograder.judge.runner import verdict
 from autograder.report import CheckResult, Report
 from autograder.submission import Submission
@@ -174,7 +175,7 @@ def test_the_control_is_run_once_for_a_check_and_a_seed(provider, tmp_path):
     assert len(provider.started) == 3, "two submissions and one solution"
     path = repository.solutions / NAME / "checks.py"
     path.write_text(path.read_text() + "\n# other checks\n")
-    module.assignment_of.cache_clear()
+    assignment_of.cache_clear()
     graded(repository, NONE)
     assert len(provider.started) == 5
 

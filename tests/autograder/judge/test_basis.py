@@ -25,7 +25,8 @@ GRADES = """\
 import sys
 from pathlib import Path
 from autograder.homework.files import HomeworkFiles
-from autograder.judge.grade import Job, grade
+from autograder.judge.grade import grade
+from autograder.judge.job import Job
 from autograder.submission import Submission
 
 root = Path(sys.argv[1])

@@ -12,7 +12,8 @@ from autograder.errors import Infrastructure, UserError
 from autograder.judge import grade as module
 from autograder.judge import runner
 from autograder.judge.basis import basis_of
-from autograder.judge.grade import WALL_TIME, Again, Job, complete, grade, grade_repeatedly, score
+from autograder.judge.grade import WALL_TIME, complete, grade, grade_repeatedly, score
+from autograder.judge.job import Again, Job
 from autograder.report import CheckResult, Report
 from autograder.sandbox import Reading
 from autograder.submission import Submission

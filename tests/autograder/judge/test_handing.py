@@ -22,8 +22,9 @@ from autograder.homework.ipynb import to_text
 from autograder.homework.settings import Budgets
 from autograder.judge import grade as module
 from autograder.judge import notebook_check
-from autograder.judge.grade import Job, grade
+from autograder.judge.grade import grade
 from autograder.judge.handing import EXAMPLE, handed_at_home, handed_in_grading, unlike_the_example
+from autograder.judge.job import Job
 from autograder.judge.keys import Keys
 from autograder.judge.model_answers import read_solution
 from autograder.judge.notebook_check import check_notebook

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from autograder.judge.grade import Job, grade
+from autograder.judge.grade import grade
+from autograder.judge.job import Job
 from autograder.judge.runner import Bench
 from autograder.student import Student, call, perturb
 from autograder.student.local import LocalChannel

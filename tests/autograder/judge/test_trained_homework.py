@@ -15,7 +15,8 @@ from autograder.authoring.template import build_template
 from autograder.homework.files import HomeworkFiles
 from autograder.homework.ipynb import to_text
 from autograder.judge import grade as module
-from autograder.judge.grade import Job, grade
+from autograder.judge.grade import grade
+from autograder.judge.job import Job
 from autograder.judge.model_answers import read_solution
 from autograder.report import Report
 from autograder.submission import Submission

@@ -17,8 +17,8 @@ from autograder.course.course import Course, init_course
 from autograder.errors import UserError
 from autograder.homework.settings import LATER, POINTS
 from autograder.judge.rubrics import Part, missing_rubrics, rubrics_of
-from autograder.records.formgrader import configure
 from autograder.records.gradebook import Book
+from autograder.records.nbgrader_config import configure
 from autograder.records.record import Record
 from autograder.records.rendering import rendered
 from autograder.records.settle import Desk, settle
