@@ -1,8 +1,9 @@
 """What a trained VAE knows, by the judge's own draws, where its encoder and decoder may have been made to agree unseen.
 
 A decoder that learns from the encoder which picture is meant, through an attribute, a global or a table looked up by
-the code, reaches any bound: ln N nats are enough to name one of N pictures. So the decoder first answers codes of the
-prior, before any picture is encoded. The log-mean of p(x | z) over these codes estimates ln p(x) without the encoder's
+the code, reaches any bound: ln N nats are enough to name one of N pictures. A table shows as a jump on the way from
+one code to another; what is smooth does not. So the decoder first answers codes of the prior, before any picture is
+encoded. The log-mean of p(x | z) over these codes estimates ln p(x) without the encoder's
 help, and what is scored is the worse of it and of the bound. With enough codes this costs an honest VAE nothing, since
 the estimate lies above the bound: KL(q ‖ posterior) and all that importance weights gain are between the two.
 Importance Weighted Autoencoders (Burda et al., 2016), theorem 1, https://arxiv.org/abs/1509.00519
@@ -82,8 +83,8 @@ def vae_figures(
     Raises:
         Wrong: a shape, an answer that is not finite or depends on other rows, a jump, logits that change afterwards.
     """
-    if len(x) < 4 or len(among) < 4:
-        raise AuthorError("a VAE is asked about four pictures or more, among as many of the training set")
+    if len(x) < 2 * WAYS or len(among) < 4:
+        raise AuthorError("a VAE is asked about 16 pictures or more, among four or more of the training set")
     names = f"the encoder of {what}", f"the decoder of {what}"
     latent = _encoded(encoder, among[:4], names[0])[0].shape[1]
     if latent > most_latent:
@@ -117,6 +118,7 @@ def vae_figures(
         reached += _log_prob(decoded((mean + log_std.exp() * noise).float()), x) / draws
     kl = (0.5 * (mean.square() + (2 * log_std).exp() - 1) - log_std).sum(1)
     reconstruction = _log_prob(decoded(mean.float()), x)
+    _assert_steps_shrink(decoded, mean[: 2 * WAYS].float(), f"{names[1]}, between codes of pictures,")
     size = max(float(before.abs().mean()), 1.0)
     assert_close(
         decoded(prior[:2000]), before[:2000], f"the logits of {names[1]}, asked again,", atol=COMPANY * size, rtol=0.0
@@ -172,7 +174,7 @@ def _assert_steps_shrink(decoded: Callable[[Tensor], Tensor], ends: Tensor, what
     jumps = int(((fine * FINER > coarse) & (coarse > FAR)).sum())
     if jumps:
         raise Wrong(
-            f"{what} jumps: between {jumps} of {WAYS} pairs of codes the largest step of the probabilities, "
+            f"{what} makes jumps: between {jumps} of {WAYS} pairs of codes the largest step of the probabilities, "
             f"{float(coarse.max()):.2g}, does not fall to a quarter when the way is cut into {FINE} steps in the place "
             f"of {COARSE}",
         )

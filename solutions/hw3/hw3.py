@@ -209,7 +209,7 @@ check("theory-ppca")
 # %% [markdown]
 # Type it. *Worked numbers:* eigenvalues 4, 2, ½ and $\sigma^2 = 1$ give 0.6931, 0.3466 and 0 nats.
 #
-# <details><summary>Hint</summary>`torch.linalg.eigh` gives eigenvalues in ascending order and eigenvectors in the columns.</details>
+# <details><summary>Hint</summary><code>torch.linalg.eigh</code> gives eigenvalues in ascending order and eigenvectors in the columns.</details>
 #
 # **What is checked**, for covariances of 1 to 6 rows with eigenvalues on both sides of $\sigma^2$ and on it
 # - `W`, `(D, D)`: a maximum likelihood value. Columns may stand in any order, with any sign, and be rotated among each other: $WW^\top$ is what counts.
@@ -280,7 +280,7 @@ with when_written():
 # %% [markdown]
 # Type both terms. *Worked numbers:* rows $(1, 0)$ and $(\tfrac12, \tfrac12)$, prior $(\tfrac12, \tfrac12)$: 0.1308 and 0.2158 nats.
 #
-# <details><summary>Hint</summary>`torch.xlogy(a, b)` is a ln b, and 0 where a = 0.</details>
+# <details><summary>Hint</summary><code>torch.xlogy(a, b)</code> is a ln b, and 0 where a = 0.</details>
 #
 # **What is checked**
 # - Both terms for random `q` with $N \ne K$ and a prior that is not uniform; for one-hot rows, with $0 \ln 0 = 0$; for equal rows; for a prior that equals the aggregated posterior. Two numbers, or tensors without dimensions.
@@ -317,7 +317,7 @@ check("theory-surgery-code")
 #
 # Reading: Bishop 2006, section 9.2.2.
 #
-# <details><summary>Hint</summary>A density far away underflows to 0, and 0/0 is not a responsibility. Stay with logarithms: `softmax` and `logsumexp` subtract the maximum before they exponentiate.</details>
+# <details><summary>Hint</summary>A density far away underflows to 0, and 0/0 is not a responsibility. Stay with logarithms: <code>softmax</code> and <code>logsumexp</code> subtract the maximum before they exponentiate.</details>
 #
 # **What is checked**, with different $N$, $K$, $D$, unequal weights, correlated covariances
 # - `gmm_log_prob` and `e_step`: the formulas; finite at points hundreds of deviations away.
@@ -384,7 +384,7 @@ with when_written():
         axis.scatter(*points.T, s=2, color="0.6")
         for weight, mean, cov in zip(weights, means, covs):
             axis.plot(*(mean[:, None] + 2 * torch.linalg.cholesky(cov) @ circle), linewidth=1 + 4 * weight)
-        axis.set(title=f"after {steps} steps", xlim=(-6, 6), ylim=(-5, 5))
+        axis.set(title=f"steps: {steps}", xlim=(-6, 6), ylim=(-5, 5))
     axes[4].plot(history, marker=".")
     axes[4].axhline(gmm_log_prob(points, *true).mean(), color="black", linestyle=":", label="the law of the data")
     axes[4].set(title="mean ln p: it never falls", xlabel="step")
@@ -406,7 +406,7 @@ with when_written():
 #
 # Reading: Kingma, Welling 2014, section 2.4 and appendix B.
 #
-# <details><summary>Hint</summary>The KL of a law with itself is 0: a quick test for every sign and constant. `torch.randn_like` draws noise for every entry of a tensor.</details>
+# <details><summary>Hint</summary>The KL of a law with itself is 0: a quick test for every sign and constant. <code>torch.randn_like</code> draws noise for every entry of a tensor.</details>
 #
 # **What is checked**
 # - `normal_kl`: against `torch.distributions`, `log_std` from −3 to 3, with and without the second law, `(B, 1)` against `(L,)`.
@@ -462,7 +462,7 @@ check("gaussians")
 #
 # Reading: Kingma, Welling 2014, sections 2.2–2.4.
 #
-# <details><summary>Hint</summary>A sigmoid of 800 rounds to 1, and ln(1 − 1) is −∞; a function that clamps it is finite but wrong. `F.logsigmoid` and `F.binary_cross_entropy_with_logits` take logits.</details>
+# <details><summary>Hint</summary>A sigmoid of 800 rounds to 1, and ln(1 − 1) is −∞; a function that clamps it is finite but wrong. <code>F.logsigmoid</code> and <code>F.binary_cross_entropy_with_logits</code> take logits.</details>
 #
 # **What is checked**, for vectors and images, $D \ne L \ne B$ and batches of one
 # - `elbo`: `log_likelihood` is asked about every image once, at $z = \mu + \sigma\varepsilon$ with standard normal $\varepsilon$ of its own for every row and dimension; the answer is one of the three forms at exactly that $z$.
@@ -555,7 +555,7 @@ with when_written():
     left.legend(fontsize=8)
     for k in (1, 8, 64):
         right.hist(iwae_bound(x, prior, log_lik, k).numpy(), bins=60, range=(-9, -1.5), alpha=0.6, label=f"k = {k}")
-    right.set(title="4000 draws of the bound: single draws may lie above ln p(x)")
+    right.set(title="4000 draws: single ones may lie above ln p(x)")
     right.legend(fontsize=8)
     plt.show()
 
@@ -612,7 +612,7 @@ check("vamp")
 #
 # Reading: van den Oord et al. 2017, section 3.
 #
-# <details><summary>Hint</summary>Move the channels to the end (`permute`) before you flatten anything. For the straight-through gradient, add to z something that has the right value and no gradient.</details>
+# <details><summary>Hint</summary>Move the channels to the end (<code>permute</code>) before you flatten anything. For the straight-through gradient, add to z something that has the right value and no gradient.</details>
 #
 # **What is checked**, with $B, D, H, W, K$ all different and codebook vectors of very different lengths
 # - `nearest_codes`: no codebook vector is nearer than the chosen one (ties may fall either way).
@@ -664,7 +664,7 @@ check("vq")
 #
 # Reading: van den Oord et al. 2017, appendix A.1.
 #
-# <details><summary>Hint</summary>`F.one_hot(codes.flatten(), K)` has a row for each vector; its transpose times the vectors adds up those of each code. A code without members keeps its place: S and N shrink by the same factor.</details>
+# <details><summary>Hint</summary><code>F.one_hot(codes.flatten(), K)</code> has a row for each vector; its transpose times the vectors adds up those of each code. A code without members keeps its place: S and N shrink by the same factor.</details>
 #
 # **What is checked**
 # - `ema_update` for $\gamma = 0.9$ with codes that nobody chose, and for $\gamma = 0$ with all codes chosen; arguments unchanged.
@@ -731,7 +731,7 @@ with when_written():
 #
 # Reading: Jang et al. 2017, section 2.
 #
-# <details><summary>Hint</summary>`torch.rand` can give an exact 0 once in some millions of draws; it does no harm if the infinity goes to the right side. `hard` is the trick of 2.6 once more.</details>
+# <details><summary>Hint</summary><code>torch.rand</code> can give an exact 0 once in some millions of draws; it does no harm if the infinity goes to the right side. <code>hard</code> is the trick of 2.6 once more.</details>
 #
 # **What is checked**
 # - With `u` given: values and gradient in the logits, soft and hard (one-hot up to rounding), for $\tau = 0.5$ and 2, $K \ne B$; finite for logits of ±200.
@@ -781,7 +781,7 @@ with when_written():
 #
 # Training runs only when the model is graded, with up to 120 seconds of one CPU core.
 #
-# **How the trained VAE is judged**, in evaluation mode. An answer is a function of its own row: the same within $10^{-3}$ in any order and company, and finite. The decoder is **continuous**: between two codes drawn from the prior, the largest step of the probabilities becomes at least 4 times smaller when the way is cut into 1024 steps in the place of 64
+# **How the trained VAE is judged**, in evaluation mode. An answer is a function of its own row: the same within $10^{-3}$ in any order and company, and finite. The decoder is **continuous**: between two codes drawn from the prior, and between the codes (means) of two pictures, the largest step of the probabilities becomes at least 4 times smaller when the way is cut into 1024 steps in the place of 64
 # (a network: 16 times; a table of pictures: not at all). **A VAE that breaks one of these earns nothing in this part**, nor does one that says `log_std` and means something else: everything below is computed by the judge from `mean`, `log_std`, logits and noise of its own; your losses are never read.
 #
 # 1. *Before any picture is encoded*, the decoder answers 20,000 codes from $\mathcal N(0, I)$. The log-mean of $p(x \mid z)$ over them is $\ln \hat p(x)$, an estimate of the evidence that the encoder has no part in. Afterwards the decoder must still give the same logits.

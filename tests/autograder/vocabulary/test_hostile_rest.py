@@ -59,6 +59,7 @@ from tests.autograder.vocabulary.test_hostile_values import ON_FUNCTIONS, ON_VAL
 from tests.autograder.vocabulary.test_hostile_words import WORDS
 
 F64 = torch.float64
+X16 = torch.ones(16, 2)
 A, B = (torch.randn(6, 2, dtype=F64, generator=generator(seed)) for seed in (0, 1))
 MEAN, LOG_STD = (torch.randn(1200, 2, dtype=F64, generator=generator(seed)) for seed in (2, 3))
 MASK = torch.tensor([1.0, 0.0])
@@ -145,9 +146,11 @@ REST: dict[str, Callable[[Any], Any]] = {
     "density of entries": lambda v: assert_density(lambda x: v, A, expected=A, negative=True),
     "divergence": lambda v: assert_gaussian_kl(lambda *_: v, A, B),
     "divergence summed": lambda v: assert_gaussian_kl(lambda *_: v, A, B, B, A, summed=True),
-    "encoder of a VAE": lambda v: vae_figures(lambda x: v, lambda z: z, A, B, generator=generator(), codes=200),
-    "parts of its codes": lambda v: vae_figures(lambda x: (v, v), lambda z: z, A, B, generator=generator(), codes=200),
-    "decoder of a VAE": lambda v: vae_figures(lambda x: (x, x), lambda z: v, A, B, generator=generator(), codes=200),
+    "encoder of a VAE": lambda v: vae_figures(lambda x: v, lambda z: z, X16, B, generator=generator(), codes=200),
+    "parts of its codes": lambda v: vae_figures(
+        lambda x: (v, v), lambda z: z, X16, B, generator=generator(), codes=200
+    ),
+    "decoder of a VAE": lambda v: vae_figures(lambda x: (x, x), lambda z: v, X16, B, generator=generator(), codes=200),
     "increasing": assert_increasing,
     "increasing so many": lambda v: assert_increasing(v, length=6, gains=1.0),
     "step of EM": lambda v: assert_em_step(lambda *_: v, A, *MIXTURE),
