@@ -95,13 +95,17 @@ def test_step_back_is_the_posterior(student, rng):
 
 @pytest.mark.graded("ddpm-reverse", points=0.2)
 def test_step_back_keeps_shapes_and_dtypes(student, rng):
-    """The mean has the shape of x, the variance one number a sample; float32 stays; arguments are left alone."""
+    """Right in both dtypes: the mean in the shape of x, the variance one number a sample; arguments are left alone."""
     betas, what = drawn_betas(rng, 6), "`reverse_mean_variance`"
+    before = torch.cat([torch.ones(1, dtype=F64), (1 - betas).cumprod(0)])
     for shape in SHAPES:
         x, noise, t = normal(rng, 4, *shape), normal(rng, 4, *shape), torch.randint(0, 6, (4,), generator=rng)
+        kept = before[t + 1].reshape(-1, *[1] * len(shape))
+        x_0 = (x - (1 - kept).sqrt() * noise) / kept.sqrt()
         for dtype in (F64, torch.float32):
             args = (x.to(dtype), t, noise.to(dtype), betas)
             answer = assert_unchanged_arguments(student.reverse_mean_variance, *args, what=what)
+            assert_posterior(answer, x_0, x, before[t], before[t + 1], asked=f"in {str(dtype)[6:]}")
             mean, variance = assert_tuple(answer, 2, f"the result of {what}", names=("mean", "variance"))
             assert_dtype(assert_shape(mean, x.shape, f"the mean of {what}"), dtype, f"the mean of {what}")
             one_each = assert_shape(variance, (4, *[1] * len(shape)), f"the variance of {what}")

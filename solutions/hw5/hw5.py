@@ -438,31 +438,34 @@ def negative_samples(energy, x, step_size, n_steps):
 check("ebm")
 
 # %% [markdown]
-# An energy trained by its own walks, for ten seconds at most: two rings of points (left), and the energy that the network finds (dark is low). Nothing is scored here.
+# An energy trained by its own walks, for some ten seconds: a ring of points around a clump (left), and the energy that the network finds (dark is low). Nothing is scored here.
 
 # %%
 with when_written():
     torch.manual_seed(0)
     angle = 2 * math.pi * torch.rand(4000)
-    rings = (1 + (torch.arange(4000) % 2)[:, None]) * torch.stack([angle.cos(), angle.sin()], 1) + 0.08 * torch.randn(4000, 2)
+    radius = 2 * (torch.arange(4000) % 2)[:, None]
+    points = radius * torch.stack([angle.cos(), angle.sin()], 1) + 0.2 * torch.randn(4000, 2)
     net = nn.Sequential(nn.Linear(2, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 1))
     energy = lambda x: net(x).squeeze(1)
-    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
-    walkers = 4 * torch.rand(256, 2) - 2
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=600)
+    walkers = 6 * torch.rand(256, 2) - 3
     for _ in range(600):
         fresh = torch.rand(256, 1) < 0.05  # some walkers begin anew
-        walkers = negative_samples(energy, torch.where(fresh, 4 * torch.rand(256, 2) - 2, walkers), 0.02, 20)
-        batch = rings[torch.randint(4000, (256,))]
-        loss = contrastive_loss(energy, batch, walkers, reg=0.01)
+        walkers = negative_samples(energy, torch.where(fresh, 6 * torch.rand(256, 2) - 3, walkers), 0.05, 20)
+        batch = points[torch.randint(4000, (256,))]
+        loss = contrastive_loss(energy, batch, walkers, reg=0.001)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        schedule.step()
     places = torch.cartesian_prod(*2 * [torch.linspace(-3, 3, 101)])
     with torch.no_grad():
         height = energy(places).reshape(101, 101)
     figure, axes = plt.subplots(1, 2, figsize=(7, 3))
-    axes[0].scatter(*rings[:1000].T, s=2)
-    axes[1].imshow(height.T.clamp(max=float(height.min()) + 4), origin="lower", extent=(-3, 3, -3, 3), cmap="viridis")
+    axes[0].scatter(*points[:1000].T, s=2)
+    axes[1].imshow(height.T.clamp(max=float(height.min()) + 5), origin="lower", extent=(-3, 3, -3, 3), cmap="viridis")
     axes[1].scatter(*walkers.T, s=2, color="white")
     for axis, title in zip(axes, ("data", "energy, and its walkers")):
         axis.set(title=title, xlim=(-3, 3), ylim=(-3, 3))
