@@ -82,6 +82,7 @@ def test_transformer_sees_all_earlier_pixels_and_no_later_one(student, seed, rng
         figures.heatmap(f"Dependences of a transformer of {layers} layers", panels)
         assert_causal(model, (4, 6), dependence=1.0, dtype=F64, generator=rng, what="the logit of your transformer")
         assert_images_do_not_mix(model, bits(rng, 4, 6), seed % 2**32, "your transformer")
+        assert_shape(model(bits(rng, 1, 6)), (1, 6), "the logits of a single image")
 
         early = torch.arange(6)[None] == torch.tensor([[0], [2]])
         assert_interacts(model, bits(rng, 8, 6), early[:1], early[1:], (4,), seed, "the logit of your transformer at 4")
