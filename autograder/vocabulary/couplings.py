@@ -34,15 +34,16 @@ def assert_coupling_flow(
         flow: a module whose `layers` can be indexed; layers return `(result, logdet)`.
         x: at least four data points, (B, *), float64 by preference.
         at_least: true couplings that are asked for.
-        elementwise_first: layers before the first coupling may also act on single entries, as a logit does.
+        elementwise_first: one layer before the first coupling may act on single entries, as a logit does. (Several of
+            them, with rotations between, are a flow of their own that needs no coupling.)
     """
     if len(x) < 4:
         raise AuthorError("at least four points are needed to see a Jacobian change")
-    h, found, given = x, 0, len(flow.layers)
+    h, found, given, single = x, 0, len(flow.layers), elementwise_first
     for number in range(given):
         layer = flow.layers[number]
         kind = _kind(layer, h, f"layer {number} of {what}")
-        allowed = kind in ("affine", "coupling") or (kind == "elementwise" and elementwise_first and not found)
+        allowed = kind in ("affine", "coupling") or (kind == "elementwise" and single and not found)
         if not allowed:
             alone = " (it acts on single entries)" if kind == "elementwise" else ""
             raise Wrong(
@@ -50,6 +51,7 @@ def assert_coupling_flow(
                 f"point to point otherwise than a coupling's{alone}"
             )
         found += kind == "coupling"
+        single = single and kind != "elementwise"
         h = result_part(call(layer, h, mode="eval"), 0, f"layer {number}")
     if found < at_least:
         raise Wrong(
@@ -75,6 +77,9 @@ def assert_bijection(
 ) -> None:
     """A trained flow and its `inverse` undo each other, row by row, and `inverse` does not hide a table in last digits.
 
+    A row's answer must be the same in any company, so that a flow can not be one thing to few rows and another to many:
+    give all the rows about which something else is asked, or as many.
+
     Args:
         x, z: data and noise of the judge's, (B, *), at least four rows each, float64 by preference.
         atol: accepted distance of a way there and back.
@@ -83,9 +88,13 @@ def assert_bijection(
     inverse = f"{what}'s `inverse`"
     assert_inverse(flow, flow.inverse, x, z, atol=atol, rtol=0.0, what=what, inverse_what=inverse)
 
+    def there(data: Tensor) -> Tensor:
+        return result_part(contents(call(flow, data, mode="eval")), 0, what).flatten(1)
+
     def back(noise: Tensor) -> Tensor:
         return result_part(contents(call(flow.inverse, noise, mode="eval")), 0, inverse).flatten(1)
 
+    assert_same_in_any_company(there, x, generator=generator, tolerance=atol / 100, what=what)
     assert_same_in_any_company(back, z, generator=generator, tolerance=atol / 100, what=inverse)
     moved = nudge * torch.randn(z.shape, generator=generator, dtype=z.dtype)
     calm = float(((as_double(back(z + moved)) - as_double(back(z))).abs().amax(1) <= jump).double().mean())

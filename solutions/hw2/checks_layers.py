@@ -13,6 +13,7 @@ from autograder.checks import (
     assert_dtype,
     assert_passes,
     assert_shape,
+    assert_tuple,
     dense_pair,
 )
 
@@ -95,11 +96,10 @@ def test_squeeze_puts_every_pixel_in_its_place(student, rng):
     for C, H, W in ((1, 4, 2), (2, 2, 6), (3, 4, 4)):
         x = torch.arange(2.0 * C * H * W)[torch.randperm(2 * C * H * W, generator=rng)].reshape(2, C, H, W)
         small = torch.stack([x[:, c, r::2, k::2] for c in range(C) for r in (0, 1) for k in (0, 1)], 1)
-        for fn, given, expected, name in (
-            (student.squeeze, x, small, "squeeze"),
-            (student.unsqueeze, small, x, "unsqueeze"),
+        for fn, given, expected, what in (
+            (student.squeeze, x, small, f"`squeeze` of {C} channels"),
+            (student.unsqueeze, -small, -x, f"`unsqueeze` of {4 * C} channels"),  # not what `squeeze` has just answered
         ):
-            what = f"`{name}` of {C if given is x else 4 * C} channels"
             got = assert_shape(fn(given), expected.shape, what)
             wrong = int((got != expected).sum())
             if wrong:
@@ -114,6 +114,18 @@ def coupling_cases(student, rng):
         mask.view(-1)[0], mask.view(-1)[-1] = 1, 0
         weights = dense_pair(n, rng)
         yield shape, mask, student.probe("AffinePair", *weights), AffinePair(*weights)
+
+
+def assert_no_influence(student, fn, rng, what, direction):
+    """Log-scales of up to 1000 on entries that pass change nothing, though their exponentials overflow; in values only."""
+    x, mask = normal(rng, 5, 2, 3), torch.tensor([[1.0, 0, 1], [0, 1, 0]], dtype=F64)
+    weights = (*dense_pair(6, rng), 1 + 999 * mask.flatten())
+    log_s, t = (part * (1 - mask) for part in AffinePair(*weights)(mask * x))
+    expected = x * log_s.exp() + t if direction > 0 else (x - t) * (-log_s).exp()
+    result, logdet = assert_tuple(fn(x, mask, student.probe("AffinePair", *weights)), 2, f"the result of {what}")
+    where = "where the network answers log-scales of up to 1000 on entries that pass"
+    assert_close(result, expected, f"the result of {what}, {where},")
+    assert_close(logdet, direction * log_s.sum((1, 2)), f"the logdet of {what}, {where},")
 
 
 def coupled(x, mask, net):
@@ -149,6 +161,7 @@ def test_coupling_forward(student, rng):
         expected=x * scale.exp() + shift,
         what=f"{what} with a mask of zeros",
     )
+    assert_no_influence(student, student.coupling_forward, rng, what, 1)
 
 
 @pytest.mark.graded("coupling", points=0.45)
@@ -175,3 +188,4 @@ def test_coupling_inverse(student, rng):
         what=what,
         undone_by="`coupling_forward`",
     )
+    assert_no_influence(student, student.coupling_inverse, rng, what, -1)

@@ -186,7 +186,7 @@ plt.show()
 #
 # 1. (0.15) Show that such an $f$ (with a smooth $t$) maps every measurable set to one of the same volume.
 # 2. (0.1) Conclude that with base $\mathcal N(0, I)$ no stack of them can ever reach $\mathcal N(0, 4I)$. Can a stack reach $\mathcal N(0, \operatorname{diag}(4, \tfrac14))$?
-# 3. (0.25) Find the smallest $\mathrm{KL}(\mathcal N(0, \Sigma) \,\|\, p_\theta)$ over all volume-preserving maps. *Linear* maps ($x \mapsto Ax$, $|\det A| = 1$) are enough for full points; the general case has the same answer. Say when equality holds.
+# 3. (0.25) Let $\Sigma$ be symmetric and positive definite. Find the smallest $\mathrm{KL}(\mathcal N(0, \Sigma) \,\|\, p_\theta)$, $p_\theta$ the density of the flow, over all volume-preserving maps. *Linear* maps ($x \mapsto Ax$, $|\det A| = 1$) are enough for full points; the general case has the same answer. Say when equality holds.
 #
 # <details><summary>Hint</summary>Write the KL as $-h(p) + \tfrac12 \mathbb E\lVert f(x) \rVert^2 + \tfrac D2 \ln 2\pi$. For $f = A$ the middle term is a trace; the eigenvalues of $A\Sigma A^\top$ have a fixed product.</details>
 
@@ -319,7 +319,7 @@ with when_written():
 # <details><summary>Hint</summary>Call `log_density` once, on all draws of all rows at once, and take the mean of the densities with `torch.logsumexp`.</details>
 #
 # **What is checked**
-# - With a density that is constant, any $K$ gives $\log_2 L$ exactly.
+# - With the uniform density $p = 1$, any $K$ gives $\log_2 L$ exactly.
 # - With densities $\ln p(y) = b^\top y + c$, whose $P$ is known, the mean over 4000 rows with $K = 1$ and with $K = 64$. `log_density` is any callable from `(N, D)` to `(N,)`; call it on as many rows at once as you like.
 # - The noise is drawn anew for every entry, row and draw; the result has shape `(B,)` and the dtype of `x`.
 
@@ -416,7 +416,7 @@ with when_written():
 # <details><summary>Hint</summary>Split first: `x.reshape(B, C, H // 2, 2, W // 2, 2)`. Then decide in which order the six axes belong.</details>
 #
 # **What is checked**
-# - `coupling_mask`: exact values, float32, for odd and unequal sides and for vectors, both parities (which are complementary).
+# - `coupling_mask`: exact values, float32, both parities (which are complementary): a checkerboard for images of odd and unequal sides, `"channel"` for vectors too.
 # - `squeeze` and `unsqueeze`: every number in its place, for one to three channels and $H \ne W$.
 
 # %% nbgrader={"grade": false, "grade_id": "coupling-masks-solution", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -483,7 +483,7 @@ with when_written():
 #
 # **What is checked**, for vectors and images and several masks, also all ones and all zeros
 # - `coupling_forward` follows the formula (first multiply, then shift); `logdet` equals the measured one, shape `(B,)`.
-# - `coupling_inverse` undoes it at any $z$, and its `logdet` is of its own direction. Whatever finite number the network answers where nothing is to be scaled does not matter, nor do entries that it should not see.
+# - `coupling_inverse` undoes it at any $z$, and its `logdet` is of its own direction. What the network answers on entries that pass has no influence, however large (up to $10^3$), and the network has none of the entries that it should not see.
 
 # %% nbgrader={"grade": false, "grade_id": "coupling-solution", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def coupling_forward(x, mask, net):
@@ -535,7 +535,7 @@ with when_written():
 # **What is checked**, with layers of the judge's that do not commute, for vectors and images
 # - `self.layers` holds the layers in the order from data to noise, registered: their parameters are the flow's. An empty stack is the identity with `logdet` zeros of shape `(B,)`.
 # - `forward` and `inverse`: result and accumulated `logdet` of the direction taken. `log_prob(x)`: `(B,)`, nats, summed over the whole sample, differentiable in `x` and in the parameters.
-# - `sample(n, shape)`: `(n, *shape)`, fresh in every call, without a gradient graph; its law (20,000 draws). It is asked of flows in the default dtype only.
+# - `sample(n, shape)`: `(n, *shape)`, fresh in every call, without a gradient graph; its law (20,000 draws). `sample` is asked of flows in the default dtype only.
 
 # %% nbgrader={"grade": false, "grade_id": "realnvp-solution", "locked": false, "schema_version": 3, "solution": true, "task": false}
 class Flow(nn.Module):
@@ -596,7 +596,7 @@ check("realnvp")
 #
 # $$ z = x\, e^{\mathtt{log\_scale}} + \mathtt{shift}, \qquad \mathrm{logdet} = H W \sum_c \mathtt{log\_scale}_c. $$
 #
-# The first `forward` in training mode, under `torch.no_grad()` too, sets both parameters so that *this batch* leaves with mean 0 and variance 1 in each channel, over batch and pixels. Afterwards they are never set again, also not in a fresh module into which a trained `state_dict` was loaded.
+# The first `forward` in training mode, under `torch.no_grad()` too, sets both parameters so that *this batch* leaves with mean 0 and variance 1 in each channel, over batch and pixels. Afterwards they are never set again, also not in a fresh module into which the `state_dict` of one that has seen a batch was loaded.
 # They stay **the same parameter objects**: an optimiser made before the first batch must go on working.
 #
 # *Worked number* (divisor $n$): one channel with values 1 and 5: `log_scale` $= -0.6931$, `shift` $= -1.5$.
@@ -658,7 +658,7 @@ check("actnorm")
 #
 # Reading: Kingma, Dhariwal 2018, section 3.2. Instead of a fixed permutation between couplings, mix the channels with a learned matrix, the same at every pixel:
 #
-# $$ z_{:, :, r, c} = W x_{:, :, r, c}, \qquad \mathrm{logdet} = H W' \ln |\det W| \quad \text{for images of } H \times W' \text{ pixels}. $$
+# $$ z_{:, :, r, c} = W x_{:, :, r, c}, \qquad \mathrm{logdet} = H V \ln |\det W| \quad \text{for images of } H \times V \text{ pixels}. $$
 #
 # Start from a random *orthogonal* matrix. You may store $W$ itself, or its factors in any form; `matrix()` returns the matrix that is meant.
 #
@@ -667,7 +667,7 @@ check("actnorm")
 # <details><summary>Hint</summary>`torch.logdet` gives NaN for a negative determinant, and half of all orthogonal matrices have one.</details>
 #
 # **What is checked**
-# - At the start `matrix()` is orthogonal; later, with any weights: output $= W x$ at each pixel, `logdet` equals the measured one for determinants of both signs, also when $H \ne W'$.
+# - At the start `matrix()` is orthogonal; later, with any weights: output $= W x$ at each pixel, `logdet` equals the measured one, whichever sign the determinant has, also when $H \ne V$.
 # - `inverse` undoes it, with its own `logdet`. The matrix is learnable, and its determinant too: the gradient of `logdet` reaches parameters.
 
 # %% nbgrader={"grade": false, "grade_id": "conv1x1-solution", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -719,7 +719,7 @@ check("conv1x1")
 #
 # *Worked number:* `mean(v)` $= (0, v_0, v_1)$, `log_std` $= (0, \ln 2, 0)$, $z = (1, 1, 1)$: $x = (1, 3, 4)$, and `logdet` of the inverse is 0.6931.
 #
-# <details><summary>Hint</summary>Entry $i$ is final after sweep $i$. Sweeping over all entries $D$ times is as right as filling in one at a time.</details>
+# <details><summary>Hint</summary>Entry $i$ is final after sweep $i$. Sweeping over all entries $D$ times is as right as filling in one at a time, as long as no early sweep overflows.</details>
 #
 # **What is checked**, for $D$ from 1 to 6
 # - `maf_forward`: the formula, `logdet` against the measured Jacobian, exactly **one** call of `net`.
@@ -759,7 +759,7 @@ check("maf")
 #
 # *Worked number,* with the same network: $z = (1, 1, 1)$ gives $x = (1, 3, 2)$: compare with MAF's $(1, 3, 4)$, and find the reason. (Not scored: which of the two trains fast, and which samples fast?)
 #
-# <details><summary>Hint</summary>IAF's inverse is MAF's forward with other signs; only one of them can look at everything at once.</details>
+# <details><summary>Hint</summary>IAF's inverse is MAF's forward with the roles of data and noise exchanged; only one of them can look at everything at once.</details>
 #
 # **What is checked**, for $D$ from 1 to 6
 # - `iaf_inverse`: the formula and its `logdet`, exactly **one** call of `net`.
@@ -840,11 +840,11 @@ check("dequantise")
 # %% [markdown]
 # # Part 3. Two trained flows (2 points)
 #
-# Both are RealNVPs in your class `Flow`: its `layers` are **affine couplings, one a layer, and affine maps** (ActNorm, permutations, squeezes, linear maps, a fixed standardisation); layers *before* the first coupling may also act on single
+# Both are RealNVPs in your class `Flow`: its `layers` are **affine couplings, one a layer, and affine maps** (ActNorm, permutations, squeezes, linear maps, a fixed standardisation); in the flow of digits *one* layer before the first coupling may act on single
 # entries, as the logit does. At least four couplings whose scale depends on what they let pass.
 #
 # **How a trained flow is judged**, in evaluation mode and in double precision. First its structure, from the measured Jacobians of each layer at a few of its own inputs: a layer with the same Jacobian everywhere is affine; any other must pass some entries exactly and scale each of the others by a number
-# that depends on the passing ones only. Then whether it is a bijection: a row's answer does not depend on the other rows, `inverse(forward(x))` $= x$, `forward(inverse(z))` $= z$ within $10^{-4}$, and `inverse` moves by less than $10^{-2}$ for 90 % of $z$ when $z$ moves by $10^{-6}$. **Without both nothing is earned.** At last its density, computed by the judge from
+# that depends on the passing ones only. Then whether it is a bijection: a row's answer does not depend on the other rows, nor on how many there are, `inverse(forward(x))` $= x$, `forward(inverse(z))` $= z$ within $10^{-4}$, and for 90 % of the rows no entry of `inverse(z)` moves by more than $10^{-2}$ when $z$ moves by $10^{-6}$. **Without both nothing is earned.** At last its density, computed by the judge from
 # measured Jacobians: your `log_prob` and `logdet` are not used. (Why so strict about structure? Four Gaussians fitted by EM can be written as a triangular map, task 1.3, with a perfect density and no flow at all.)
 #
 # The cells with `fit_flow(...)` carry the tags `train` and `train:mixture` or `train:digits`; they are run only when the model is graded, with up to 120 seconds each on one CPU core.
@@ -852,11 +852,11 @@ check("dequantise")
 # ## 3.1 A mixture in the plane (1 point)
 #
 # Four Gaussians of full covariance: weights 0.1, 0.2, 0.3, 0.4 in some order; centres at distance 3–4 from the origin, about 90° apart, the whole turned by some angle; deviations 0.35–0.8 along axes of their own. **When you are graded, the grader draws all these numbers anew**, hands over 10,000
-# points of that law as `mixture_train`, and trains your flow on them: what is typed in from this example is worth nothing then. At home everybody sees the same example.
+# points of that law as `mixture_train`, and trains your flow on them: what is typed in from this example is worth nothing then. At home everybody sees the same example, whose entropy is 2.72 nats: so much less is your excess than the loss on `mixture_test`.
 #
 # Write the layer, the flow and the training:
 #
-# - `Coupling`: a layer around your functions of task 2.3 with a network of your own: the one whole network of this homework. For a sample of $n$ numbers it gives $n$ log-scales and $n$ shifts.
+# - `Coupling`: a layer around your functions of task 2.3 with a network of your own: the one whole network of this homework. For a sample of $n$ numbers the network gives $n$ log-scales and $n$ shifts, those of passing entries included.
 # - `make_mixture_flow()` → `Flow` for `(B, 2)`; `fit_flow` maximises the mean of `log_prob`.
 #
 # *What to expect:* 8 couplings with two hidden layers of 64 units, 1500 steps of 256 points, Adam with a learning rate that rises to 5e-3 and falls again (`OneCycleLR`): 8–25 seconds of one core, an excess of 0.04–0.1 nats over the entropy, 97 % of the samples within 3 deviations of a mode. Four couplings of 32 units after 500 steps: 0.14 and 0.93. Best possible: 0 and 0.989. The best single Gaussian: 1.2–2.2 and 0.25–0.54. Masks that do not alternate: 1.3.
@@ -864,7 +864,7 @@ check("dequantise")
 # <details><summary>Hint: training diverges</summary>Bound the log-scale, s = 2 tanh(a/2), say; start the last layer of the network at zero, so that each coupling starts as the identity; clip the norm of the gradient.</details>
 #
 # **What is checked**
-# - (0.25, in the notebook too) Structure and bijection, and the density on the points `mixture_test`: points grow with its lead over the best single Gaussian, in full from 0.5 nats.
+# - (0.25, in the notebook too) Structure and bijection, and the density on the points `mixture_test`: points grow with its lead over the best single Gaussian (mean and covariance of `mixture_train`), in full from 0.5 nats.
 # - (0.5) The excess over the entropy on fresh points of the same law: in full up to 0.2 nats, nothing from 1.0, a straight line between. A significantly negative excess earns nothing, nor does a density whose integral over the plane is not 1 within 5 %.
 # - (0.25) 2000 draws of noise by the judge through `inverse`: the share within 3 deviations of a mode earns in full from 0.88, nothing up to 0.7; every mode gets at least a quarter of its weight.
 

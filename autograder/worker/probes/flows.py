@@ -17,23 +17,24 @@ LOG_2PI = 1.8378770664093454
 
 
 class AffinePair(nn.Module):
-    """log_s = tanh(A h + d), t = B h + c over flattened h: a coupling's conditioner, answering for every entry.
+    """log_s = size · tanh(A h + d), t = B h + c over flattened h: a coupling's conditioner, answering for every entry.
 
-    Takes h (B, *) and returns `(log_s, t)`, both of h's shape; A and B are (n, n), c and d (n,) or a number.
+    Takes h (B, *) and returns `(log_s, t)`, both of h's shape; A and B are (n, n), c, d and size (n,) or a number.
 
     Known: with dense A and B every answer depends on every entry of h, so a caller that shows it an entry it should not
     see gets another answer. With d not zero log_s is not zero at h = 0 either, nor on entries that a mask lets pass,
-    so a log-determinant that sums over all of them is off.
+    so a log-determinant that sums over all of them is off; with a size of 1000 there, their exponentials overflow.
     """
 
-    def __init__(self, A: Any, B: Any, c: Any = 0.0, d: Any = 0.0) -> None:
+    def __init__(self, A: Any, B: Any, c: Any = 0.0, d: Any = 0.0, size: Any = 1.0) -> None:
         super().__init__()
-        self.A, self.B, self.c, self.d = (exact_weight(value) for value in (A, B, c, d))
+        self.A, self.B, self.c, self.d, self.size = (exact_weight(value) for value in (A, B, c, d, size))
 
     def forward(self, h: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        A, B, c, d = (weight.to(h.dtype) for weight in (self.A, self.B, self.c, self.d))
+        A, B, c, d, size = (weight.to(h.dtype) for weight in (self.A, self.B, self.c, self.d, self.size))
         flat = h.flatten(1)  # (B, n)
-        return (flat @ A.T + d).tanh().reshape(h.shape), (flat @ B.T + c).expand(flat.shape).reshape(h.shape)
+        log_s, t = size * (flat @ A.T + d).tanh(), (flat @ B.T + c).expand(flat.shape)
+        return log_s.reshape(h.shape), t.reshape(h.shape)
 
 
 class TriangularPair(nn.Module):

@@ -119,6 +119,14 @@ def test_a_second_elementwise_layer_is_none_that_comes_first() -> None:
     )
 
 
+def test_two_layers_of_single_entries_at_first_are_one_too_many() -> None:
+    flow = Flow(Bend(0.5), Rotate(0.3), Bend(0.5), *couplings(2))
+    fails(
+        lambda: assert_coupling_flow(flow, drawn(2, 6, D), elementwise_first=True),
+        says="layer 2 of the flow is neither",
+    )
+
+
 def test_a_forward_that_takes_other_layers_fails() -> None:
     class Other(Flow):
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,6 +155,8 @@ class Trained(nn.Module):
         self.wrong = wrong
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if self.wrong == "another to many" and len(x) > 5:
+            return x.flip(1), x.new_zeros(len(x))
         if self.wrong == "folds":
             x = x.abs()
         for half in self.halves:
@@ -155,6 +165,8 @@ class Trained(nn.Module):
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         given = z
+        if self.wrong == "another to many" and len(z) > 5:
+            return z.flip(1), z.new_zeros(len(z))
         for half in self.halves[::-1]:
             log_s, t = (part * (1 - half.mask) for part in half.net(half.mask * z))
             z = (z - t) * (-log_s).exp()
@@ -175,6 +187,7 @@ def test_couplings_are_a_bijection(seed: int) -> None:
     [
         ("folds", 1e-4, "`inverse` after the flow"),
         ("keeps company", 1e-2, "is another one"),
+        ("another to many", 1e-4, "in a batch of 4"),
         ("hides a digit", 1.0, "`inverse` jumps: when z moves by 1e-06"),
     ],
 )

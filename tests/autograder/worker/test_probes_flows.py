@@ -118,6 +118,10 @@ def test_an_affine_pair_sees_everything_and_scales_everything(shape: tuple[int, 
     assert (jacobian.abs() > 1e-6).all()
     at_zero = AffinePair(A, B, c, d)(torch.zeros(shape, dtype=dtype))[0]
     assert (at_zero.abs() > 0.25).all()  # scales even where every entry is hidden
+    size = torch.arange(1.0, n + 1)
+    sized = AffinePair(A, B, c, d, size)(h)
+    torch.testing.assert_close(sized[0].flatten(1), size.to(dtype) * log_s.flatten(1))
+    torch.testing.assert_close(sized[1], t)
 
 
 def test_a_pair_without_offsets_is_that_of_the_worked_number() -> None:
