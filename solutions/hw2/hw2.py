@@ -483,7 +483,7 @@ with when_written():
 #
 # **What is checked**, for vectors and images and several masks, also all ones and all zeros
 # - `coupling_forward` follows the formula (first multiply, then shift); `logdet` equals the measured one, shape `(B,)`.
-# - `coupling_inverse` undoes it at any $z$, and its `logdet` is of its own direction. What the network answers on entries that pass has no influence, however large (up to $10^3$), and the network has none of the entries that it should not see.
+# - `coupling_inverse` undoes it at any $z$, and its `logdet` is of its own direction. What the network answers on entries that pass has no influence, however large it is (up to $10^3$); nor have entries that the network should not see.
 
 # %% nbgrader={"grade": false, "grade_id": "coupling-solution", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def coupling_forward(x, mask, net):
