@@ -890,7 +890,7 @@ with when_written():
 # - `make_mixture_denoiser()` → a new network `model(x, t)` for x `(B, 2)` and t `(B,)`, long: the noise, `(B, 2)`.
 # - `fit_ddpm(model, x_0, betas, steps, batch_size, lr)` trains **whatever network it is given**, in place, by `steps` steps on `batch_size` random rows of `x_0`, and returns the list of losses.
 #
-# *What to expect.* The figure is the mean squared distance to the exact answer $\varepsilon^*(x_t, t)$, as a share of what the best single Gaussian has: 3 layers of 128 units, 3000 steps of 256 points, some 5 seconds of one core: 0.02–0.03. After 300 steps 0.8, after 600 steps 0.2. Answering 0: about 5.
+# *What to expect.* The figure is the mean squared distance to the exact answer $\varepsilon^*(x_t, t)$, as a share of what the best single Gaussian has: 3 layers of 128 units, 3000 steps of 256 points, some 5 seconds of one core: 0.01–0.03. After 300 steps 0.8, after 600 steps 0.2. Answering 0: about 5.
 #
 # <details><summary>Hint</summary>The network knows $t$ only through features of $t$: `time_features(t, T, 16)` beside the point. SiLU, Adam with OneCycleLR up to 3e-3 or 5e-3. Train in training mode and leave the network in evaluation mode.</details>
 #
@@ -1010,8 +1010,9 @@ with when_written("mixture_model", "mixture_losses"):
 # | a new network with the line above | 0.12 |
 # | each pixel by itself, with its own frequency | 0.069 |
 # | a mixture of 20 pixel models | 0.0546 |
-# | **with the line above, three residual blocks of 256 units, 800 steps of 128, some 5 seconds** | **0.051** |
+# | **with the line above, three residual blocks of 256 units, 1000 steps of 128, some 8 seconds** | **0.051** |
 # | the same, 1500 steps | 0.050 |
+# | convolutions beside a perceptron, 1200 steps, some 25 seconds | 0.048 |
 # | a table of the 6,000 training pictures (a memoriser) | 5.6 |
 #
 # <details><summary>Hint</summary>$g$ sees the 64 numbers of $x_t$ and `time_features(t, 200, 32)`; residual blocks h + W silu(V silu(h)); Adam with OneCycleLR up to 3e-3, batches of 128. `abar_at(DIGITS_BETAS, t, x)` gives ᾱ in the right shape.</details>
