@@ -8,15 +8,15 @@ class Net(nn.Module):
         self.out = nn.Linear(width, outputs)
 
     def forward(self, x):
-        h = F.leaky_relu(self.one(x), 0.1)
-        h = F.leaky_relu(self.two(h), 0.1)
-        return self.out(F.leaky_relu(self.three(h), 0.1))
+        h = F.relu(self.one(x))
+        h = F.relu(self.two(h))
+        return self.out(F.relu(self.three(h)))
 
 class Averaged(nn.Module):
     def __init__(self):
         super().__init__()
-        self.noise_dim = 4
-        self.live, self.mean = Net(4, 2), Net(4, 2)
+        self.noise_dim = 8
+        self.live, self.mean = Net(8, 2), Net(8, 2)
         self.mean.load_state_dict(self.live.state_dict())
         self.mean.requires_grad_(False)
 
@@ -50,10 +50,10 @@ def fit_wgan_gp(generator, critic, data, steps, watch=None):
             group["lr"] = 1e-3 * (1 - step / steps)
         for _ in range(3):
             batch = data[torch.randperm(len(data))[:128]]
-            value = critic_step(generator, critic, c_opt, batch, torch.randn(128, 4), 1.0)
+            value = critic_step(generator, critic, c_opt, batch, torch.randn(128, 8), 1.0)
         losses.append(float(value))
         g_opt.zero_grad()
-        critic_losses(critic(batch), critic(generator(torch.randn(128, 4))))[1].backward()
+        critic_losses(critic(batch), critic(generator(torch.randn(128, 8))))[1].backward()
         g_opt.step()
         generator.update()
     generator.eval()
