@@ -309,7 +309,7 @@ check("theory-surgery-code")
 #
 # Full covariances. E-step: responsibilities $r_{nk} = p(k \mid x_n)$. M-step, with $N_k = \sum_n r_{nk}$:
 #
-# $$ \pi_k = \frac{N_k}{N}, \qquad \mu_k = \frac1{N_k} \sum_n r_{nk} x_n, \qquad \Sigma_k = \frac1{N_k} \sum_n r_{nk} (x_n - \mu_k)(x_n - \mu_k)^\top \text{ with the \textbf{new} } \mu_k. $$
+# $$ \pi_k = \frac{N_k}{N}, \qquad \mu_k = \frac1{N_k} \sum_n r_{nk} x_n, \qquad \Sigma_k = \frac1{N_k} \sum_n r_{nk} (x_n - \mu_k)(x_n - \mu_k)^\top \quad \text{with the new means } \mu_k . $$
 #
 # With `shared=True` all components have one covariance, your answer to 1.1, repeated $K$ times. `fit_gmm` makes `n_steps` steps (E, then M) from the given parameters; its list holds the *mean* log-likelihood of the data before each step and after the last: `n_steps + 1` numbers.
 #
