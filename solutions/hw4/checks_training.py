@@ -153,6 +153,7 @@ def test_fit_teaches_any_pair(student, rng, seed):
         raise Wrong(
             f"after 300 steps the mean of the samples is {away():.2f} away from that of the data, {before:.2f} before"
         )
+    assert_continuous(lambda rows: call(pair[0], rows, mode="eval"), z[:64], z[64:128], what="a generator trained anew")
     losses = contents(returned[0])
     if not isinstance(losses, list) or len(losses) != 300:
         raise Wrong("`fit_wgan_gp` should return a list with one loss for each of its 300 steps")
