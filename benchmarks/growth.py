@@ -125,28 +125,30 @@ def copy_to(course: Course, size: int) -> None:
             content = content_of(assignment, digest_of(course.report_path(NAME, name).read_bytes()))
             record.settled(copy, course.report_path(NAME, name), content=content, **known)
     with sqlite3.connect(course.gradebook_url.removeprefix("sqlite:///")) as book:
-        for name in names:
-            copy_grades(book, name)
+        copy_grades(book, names)
 
 
-def copy_grades(book: sqlite3.Connection, student: str) -> None:
-    """Enter for a student what is entered for the first."""
+def copy_grades(book: sqlite3.Connection, students: list[str]) -> None:
+    """Enter for students what is entered for the first; its rows are looked for once, for no index helps."""
 
-    def copied(table: str, where: str, found: str, **changed: str) -> tuple[str, str]:
+    def rows_of(table: str, where: str, found: str) -> list[dict[str, str]]:
         columns = [row[1] for row in book.execute(f"PRAGMA table_info({table})")]
         query = f"SELECT {', '.join(columns)} FROM {table} WHERE {where} = ?"
-        old = fresh = ""
-        for row in book.execute(query, (found,)).fetchall():
-            values = dict(zip(columns, row, strict=True))
-            old, fresh = values["id"], uuid4().hex
-            marks = ", ".join("?" * len(columns))
-            book.execute(f"INSERT INTO {table} VALUES ({marks})", list((values | changed | {"id": fresh}).values()))
-        return old, fresh
+        return [dict(zip(columns, row, strict=True)) for row in book.execute(query, (found,))]
 
-    assignment = copied("submitted_assignment", "student_id", FIRST, student_id=student)
-    notebook = copied("submitted_notebook", "assignment_id", assignment[0], assignment_id=assignment[1])
-    for table in ("grade", "comment"):
-        copied(table, "notebook_id", notebook[0], notebook_id=notebook[1])
+    def enter(table: str, row: dict[str, str], **changed: str) -> str:
+        values = row | changed | {"id": uuid4().hex}
+        book.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(values))})", list(values.values()))
+        return values["id"]
+
+    (assignment,) = rows_of("submitted_assignment", "student_id", FIRST)
+    (notebook,) = rows_of("submitted_notebook", "assignment_id", assignment["id"])
+    below = [(table, row) for table in ("grade", "comment") for row in rows_of(table, "notebook_id", notebook["id"])]
+    for student in students:
+        above = enter("submitted_assignment", assignment, student_id=student)
+        mine = enter("submitted_notebook", notebook, assignment_id=above)
+        for table, row in below:
+            enter(table, row, notebook_id=mine)
 
 
 def grade_again(course: Course) -> Cost:
