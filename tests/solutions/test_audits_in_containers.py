@@ -21,6 +21,7 @@ SAMPLES = {  # of the homework's own, beside the solution and the blank template
     "hw2": {"wrong": 1, "cheat": 1},  # its trainings take longer
     "hw3": {"wrong": 1, "cheat": 1},
     "hw4": {"wrong": 1, "cheat": 1},
+    "hw5": {"wrong": 1, "cheat": 1},
 }
 
 
