@@ -59,11 +59,11 @@ def seen(recorder, x_1, count, what):
 @pytest.mark.graded("fm-loss", points=0.35)
 def test_loss_at_what_the_network_saw(student, rng):
     """The exact loss at the points and times shown; normal noise, uniform times, both fresh."""
-    what = "`fm_loss`"
+    loss_of, what = student.fm_loss, "`fm_loss`"
     for shape, (value, slope, weight) in zip(SHAPES, ((3.0, 0.0, 0.0), (0.0, 2.0, 0.5)), strict=True):
         net, twin = student.probe("LinearInTime", value, slope, weight), LinearInTime(value, slope, weight)
         recorder, x_1 = student.probe("Recorder", net), 1 + 2 * normal(rng, 4000, *shape)
-        losses = [student.fm_loss(recorder, x_1) for _ in range(2)]
+        losses = [loss_of(recorder, x_1) for _ in range(2)]
         assert_covers_times(records(recorder), interval=(0.0, 1.0))
         noises = []
         for loss, (x, t, noise, _) in zip(losses, seen(recorder, x_1, 2, what), strict=True):
@@ -78,11 +78,11 @@ def test_loss_at_what_the_network_saw(student, rng):
             assert_close(loss, error.square().mean(), said, rtol=1e-6, alternatives=hints)
             noises.append(torch.where(((1 - t) > 1e-6).reshape(-1, *[1] * len(shape)), noise, normal(rng, *x.shape)))
         assert_standard_normal(noises, what=f"the noise of {what}, x_0 = (x_t − t x_1)/(1 − t),")
-    grads = parameter_gradients(student.fm_loss, net, x_1[:50], of=net)
+    grads = parameter_gradients(loss_of, net, x_1[:50], of=net)
     if grads["weight"] is None or not bool(grads["weight"].any()):
         raise Wrong(f"no gradient of {what} reaches the network")
-    assert_unchanged_arguments(student.fm_loss, net, x_1[:9], what=what)
-    assert_dtype(student.fm_loss(net, x_1[:9].float()), torch.float32, f"{what} of float32")
+    assert_unchanged_arguments(loss_of, net, x_1[:9], what=what)
+    assert_dtype(loss_of(net, x_1[:9].float()), torch.float32, f"{what} of float32")
 
 
 @pytest.mark.graded("fm-loss", points=0.2)

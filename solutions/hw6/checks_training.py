@@ -220,7 +220,7 @@ def test_one_step_reaches_every_blob(student, rng, course_data):
     assert_spread(spread, line)
     if not least >= line["least"]:
         raise Wrong(
-            f"one of the blobs gets {least:.2f} of its share of the samples of one step, {line['least']:g} are asked for"
+            f"one of the blobs gets {least:.2f} of its share of one-step samples, {line['least']:g} are asked for"
         )
 
 

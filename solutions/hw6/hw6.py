@@ -408,7 +408,6 @@ with when_written():
 # **What is checked**
 # - The value is that of RK4, and gradients with respect to `x` and to every parameter are those of the triple's RK4 steps, to 9 digits, for 1 to 4 steps, forwards and backwards in time, on vectors and images: for a parameter that is used twice and one that is not used (zero or None), and for any gradient of the result.
 # - `x` without gradient; two solves through one module add up; `backward` leaves no other gradient behind. `x` unchanged.
-# - The module is called $4n$ times forwards and, in `backward`, $4n$ times on the way back, at the points of that way.
 
 # %% answer="adjoint-solution"
 class Adjoint(torch.autograd.Function):
