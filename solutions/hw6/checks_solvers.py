@@ -231,7 +231,7 @@ def test_likelihood_of_flows(student, rng):
     )
     A = torch.tensor([[0.6, -0.8], [0.7, 0.3]], dtype=F64) + 0.1 * normal(rng, 2, 2)
     f = student.probe("SwirlField", A, normal(rng, 2))
-    assert_integrates_to_one(lambda x: log_prob(f, x, n), [(-8.0, 8.0)] * 2, points=90, what=what)
+    assert_integrates_to_one(lambda x: log_prob(f, x, 12), [(-8.0, 8.0)] * 2, points=80, what=what)
     assert_unchanged_arguments(log_prob, f, x[:, :2].contiguous(), 3, what=what)
     images = normal(rng, 3, 1, 2, 2)
     A = 0.5 * normal(rng, 4, 4)

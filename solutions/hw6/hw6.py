@@ -491,7 +491,7 @@ with when_written():
 #
 # **What is checked**
 # - `exact_trace` for D = 1, 2, 3, with Jacobians that are not symmetric and differ from sample to sample; `hutchinson` for any noise on vectors and images. Each also returns the field.
-# - `cnf_log_prob`: exact for linear fields, with and without noise; a nonlinear field integrates to 1 over the plane; gradients with respect to x and the parameters; the same under `no_grad`; x unchanged; float32 stays float32.
+# - `cnf_log_prob`: exact for linear fields, with and without noise; a nonlinear field integrates to 1 over the plane (thousands of points in one call, so loop over dimensions, not over samples); gradients with respect to x and the parameters; the same under `no_grad`; x unchanged; float32 stays float32.
 
 # %% answer="cnf-solution"
 def exact_trace(f, t, x):
