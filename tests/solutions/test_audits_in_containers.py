@@ -22,6 +22,7 @@ SAMPLES = {  # of the homework's own, beside the solution and the blank template
     "hw3": {"wrong": 1, "cheat": 1},
     "hw4": {"wrong": 1, "cheat": 1},
     "hw5": {"wrong": 1, "cheat": 1},
+    "hw6": {"wrong": 1, "cheat": 1},
 }
 
 
