@@ -929,7 +929,7 @@ check("reflow")
 # <details><summary>Hint</summary>`torch.cat([x, t[:, None]], 1)` and SiLU suffice. Adam with OneCycleLR up to 3e-3 or 5e-3. Train in training mode and leave the network in evaluation mode.</details>
 #
 # **What is checked**
-# - (0.2, in the notebook too) The figure of your trained network as a share of the single Gaussian's: in full up to 0.5, nothing from 0.9.
+# - (0.2, in the notebook too) The figure of your trained network as a share of the single Gaussian's: in full up to 0.5, nothing from 0.9. Before that, 60 steps of training by the judge on another law lower the error of a new network by a fifth at least; shapes, rows do not mix, the answer depends on t.
 # - (0.25) The figure itself, over $t$ = 0.025, 0.075, …, 0.975: in full up to 0.08, nothing from 0.25.
 # - (0.25) `fit_fm` trains a small network of the judge's and a new one of yours for 600 steps on five blobs: at most 0.6 of the error of answering 0 may remain. It shows the network one time a sample, uniform. The losses come back as a list of `n_steps` numbers. **Without this line the one before earns nothing.**
 
@@ -1036,7 +1036,7 @@ with when_written("ring_model", "ring_losses"):
 # <details><summary>Hint</summary>`fit_fm(net, x_1, 2000, x_0=x_0)` with `reflow_pairs(ring_model, torch.randn(20000, 2), 50)`. If one step still lands in the middle, the noise of the pairs was drawn anew somewhere.</details>
 #
 # **What is checked**
-# - (0.1, in the notebook too) The straightness of `ring_reflow` with 10 steps is at most 0.1, and its share after one step at least 0.3.
+# - (0.1, in the notebook too) The straightness of `ring_reflow` with 10 steps is at most 0.1, its share after one step at least 0.3, and the spread between 0.9 and 2.0. A new network learns, as in 3.1.
 # - (0.3) The share after one step: in full from 0.70, nothing up to 0.30. The spread is between 0.9 and 2.0: points sent to eight centres are no blobs.
 # - (0.1) The least share is at least 0.4, with such a spread, and a share of at least 0.30.
 # - (0.1) `fit_fm(net, x_1, 600, x_0=x_0)` on a small network of the judge's, with $x_1$ a rotation and shift of $x_0$: at $t = 0$ the velocity is nearer to that of the pairs than to that of independent pairs.
