@@ -35,7 +35,7 @@ def normal(rng, *shape):
 
 
 def number(rng, low, high):
-    return low + (high - low) * float(torch.rand((), generator=rng, dtype=F64))
+    return float(torch.empty((), dtype=F64).uniform_(low, high, generator=rng))
 
 
 def betas_of(rng, steps):
@@ -316,10 +316,10 @@ def share_of_gaussian(net, law, rng):
     """Squared distance to the exact noise over a grid of t, as a share of the best single Gaussian's."""
     betas, ours, theirs = torch.linspace(0.001, 0.1, 100, dtype=F64), 0.0, 0.0
     exact = MixtureScore(law.means, law.stds, law.weights, betas)
-    mean = law.weights @ law.means
-    apart = law.means - mean
-    spread = (law.weights * law.stds.square()).sum() * torch.eye(2, dtype=F64)
-    spread = spread + apart.T @ (law.weights[:, None] * apart)
+    mean = (law.weights[:, None] * law.means).sum(0)
+    inside = float((law.weights * law.stds**2).sum())
+    spread = torch.einsum("k,ki,kj->ij", law.weights, law.means, law.means) - torch.outer(mean, mean)
+    spread = spread + inside * torch.eye(2, dtype=F64)
     for t in range(2, 100, 8):
         abar, x_0 = MIXTURE_ABAR[t], law.draw(800, rng)
         x = abar.sqrt() * x_0 + (1 - abar).sqrt() * normal(rng, 800, 2)

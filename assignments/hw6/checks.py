@@ -36,7 +36,7 @@ def normal(rng, *shape):
 
 
 def number(rng, low, high):
-    return low + (high - low) * float(torch.rand((), generator=rng, dtype=F64))
+    return float(torch.empty((), dtype=F64).uniform_(low, high, generator=rng))
 
 
 # What the notebook is handed

@@ -29,7 +29,7 @@ Each takes handles or plain callables, raises `errors.Wrong` (or `PartialCredit`
     fields          assert_trace_estimator  assert_adjoint_matches  SolverGradients
     latent          assert_gaussian_kl  assert_density  assert_bound  assert_increasing
     pathwise        assert_reparametrised  assert_straight_through
-    vae             vae_figures (of a trained VAE, an encoder that slips pictures past the code)  mutual_distance
+    vae             vae_figures (of a trained VAE)  VAEFigures  mutual_distance
     mixtures        assert_em_step
     normal          assert_standard_normal (noise that is fresh)  assert_steps_follow (each step of a chain)
     times           assert_covers_times

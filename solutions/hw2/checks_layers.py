@@ -119,7 +119,9 @@ def coupling_cases(student, rng):
 def assert_no_influence(student, fn, rng, what, direction):
     """Log-scales of up to 1000 on entries that pass change no value, though they overflow; no gradient is asked."""
     x, mask = normal(rng, 5, 2, 3), torch.tensor([[1.0, 0, 1], [0, 1, 0]], dtype=F64)
-    weights = (*dense_pair(6, rng), 1 + 999 * mask.flatten())
+    A, B, c, d = dense_pair(6, rng)
+    d = torch.where(mask.flatten() == 1, torch.tensor([8.0, 0, -8, 0, 8, 0], dtype=F64), d)  # both signs, in every row
+    weights = (A, B, c, d, 1 + 999 * mask.flatten())
     log_s, t = (part * (1 - mask) for part in AffinePair(*weights)(mask * x))
     expected = x * log_s.exp() + t if direction > 0 else (x - t) * (-log_s).exp()
     result, logdet = assert_tuple(fn(x, mask, student.probe("AffinePair", *weights)), 2, f"the result of {what}")

@@ -426,7 +426,7 @@ def negative_samples(energy, x, step_size, n_steps):
     ### BEGIN SOLUTION
     x = x.detach()
     for _ in range(n_steps):
-        with torch.enable_grad():
+        with torch.set_grad_enabled(True):
             leaf = x.clone().requires_grad_()
             (slope,) = torch.autograd.grad(energy(leaf).sum(), leaf)
         x = x - step_size / 2 * slope + math.sqrt(step_size) * torch.randn_like(x)

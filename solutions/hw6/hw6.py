@@ -309,7 +309,7 @@ check("theory-floor-code")
 def vp_to_flow(t, beta_min, beta_max):
     """Flow time tau and scale of SDE time t, a number or (B,): scale · x_t is the flow matching path at tau."""
     ### BEGIN SOLUTION
-    t = torch.as_tensor(t, dtype=torch.float64)
+    t = torch.as_tensor(t, dtype=torch.double)
     total = beta_min * t + 0.5 * (beta_max - beta_min) * t**2
     alpha, sigma = (-0.5 * total).exp(), (-torch.expm1(-total)).sqrt()
     return alpha / (alpha + sigma), 1 / (alpha + sigma)
@@ -431,7 +431,7 @@ class Adjoint(torch.autograd.Function):
 
         def triple(t, state):
             point, adjoint = (part.view_as(end) for part in state.split(sizes)[:2])
-            with torch.enable_grad():
+            with torch.set_grad_enabled(True):
                 point = point.detach().requires_grad_()
                 slope = module(t, point)
                 products = torch.autograd.grad(slope, [point, *wanted], adjoint, allow_unused=True, materialize_grads=True)
@@ -497,7 +497,7 @@ with when_written():
 def exact_trace(f, t, x):
     """f(t, x) (B, D) and the trace of its Jacobian (B,)."""
     ### BEGIN SOLUTION
-    with torch.enable_grad():
+    with torch.set_grad_enabled(True):
         x = x if x.requires_grad else x.detach().requires_grad_()
         v = f(t, x)
         slopes = [torch.autograd.grad(v[:, i].sum(), x, create_graph=True)[0][:, i] for i in range(x.shape[1])]
@@ -508,7 +508,7 @@ def exact_trace(f, t, x):
 def hutchinson(f, t, x, noise):
     """f(t, x) (B, *) and noiseᵀ J noise (B,), for noise of x's shape."""
     ### BEGIN SOLUTION
-    with torch.enable_grad():
+    with torch.set_grad_enabled(True):
         x = x if x.requires_grad else x.detach().requires_grad_()
         v = f(t, x)
         product = torch.autograd.grad(v, x, noise, create_graph=True)[0]

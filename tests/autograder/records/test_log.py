@@ -21,7 +21,7 @@ from autograder.records.log import MarksGiven, Override, append, read_log
 NOW = datetime(2026, 10, 1, 12, tzinfo=UTC)
 KILLS = 24
 WRITER = """
-import sys
+import os, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from autograder.records.log import Override, append
@@ -29,7 +29,7 @@ now = datetime(2026, 10, 1, tzinfo=UTC)
 for number in range(int(sys.argv[2]), 10**9):
     entry = Override(at=now, by="ta", why="x" * 3000, student="ada", homework="hw1", cell=f"c{number}", points=1.0)
     append(Path(sys.argv[1]), entry)
-    print(number, flush=True)
+    os.write(1, f"{number}\\n".encode())  # whole, or not at all
 """
 
 
@@ -121,7 +121,7 @@ def test_no_kill_loses_an_entry_that_was_said_to_be_there(tmp_path):
         "        os.setpgid(0, 0)\n"
         f"        sys.argv = ['w', {str(path)!r}, line.strip()]\n"
         f"        exec({WRITER!r}, {{'__name__': '__main__'}})\n"
-        "    print('pid', child, flush=True)\n"
+        "    os.write(1, f'pid {child}\\n'.encode())\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", starter], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root
