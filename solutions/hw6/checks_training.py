@@ -281,7 +281,10 @@ def honest_digits_network(student, data, rng):
         return float(picture_errors([lambda x, t: answer(fresh, x, t, new)], turned[5000:5200], rng)[0].mean())
 
     seed = randint(rng, 0, 10**6)
-    fit = lambda: train_network(fresh, [x.float(), t], target.float(), steps=200, seed=seed)  # noqa: E731
+
+    def fit():
+        return train_network(fresh, [x.float(), t], target.float(), steps=200, seed=seed)
+
     assert_learns(error, fit, share=0.8, what=new)
     t = 0.2 + 0.5 * torch.rand(64, generator=rng)
     x, _ = between(held_out[:64].double(), t, rng)

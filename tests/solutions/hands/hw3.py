@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace as Notebook
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -121,8 +123,10 @@ def seeded(*shape: int) -> Tensor:
     return torch.randn(shape)
 
 
-def reseeded(fn):  # type: ignore[no-untyped-def]
-    def asked(*args):  # type: ignore[no-untyped-def]
+def reseeded(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, drawing the same numbers at every call."""
+
+    def asked(*args: Any) -> Any:
         torch.manual_seed(7)
         return fn(*args)
 
