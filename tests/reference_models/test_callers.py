@@ -20,7 +20,6 @@ FOR_TESTS = {  # with what they are for
     "parts.distributions.DiagonalNormal": "the plainest density there is, which tests of any density are tried on",
     "protocols.LatentVariableModel": "what every latent variable model is asked for, held by test_protocols",
     "protocols.Diffusion": "likewise of diffusions",
-    "protocols.Velocity": "likewise of fields",
     "runs.yardstick": "a trained model of each family, for hidden checks and pictures of homeworks to come",
 }
 
