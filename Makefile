@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test audit
+.PHONY: demo test whole audit
 SEEDS ?= 20
 
 demo: .venv/ready
@@ -12,8 +12,11 @@ test: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check autograder reference_models tests
 	$(BIN)/mypy
-	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile -m "not busy"
-	$(BIN)/pytest -m busy
+	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile -m "not busy and not slow"
+	$(BIN)/pytest -m "busy and not slow"
+
+whole: test  # and what a sample stood for
+	$(BIN)/pytest -n auto --maxprocesses 8 -m slow
 
 audit: .venv/ready  # every homework, in containers; a file of one homework: make audit HOMEWORKS=hw1
 	for homework in $(or $(HOMEWORKS),$(notdir $(patsubst %/,%,$(dir $(wildcard assignments/*/assignment.yaml))))); do \

@@ -66,18 +66,16 @@ class Book:
 
     Args:
         url: of the database, as SQLAlchemy takes it.
-        wait: seconds to wait for another program that holds it.
 
     Raises:
         UserError: it cannot be opened, is no gradebook, or stays locked.
     """
 
-    def __init__(self, url: str, wait: float = WAIT_SECONDS) -> None:
+    def __init__(self, url: str) -> None:
         from nbgrader.api import Gradebook
         from sqlalchemy import event
 
         self.url = url
-        self._wait = wait
         with self._sentences():
             if url.startswith(SQLITE):
                 _create_sqlite(Path(url.removeprefix(SQLITE)))
@@ -85,7 +83,7 @@ class Book:
                 _create_on_server(url)
                 self._api = Gradebook(url)
             else:
-                self._api = Gradebook(f"{url}{'&' if '?' in url else '?'}timeout={wait}")
+                self._api = Gradebook(f"{url}{'&' if '?' in url else '?'}timeout={WAIT_SECONDS}")
                 self._api.engine.dispose()
                 event.listen(self._api.engine, "connect", _configure)
                 event.listen(self._api.engine, "begin", _begin)
@@ -336,7 +334,7 @@ class Book:
             text = _without_password(str(getattr(error, "orig", None) or error).split("\n")[0], self.url)
             if "locked" in text or "busy" in text:
                 raise UserError(
-                    f"The gradebook {place} is in use by another program and stayed locked for {self._wait:g} s; "
+                    f"The gradebook {place} is in use by another program and stayed locked for {WAIT_SECONDS:g} s; "
                     "close it (formgrader, a database browser, another grader) and run the command again."
                 ) from error
             raise UserError(f"The gradebook {place} cannot be used: {text.rstrip('.')}.") from None

@@ -15,7 +15,15 @@ from reference_models.recipes import Curve, Images, Points, recipe_of, train
 from tests.reference_models.files import write_cifar10, write_mnist
 
 RECIPES = {family.name: recipe for family in families() if (recipe := recipe_of(family)) is not None}
-RUNS = [*((name, recipe.data[0]) for name, recipe in RECIPES.items()), ("realnvp", "digits"), ("maf", "checkerboard")]
+FIRST = {recipe.build.__module__: name for name, recipe in reversed(RECIPES.items())}  # one of each file of recipes
+RUNS = [
+    *(
+        pytest.param(name, recipe.data[0], marks=() if name in FIRST.values() else pytest.mark.slow)
+        for name, recipe in RECIPES.items()
+    ),
+    ("realnvp", "digits"),
+    pytest.param("maf", "checkerboard", marks=pytest.mark.slow),
+]
 ON_FILES = [(name, data) for name, recipe in RECIPES.items() for data in ("mnist", "cifar10") if data in recipe.data]
 IN_CLOSED_FORM = ("gaussian-mixture", "ppca")  # EM replaces their weights whole
 

@@ -27,12 +27,17 @@ from tests.solutions import every
 from tests.solutions.every import EXCEPTIONS, RULES, assignment_of, files_of, trained_cells, variants_of
 from tests.solutions.hands.notebooks import ROOT, homeworks, namespace
 
-RIGHT = [
-    (name, path.stem.replace("_", "-")) for name in homeworks() for path in files_of(name).variants.glob("right_*")
-]
-CELLS = [
-    (name, cell) for name in homeworks() for cell in sorted({*assignment_of(name).automatic} - trained_cells(name))
-]
+RIGHT = {name: sorted(path.stem for path in files_of(name).variants.glob("right_*")) for name in homeworks()}
+CELLS = {name: sorted({*assignment_of(name).automatic} - trained_cells(name)) for name in homeworks()}
+
+
+def sampled(of_each: dict[str, list[str]], step: int) -> list[Any]:
+    """Of each homework every so many at once, and the others as slow tests."""
+    return [
+        pytest.param(name, one, marks=pytest.mark.slow if number % step else ())
+        for name, ones in of_each.items()
+        for number, one in enumerate(ones)
+    ]
 
 
 def untrained_results(homework: str, names: dict[str, Any], seed: int) -> list[CheckResult]:
@@ -65,7 +70,7 @@ def test_exceptions_are_of_homeworks_and_rules_that_there_are():
     assert all(reason.strip() for reason in EXCEPTIONS.values())
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("homework", homeworks())
 def test_the_solution_passes_every_check_without_training(homework, seed):
     results = untrained_results(homework, namespace(read_solution(files_of(homework).solution), homework), seed)
@@ -80,14 +85,14 @@ def test_the_blank_template_passes_no_check(homework):
     assert {result.reason for result in results} == {"missing"}
 
 
-@pytest.mark.parametrize(("homework", "name"), RIGHT)
-def test_answers_written_differently_pass_too(homework, name):
-    variant = next(variant for variant in variants_of(homework) if variant.name == name)
+@pytest.mark.parametrize(("homework", "file"), sampled(RIGHT, 4))
+def test_answers_written_differently_pass_too(homework, file):
+    variant = next(variant for variant in variants_of(homework) if variant.name == file.replace("_", "-"))
     results = untrained_results(homework, namespace(variant.submission.notebook, homework), 4)
     assert [(result.id, result.message) for result in results if result.fraction < 1] == []
 
 
-@pytest.mark.parametrize(("homework", "cell"), CELLS)
+@pytest.mark.parametrize(("homework", "cell"), sampled(CELLS, 3))
 def test_a_planted_mistake_costs_exactly_the_cells_it_breaks(homework, cell):
     variant = losing(homework, cell)
     results = untrained_results(homework, namespace(variant.submission.notebook, homework), 5)
@@ -97,7 +102,7 @@ def test_a_planted_mistake_costs_exactly_the_cells_it_breaks(homework, cell):
 @pytest.mark.parametrize("homework", homeworks())
 def test_a_check_finds_the_same_alone_reversed_and_in_order(homework, monkeypatch):
     """Else a check that is run again, because it alone is stale, might not find what it would have found."""
-    variant = losing(homework, next(cell for name, cell in CELLS if name == homework))
+    variant = losing(homework, CELLS[homework][0])
     names = [check.name for check in assignment_of(homework).checks if check.cell not in trained_cells(homework)]
     everything = frozenset(check.name for check in assignment_of(homework).checks)
 

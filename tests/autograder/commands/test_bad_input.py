@@ -9,13 +9,11 @@ import os
 import sqlite3
 import stat
 import zipfile
-from functools import partial
 
 import docker.errors
 import pytest
 
 from autograder.grading import batch
-from autograder.records.gradebook import Book
 from autograder.report import Report
 from tests.autograder.commands.saying import export, in_this_process, refused, rewrite
 from tests.autograder.course_factory import NAME, blank_bytes
@@ -210,7 +208,7 @@ def test_a_full_disk_is_a_sentence_and_nothing_is_half_written(invoke, provider,
 
 def test_a_locked_gradebook_is_a_sentence(invoke, provider, handed_in, monkeypatch):
     assert invoke("grade", NAME, "-c", handed_in.root, "--sandbox", "process").code == 0
-    monkeypatch.setattr(batch, "Book", partial(Book, wait=0.2))
+    monkeypatch.setattr("autograder.records.gradebook.WAIT_SECONDS", 0.2)
     connection = sqlite3.connect(handed_in.root / "gradebook.db", isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")
     refused(invoke("grade", NAME, "-c", handed_in.root, "--sandbox", "process"), "in use by another program")

@@ -206,15 +206,16 @@ def test_a_cell_added_later_gets_a_place_in_every_submission(
 
 
 def test_a_gradebook_another_program_holds_is_a_sentence_after_the_wait(
-    url: str, hw0: Assignment, tmp_path: Path
+    url: str, hw0: Assignment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("autograder.records.gradebook.WAIT_SECONDS", 0.3)
     Book(url).close()
     with sqlite3.connect(tmp_path / "gradebook.db", isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(UserError, match=r"gradebook.db is in use by another program and stayed locked for 0\.3 s"):
-            Book(url, wait=0.3).ensure_assignment(hw0)
+            Book(url).ensure_assignment(hw0)
         other.execute("ROLLBACK")
-    with Book(url, wait=0.3) as book:
+    with Book(url) as book:
         book.ensure_assignment(hw0)
 
 
