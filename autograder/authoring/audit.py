@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from autograder.authoring.calibrated import complaints
+from autograder.authoring.earlier import Earlier
 from autograder.authoring.lint import lint
 from autograder.authoring.reached import Trainings
 from autograder.authoring.template import write_template
@@ -127,6 +128,7 @@ def run_audit(
     only: Sequence[str] | None = None,
     retrain: bool = False,
     thorough: bool = False,
+    anew: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> Audit:
     """Grade every variant of a homework, its checks once per seed.
@@ -137,6 +139,7 @@ def run_audit(
         thorough: check every cell of every wrong variant under every seed. Otherwise trained cells are left out that
             its edits do not reach (`authoring.reached`), and beyond the first WHOLE seeds all but the cells it breaks:
             what the others do under further seeds is seen on the solution and the right variants.
+        anew: grade also what an earlier audit has graded and nothing has changed for (`authoring.earlier`).
         say: told one line per graded variant.
 
     Raises:
@@ -173,18 +176,34 @@ def run_audit(
     asked = {} if thorough else _asked_of(assignment, variants)
     rounds = [[seed] for seed in range(seeds)] if retrain else [list(range(seeds))]
     done, worth = 0, sum(assignment.cells[name].points for name in assignment.automatic)
+    earlier = Earlier.of(assignment, sandbox)
+
+    def take(variant: Variant, result: list[Report] | Trouble, how: str = "") -> None:
+        nonlocal done
+        audit.add(variant, result)
+        done += 1
+        points = "not graded" if isinstance(result, Trouble) else _points(result[0], worth)
+        say(f"{f'{done} of {len(rounds) * len(variants)}':12}{variant.name:36}{variant.kind:10}{points}{how}")
+
     try:
         for batch in rounds:
-            queue = [Job(homework.resolved(), v.submission, sandbox, round=batch[0], control=False) for v in variants]
+            narrow = {who: _narrowed(asked.get(who), batch) for who in by_student}
+            left = []
+            for who, variant in by_student.items():
+                known = None if anew or retrain else earlier.reports(variant, batch, narrow[who])
+                if known is None:
+                    left.append(variant)
+                else:
+                    take(variant, known, ", as before")
+            queue = [Job(homework.resolved(), v.submission, sandbox, round=batch[0], control=False) for v in left]
             workers = jobs or len(os.sched_getaffinity(0))
-            work = partial(_grade_variant, seeds=batch, asked=asked)
+            work = partial(_grade_variant, seeds=batch, narrow=narrow)
             with closing(run_jobs(queue, workers, work)) as results:
                 for job, result in results:
-                    variant = by_student[job.submission.student]
-                    audit.add(variant, result)
-                    done += 1
-                    points = "not graded" if isinstance(result, Trouble) else _points(result[0], worth)
-                    say(f"{f'{done} of {len(rounds) * len(variants)}':12}{variant.name:36}{variant.kind:10}{points}")
+                    who = job.submission.student
+                    take(by_student[who], result)
+                    if not (retrain or isinstance(result, Trouble)):
+                        earlier.keep(by_student[who], batch, narrow[who], result)
     finally:
         sweep()
     if audit.whole and not audit.findings:
@@ -230,13 +249,16 @@ def _asked_of(assignment: Assignment, variants: Sequence[Variant]) -> dict[str, 
     }
 
 
-def _grade_variant(job: Job, seeds: Sequence[int], asked: Mapping[str, _Asked]) -> list[Report]:
+def _narrowed(asked: _Asked | None, seeds: Sequence[int]) -> dict[int | str, frozenset[str]]:
+    """The cells that are checked under each seed; nothing where all are."""
+    return {} if asked is None else {seed: asked.first if seed < WHOLE else asked.then for seed in seeds}
+
+
+def _grade_variant(
+    job: Job, seeds: Sequence[int], narrow: Mapping[str, Mapping[int | str, frozenset[str]]]
+) -> list[Report]:
     """Runs in a judge process."""
-    cells = asked.get(job.submission.student)
-    narrow: dict[int | str, frozenset[str]] = {}
-    if cells is not None:
-        narrow = {seed: cells.first if seed < WHOLE else cells.then for seed in seeds}
-    return grade_repeatedly(job, seeds, narrow)
+    return grade_repeatedly(job, seeds, narrow[job.submission.student])
 
 
 def faults(variant: Variant, report: Report) -> list[tuple[str, str]]:

@@ -114,6 +114,7 @@ def audit(
     only: Annotated[list[str] | None, typer.Option(help="Only this variant; repeat for several.")] = None,
     retrain: Annotated[bool, typer.Option(help="Run the notebook, training included, anew for every seed.")] = False,
     thorough: Annotated[bool, typer.Option(help="Also what wrong variants keep, under every seed.")] = False,
+    anew: Annotated[bool, typer.Option(help="Grade also what an earlier audit has and nothing changed for.")] = False,
     profile: ProfileOption = None,
     dataset: DatasetOption = None,
     assignments: AssignmentsOption = Path("assignments"),
@@ -124,7 +125,8 @@ def audit(
 
     The solution and every right variant must earn all automatic points, the blank template and every cheat none, every
     wrong variant must lose exactly the cells it breaks. Exit code 1 if one does not. What a wrong variant keeps is
-    looked at under the first three seeds, what it breaks under all of them.
+    looked at under the first three seeds, what it breaks under all of them. A variant is graded again only if
+    something has changed that could move its marks, so an audit that was stopped goes on.
 
     Example: `autograder audit hw1 --seeds 20 --jobs 2`
     """
@@ -135,7 +137,7 @@ def audit(
     homework = HomeworkFiles(name, assignments, solutions, profile, _datasets(dataset))
     result = run_audit(
         homework, seeds=seeds, jobs=jobs, sandbox=sandbox.value, as_root=no_walls_as_root, only=only, retrain=retrain,
-        thorough=thorough, say=Console(stderr=True, markup=False, highlight=False).print,
+        thorough=thorough, anew=anew, say=Console(stderr=True, markup=False, highlight=False).print,
     )  # fmt: skip
     (print_audit_json if as_json else print_audit)(result)
     if result.findings:

@@ -181,6 +181,37 @@ def test_the_notebook_runs_once_for_all_seeds_or_anew_for_each(repository, provi
     assert len(provider.started) == 4
 
 
+def test_a_variant_is_graded_again_only_if_something_changed_that_could_move_its_marks(repository, provider):
+    def graded(**options: object) -> int:
+        before = len(provider.started)
+        assert found(audit_of(repository, **options)) == {}
+        return len(provider.started) - before
+
+    assert graded(seeds=2, only=["solution", "wrong-shift"]) == 2
+    assert graded(seeds=2) == 4  # the others
+    told: list[str] = []
+    again = audit_of(repository, seeds=2, say=told.append)
+    assert found(again) == {}
+    assert again.reports["wrong-shift"][1].earned == 2.0
+    assert [line.endswith("as before") for line in told] == [True] * 6
+    assert graded(seeds=3) == 6
+    plant(checks(repository), SLOPE, f"{SLOPE}  # as it was")
+    assert graded(seeds=3) == 0
+    plant(checks(repository), SLOPE, SLOPE.replace("0.1", "0.11"))
+    assert graded(seeds=3) == 6
+    assert graded(seeds=3, anew=True) == 6
+
+
+def test_what_was_kept_of_an_earlier_audit_and_can_not_be_read_is_graded_again(repository, provider):
+    audit_of(repository, only=["solution"])
+    (kept,) = (repository.solutions / NAME / ".audit").glob("*.json")
+    for text in ("", "[]", '{"key": 1}', kept.read_text().replace('"seconds"', '"minutes"')):
+        kept.write_text(text)
+        before = len(provider.started)
+        assert found(audit_of(repository, only=["solution"])) == {}
+        assert len(provider.started) == before + 1
+
+
 def test_what_a_wrong_answer_keeps_is_looked_at_under_the_first_seeds_and_all_if_asked_for(repository):
     def cells(audit):
         reports = audit.reports["wrong-shift"]
