@@ -2,7 +2,7 @@
 
 A name that is not defined, an argument no fixture answers to, a check that never looks at the student, a function of
 the judge's handed to student code (it can not cross), numbers that no seed draws, an `except` that swallows a
-submission's fault.
+submission's fault, thresholds that are read beside those the report is made with.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def lint(path: Path, *, public: bool = False) -> Iterator[str]:
             if node.name.startswith("test_"):
                 problems += _arguments(node, FIXTURES - HIDDEN if public else FIXTURES)
             problems += _handed_over(node)
-    problems += [*_unseeded(tree), *_swallowed(tree)]
+    problems += [*_unseeded(tree), *_swallowed(tree), *_read_again(tree)]
     for line, sentence in sorted(problems):
         yield f"{path}, line {line}: {sentence}"
 
@@ -143,3 +143,9 @@ def _swallowed(tree: ast.Module) -> Iterator[Problem]:
             raises = any(isinstance(inner, ast.Raise) for inner in ast.walk(node))
             if names & SWALLOWING and not raises:
                 yield node.lineno, "this `except` swallows a submission's fault; name what is expected, or raise."
+
+
+def _read_again(tree: ast.Module) -> Iterator[Problem]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and node.value == "assignment.yaml":
+            yield node.lineno, "`assignment.yaml` is read again, without the course's profile; take the fixture `data`."

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from autograder.checks import (
     Wrong,
@@ -25,9 +23,7 @@ from autograder.checks import (
 from ..common.draws import F64, normal
 from ..common.training import draw_losses
 
-_yaml = Path(__file__).parents[2] / "assignments" / Path(__file__).parent.name / "assignment.yaml"
 ROWS = 100  # pictures in one call: the bijection is examined on as many
-LIMITS = yaml.safe_load(_yaml.read_text(encoding="utf-8"))["data"]
 
 
 def honest_flow(trained, name, x, z, rng, **structure):
@@ -49,7 +45,7 @@ def _triangular(factors):
 
 
 @pytest.mark.graded("train-mixture", points=0.5, trains="mixture", seconds=60)
-def test_mixture_flow_is_near_the_entropy(student, rng, course_data, figures):
+def test_mixture_flow_is_near_the_entropy(student, rng, course_data, data, figures):
     """On fresh points of the drawn law the loss is near the entropy, and the density is one."""
     trained, law = student.trained("mixture"), course_data("mixture").law
     x = law.draw(2000, rng)
@@ -61,15 +57,15 @@ def test_mixture_flow_is_near_the_entropy(student, rng, course_data, figures):
         return change_of_variables(flow, points, what="`mixture_flow`")
 
     assert_integrates_to_one(density, box, points=110, atol=0.05, what="the density of `mixture_flow`")
-    nll, line = -density(x), LIMITS["mixture"]
+    nll, line = -density(x), data["mixture"]
     best, what = -mixture_log_prob(law, x), "the loss on fresh points"
     assert_excess(nll, best, floor=line["floor"], target=line["target"], what=what)
 
 
 @pytest.mark.graded("train-mixture", points=0.25, trains="mixture", seconds=60)
-def test_mixture_samples_lie_in_the_modes(student, rng, course_data, figures):
+def test_mixture_samples_lie_in_the_modes(student, rng, course_data, data, figures):
     """Noise of the judge's, sent through `inverse`, lands within three deviations of the modes, in each of them."""
-    law, line = course_data("mixture").law, LIMITS["mixture"]
+    law, line = course_data("mixture").law, data["mixture"]
     x, z = law.draw(100, rng), normal(rng, 2000, 2)
     flow = honest_flow(student.trained("mixture"), "mixture_flow", x, z, rng)
     samples = call(flow.inverse, z, mode="eval")[0].double()
@@ -96,13 +92,13 @@ def digits_flow(trained, held_out, rng):
 
 
 @pytest.mark.graded("train-digits", points=0.5, trains="digits", seconds=60)
-def test_digits_flow_predicts_held_out_digits(student, rng, course_data):
+def test_digits_flow_predicts_held_out_digits(student, rng, course_data, data):
     """Bits per dimension of held-out pictures, asked in one call with training pictures."""
-    trained, data = student.trained("digits"), course_data("digits")
-    held_out = data.law[torch.randperm(len(data.law), generator=rng)[:300]]
+    trained, given = student.trained("digits"), course_data("digits")
+    held_out = given.law[torch.randperm(len(given.law), generator=rng)[:300]]
     flow, _ = digits_flow(trained, held_out, rng)
-    bits = mixed_bits(flow, held_out, data.tensors["digits_train"], rng)
-    line = LIMITS["digits"]
+    bits = mixed_bits(flow, held_out, given.tensors["digits_train"], rng)
+    line = data["digits"]
     assert_score(bits, line["floor"], line["target"], "held-out digits", unit="bits per dimension")
 
 
@@ -114,20 +110,20 @@ def mixed_bits(flow, held_out, train, rng):
 
 
 @pytest.mark.graded("train-digits", points=0.3, trains="digits", seconds=60)
-def test_digits_drawn_from_the_flow_are_new_and_diverse(student, rng, course_data, figures):
+def test_digits_drawn_from_the_flow_are_new_and_diverse(student, rng, course_data, data, figures):
     """Pictures made by `inverse` from noise of the judge's are as grey, as diverse and as new as held-out digits."""
-    trained, data = student.trained("digits"), course_data("digits")
-    held_out, line = data.law[torch.randperm(len(data.law), generator=rng)[:300]], LIMITS["digits"]
+    trained, given = student.trained("digits"), course_data("digits")
+    held_out, line = given.law[torch.randperm(len(given.law), generator=rng)[:300]], data["digits"]
     flow, shape = digits_flow(trained, held_out, rng)
     draw_losses(figures, trained, "digits_losses")
     z = normal(rng, 200, *shape)
     y = torch.cat([call(flow.inverse, part, mode="eval")[0].reshape(-1, 1, 8, 8) for part in z.split(ROWS)])
     samples = (17 * y).floor().clamp(0, 16).float() / 16
-    train, real = data.tensors["digits_train"] / 16, held_out / 16
+    train, real = given.tensors["digits_train"] / 16, held_out / 16
     nearest = train[torch.cdist(samples.flatten(1), train.flatten(1)).argmin(1)]
     panels = {"held-out data": real, "made by your flow": samples, "nearest training picture": nearest}
     figures.images("Digits", panels)
-    if mixed_bits(flow, held_out[:60], data.tensors["digits_train"], rng) >= line["floor"]:
+    if mixed_bits(flow, held_out[:60], given.tensors["digits_train"], rng) >= line["floor"]:
         raise Wrong(f"pictures count for a flow that needs fewer than {line['floor']:g} bits per dimension")
     grey = float(samples.mean() - real.mean())
     if not abs(grey) <= line["grey"]:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-import yaml
 
 from autograder.checks import Wrong, assert_score, call, mutual_distance, vae_figures
-
-_yaml = Path(__file__).parents[2] / "assignments" / Path(__file__).parent.name / "assignment.yaml"
-LIMITS = yaml.safe_load(_yaml.read_text(encoding="utf-8"))["data"]
 
 
 def judged(student, course_data, rng, n):
@@ -23,18 +17,17 @@ def judged(student, course_data, rng, n):
     return vae, vae_figures(vae.encoder, vae.decoder, held_out, among, generator=rng, what="`digits_vae`")
 
 
-def gated(figures):
+def gated(figures, gate):
     """Samples and reconstructions count for a model that has a bound."""
-    gate = LIMITS["samples"]["gate"]
     if not figures.score < gate:
         raise Wrong(f"this counts where the score is below {gate:g} nats; it is {figures.score:.2f}")
     return figures
 
 
 @pytest.mark.graded("train-vae-bound", points=0.9, trains="digits", seconds=60)
-def test_vae_knows_held_out_digits(student, rng, course_data):
+def test_vae_knows_held_out_digits(student, rng, course_data, data):
     """On 2,000 fresh pictures by other writers the bound, and what the decoder knows without the encoder, are good."""
-    line = LIMITS["bound"]
+    line = data["bound"]
     found = judged(student, course_data, rng, 2000)[1]
     if not found.kl >= line["collapsed"]:
         raise Wrong(f"the posterior has collapsed: its mean KL to the prior is {found.kl:.2g} nats")
@@ -44,11 +37,11 @@ def test_vae_knows_held_out_digits(student, rng, course_data):
 
 
 @pytest.mark.graded("train-vae-samples", points=0.2, trains="digits", seconds=60)
-def test_samples_are_like_fresh_digits(student, rng, course_data):
+def test_samples_are_like_fresh_digits(student, rng, course_data, data):
     """2,000 pictures drawn from the prior lie near as many fresh digits, these near them, and few are copies."""
     vae, found = judged(student, course_data, rng, 600)
-    line, given = LIMITS["samples"], course_data("digits")
-    codes = torch.randn(2000, gated(found).latent, generator=rng)
+    line, given = data["samples"], course_data("digits")
+    codes = torch.randn(2000, gated(found, line["gate"]).latent, generator=rng)
     samples = torch.bernoulli(call(vae.decoder, codes, mode="eval").sigmoid().float(), generator=rng)
     train = given.tensors["digits_train"].flatten(1)
     near = torch.cdist(samples.flatten(1), train, p=1.0).amin(1)
@@ -62,9 +55,9 @@ def test_samples_are_like_fresh_digits(student, rng, course_data):
 
 
 @pytest.mark.graded("train-vae-samples", points=0.4, trains="digits", seconds=60)
-def test_reconstructions_of_held_out_digits(student, rng, course_data):
+def test_reconstructions_of_held_out_digits(student, rng, course_data, data):
     """At the mean of its code a picture by another writer is likely."""
-    line = LIMITS["reconstructions"]
-    found = gated(judged(student, course_data, rng, 1000)[1])
+    line = data["reconstructions"]
+    found = gated(judged(student, course_data, rng, 1000)[1], data["samples"]["gate"])
     what = "the reconstruction of held-out digits, ln p(x | z) at the mean,"
     assert_score(found.reconstruction, line["floor"], line["target"], what, unit="nats")

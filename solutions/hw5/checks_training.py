@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from autograder.checks import (
     MixtureScore,
@@ -31,8 +29,6 @@ from autograder.checks import (
 from ..common.draws import F64, normal, randint
 from .properties import drawn_betas
 
-_yaml = Path(__file__).parents[2] / "assignments" / Path(__file__).parent.name / "assignment.yaml"
-LIMITS = yaml.safe_load(_yaml.read_text(encoding="utf-8"))["data"]
 PLANE = torch.linspace(0.001, 0.1, 100, dtype=F64)
 PICTURES = torch.linspace(5e-4, 0.1, 200, dtype=F64)
 PIXELS = 0.069  # error of the noise if each pixel is taken by itself, with its own frequency
@@ -142,18 +138,18 @@ def test_fit_trains_whatever_it_is_given(student, rng):
 
 
 @pytest.mark.graded("train-mixture", points=0.4, trains="mixture", seconds=60)
-def test_mixture_model_is_near_the_exact_noise(student, rng, course_data):
+def test_mixture_model_is_near_the_exact_noise(student, rng, course_data, data):
     """By its weights `mixture_model` is near the exact noise of the drawn law."""
-    trained, law, line = student.trained("mixture"), course_data("mixture").law, LIMITS["mixture"]
+    trained, law, line = student.trained("mixture"), course_data("mixture").law, data["mixture"]
     net = honest_plane_network(student, trained, law, rng)
     figure = share_of_gaussian(net, law, rng, "`mixture_model`")
     assert_score(figure, line["floor"], line["target"], DISTANCE)
 
 
 @pytest.mark.graded("train-mixture", points=0.2, trains="mixture", seconds=60)
-def test_mixture_samples_lie_in_the_modes(student, rng, course_data, figures):
+def test_mixture_samples_lie_in_the_modes(student, rng, course_data, data, figures):
     """Samples that the judge draws with `mixture_model` lie within four deviations of the modes, in each of them."""
-    trained, law, line = student.trained("mixture"), course_data("mixture").law, LIMITS["mixture"]
+    trained, law, line = student.trained("mixture"), course_data("mixture").law, data["mixture"]
     net = honest_plane_network(student, trained, law, rng)
     samples = judged_sample(net, normal(rng, 4000, 2), PLANE, rng, "`mixture_model`")
     figures.points("The mixture", {"data": law.draw(1000, rng), "samples by your network": samples[:1000]})
@@ -198,20 +194,20 @@ def honest_digits_network(student, data, rng):
 
 
 @pytest.mark.graded("train-digits", points=0.5, trains="digits", seconds=60)
-def test_digits_model_knows_the_noise_in_held_out_digits(student, rng, course_data):
+def test_digits_model_knows_the_noise_in_held_out_digits(student, rng, course_data, data):
     """By its weights `digits_model` tells the noise in pictures of other writers, asked among training pictures."""
     _, _, error = honest_digits_network(student, course_data("digits"), rng)
-    line = LIMITS["digits"]
+    line = data["digits"]
     assert_score(error, line["floor"], line["target"], "the error of the noise on held-out digits")
 
 
 @pytest.mark.graded("train-digits", points=0.3, trains="digits", seconds=60)
-def test_digits_drawn_with_the_model_are_new_and_diverse(student, rng, course_data, figures):
+def test_digits_drawn_with_the_model_are_new_and_diverse(student, rng, course_data, data, figures):
     """Pictures that the judge draws with `digits_model` are as grey, as diverse and as new as held-out digits."""
-    data, line, what = course_data("digits"), LIMITS["digits"], "the pictures drawn with your network"
-    net, held_out, error = honest_digits_network(student, data, rng)
+    given, line, what = course_data("digits"), data["digits"], "the pictures drawn with your network"
+    net, held_out, error = honest_digits_network(student, given, rng)
     samples = judged_sample(net, normal(rng, 200, 1, 8, 8), PICTURES, rng, "`digits_model`")
-    train, samples = data.tensors["digits_train"], (samples > 0).float() * 2 - 1
+    train, samples = given.tensors["digits_train"], (samples > 0).float() * 2 - 1
     nearest = train[torch.cdist(samples.flatten(1), train.flatten(1)).argmin(1)]
     shown = {"held-out data": held_out, "drawn with your network": samples, "nearest training picture": nearest}
     figures.images("Digits", {name: (pictures + 1) / 2 for name, pictures in shown.items()})

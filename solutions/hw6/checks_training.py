@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from autograder.checks import (
     SmallVelocity,
@@ -32,8 +30,6 @@ from autograder.checks import (
 
 from ..common.draws import F64, normal, randint
 
-_yaml = Path(__file__).parents[2] / "assignments" / Path(__file__).parent.name / "assignment.yaml"
-LIMITS = yaml.safe_load(_yaml.read_text(encoding="utf-8"))["data"]
 TIMES = [0.025 + 0.05 * k for k in range(20)]
 PICTURE_TIMES = [0.02 + 0.06 * k for k in range(16)]
 DISTANCE = "the squared distance to the exact velocity, per entry,"
@@ -148,9 +144,9 @@ def test_fit_trains_whatever_it_is_given(student, rng, course_data):
 
 
 @pytest.mark.graded("train-ring", points=0.25, trains="ring", seconds=90)
-def test_ring_model_is_near_the_exact_velocity(student, rng, course_data, figures):
+def test_ring_model_is_near_the_exact_velocity(student, rng, course_data, data, figures):
     """By its weights `ring_model` is near the exact velocity of the drawn ring, and `fit_fm` can teach that."""
-    trained, law, line = student.trained("ring"), course_data("ring").law, LIMITS["ring"]
+    trained, law, line = student.trained("ring"), course_data("ring").law, data["ring"]
     net = honest_network(trained, "ring_model", law, rng)
     assert_fit_teaches(student, trained, law, rng)
     x = normal(rng, 1000, 2)
@@ -198,23 +194,23 @@ def straightened(student, rng, data):
 
 
 @pytest.mark.graded("train-few-steps", points=0.3, trains="few", seconds=60)
-def test_one_step_reaches_the_ring(student, rng, course_data, figures):
+def test_one_step_reaches_the_ring(student, rng, course_data, data, figures):
     """The share of the samples of one step that lie near a blob, with the spread of blobs."""
     net, law = straightened(student, rng, course_data("ring"))
     end, share, _, spread = one_step(net, law, rng)
     figures.points("One step", {"data": law.draw(1000, rng), "one Euler step of your network": end[:1000]})
-    line = LIMITS["few"]
+    line = data["few"]
     if share > line["floor"]:
         assert_spread(spread, line)
     assert_score(share, line["floor"], line["target"], "the share of one-step samples within 3 deviations of a centre")
 
 
 @pytest.mark.graded("train-few-steps", points=0.1, trains="few", seconds=60)
-def test_one_step_reaches_every_blob(student, rng, course_data):
+def test_one_step_reaches_every_blob(student, rng, course_data, data):
     """Every blob gets its share of the samples of one step."""
     net, law = straightened(student, rng, course_data("ring"))
     _, share, least, spread = one_step(net, law, rng)
-    line = LIMITS["few"]
+    line = data["few"]
     if not share >= line["floor"]:
         raise Wrong(f"only {share:.0%} of the samples of one step lie near a blob")
     assert_spread(spread, line)
@@ -300,22 +296,22 @@ def honest_digits_network(student, data, rng):
 
 
 @pytest.mark.graded("train-digits", points=0.35, trains="digits", seconds=60)
-def test_digits_model_knows_held_out_digits(student, rng, course_data):
+def test_digits_model_knows_held_out_digits(student, rng, course_data, data):
     """By its weights `digits_model` tells where pictures of other writers go, asked among training pictures."""
     _, _, figure = honest_digits_network(student, course_data("digits"), rng)
-    line = LIMITS["digits"]
+    line = data["digits"]
     assert_score(figure, line["floor"], line["target"], "the error on held-out digits, as a share of single pixels',")
 
 
 @pytest.mark.graded("train-digits", points=0.2, trains="digits", seconds=60)
-def test_digits_drawn_with_the_model_are_new_and_diverse(student, rng, course_data, figures):
+def test_digits_drawn_with_the_model_are_new_and_diverse(student, rng, course_data, data, figures):
     """Pictures that the judge draws with `digits_model` are as grey, as diverse and as new as held-out digits."""
-    data, line, what = course_data("digits"), LIMITS["digits"], "the pictures drawn with your network"
-    net, held_out, figure = honest_digits_network(student, data, rng)
+    given, line, what = course_data("digits"), data["digits"], "the pictures drawn with your network"
+    net, held_out, figure = honest_digits_network(student, given, rng)
     x = normal(rng, 200, 64)
     for k in range(50):
         x = x + answer(net, x, k / 50, "`digits_model`") / 50
-    train, samples = data.tensors["digits_train"], (x > 0).float() * 2 - 1
+    train, samples = given.tensors["digits_train"], (x > 0).float() * 2 - 1
     nearest = train[torch.cdist(samples, train).argmin(1)]
     shown = {"held-out data": held_out, "drawn with your network": samples, "nearest training picture": nearest}
     figures.images("Digits", {name: ((rows + 1) / 2).reshape(-1, 1, 8, 8) for name, rows in shown.items()})

@@ -38,6 +38,7 @@ PROBLEMS = {
     "numbers without a generator": ("assert_close(student.double(torch.randn(3)), 1.0)", "student", "`torch.randn`"),
     "a swallowed fault": (f"{TRY}except Exception:\n    pass", "student", "except"),
     "a bare except": (f"{TRY}except:\n    pass", "student", "except"),
+    "thresholds of its own": ('assert student.double(1) < len(open("assignment.yaml").read())', "student", "`data`"),
 }  # fmt: skip
 
 
