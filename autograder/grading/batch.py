@@ -33,6 +33,7 @@ from autograder.records.nbgrader_config import configure
 from autograder.records.pages import refresh, take_over_from_book
 from autograder.records.record import Kind, Record
 from autograder.records.rendering import Rendered, grade_and_render, render_again, render_proposed
+from autograder.records.reports import final_report
 from autograder.records.scores import write_scores
 from autograder.records.settle import Desk, enter_again, settle
 from autograder.records.standing import entered_now
@@ -240,6 +241,7 @@ def _grade_all(desk: Desk, batch: Batch, plan: Plan, basis: Basis, options: Opti
     desk.book.add_students(course.people)
     for state in plan.lacking:
         enter_again(desk, state)
+    _forget_what_is_gone(desk)
 
     def job(task: Task) -> Job:
         return Job(
@@ -302,6 +304,15 @@ def _forget_proposal(desk: Desk, student: str) -> None:
     state = desk.record.get(student)
     if state is not None and state.proposed is not None:
         desk.record.change(student, proposed=None)
+
+
+def _forget_what_is_gone(desk: Desk) -> None:
+    """Proposals whose reports are not there: a grader that was killed has published them, or somebody removed them."""
+    name = desk.assignment.name
+    for state in desk.record.states("proposed"):
+        report = final_report(desk.course.report_path(name, state.who), final=False)
+        if report is not None and not desk.course.proposed_path(name, state.who).is_file():
+            desk.record.change(state.who, proposed=None, basis=report.basis)
 
 
 def _made(

@@ -1,7 +1,7 @@
 """Ended before any of its steps and started again, a command leaves the folder as if nothing had happened.
 
-Here some steps of each command, drawn once; `python -m tests.kills` takes every one. Random moments are tried in
-`test_batch.py`.
+Here some steps of each command, drawn once, and those after something was removed; `python -m tests.kills` takes every
+one. Random moments are tried in `test_batch.py`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def test_ended_before_a_step_and_started_again_it_leaves_what_it_would_have_left
     runs = Runs(world, name)
     assert {step.split()[0] for step in runs.steps} >= kinds
     draw = random.Random(len(name))
-    for last in sorted(draw.sample(range(len(runs.steps)), DRAWN)):
+    removed = {at + 1 for at, step in enumerate(runs.steps[:-1]) if step.startswith("os.remove")}
+    for last in sorted(removed | set(draw.sample(range(len(runs.steps)), DRAWN))):
         assert runs.differs(last) == "", runs.steps[last]
 
 
