@@ -22,9 +22,11 @@ from nbformat import NotebookNode
 
 from autograder.homework import ipynb
 from autograder.homework.align import Match, align, same_text
+from autograder.homework.first_cell import GRADE_ID
 
 CELL_CHARS = 200_000
 TOTAL_CHARS = 2_000_000  # of all sources; a homework has about 50,000
+BEGINNING = 60  # characters of a cell's first line, by which it is named
 
 
 @dataclass(frozen=True)
@@ -126,11 +128,11 @@ def _keep(work: _Work, index: int, role: str, train_tags: set[str]) -> None:
         original = work.template[position]
         tags = ipynb.tags(original)
         if role == "answer" and not work.filled(index) and work.answered(position):
-            work.notes.append(f"Cell {index + 1} is an unanswered copy of another cell and was left out.")
+            work.notes.append(f"{_said(cell.source)} is an unanswered copy of another cell and was left out.")
             return
         if role == "answer" and kind != original.cell_type:
             kind = str(original.cell_type)
-            work.notes.append(f"Cell {index + 1} was made {cell.cell_type}; it was run as {kind} again.")
+            work.notes.append(f"{_said(cell.source)} was made {cell.cell_type}; it was run as {kind} again.")
         elif role == "manual":
             kind = "markdown"
     work.placed.append((index, -1 if position is None else position, _cell(cell.source, kind, None, tags, index + 1)))
@@ -152,7 +154,7 @@ def _place_given(work: _Work, position: int) -> None:
         if copies[0] < above:
             place = copies[0]
         else:
-            work.notes.append(f"Cell {number} is locked and was run where the template has it.")
+            work.notes.append(f"{_said(original.source)} is locked and was run where the template has it.")
         _note_copies(work, copies[1:])
     else:
         work.notes.append(f"The locked cell {_named(original)} was missing and was put back.")
@@ -210,20 +212,27 @@ def _cap(cells: list[dict[str, Any]], notes: list[str]) -> None:
         total += size
         if size > CELL_CHARS or total > TOTAL_CHARS:
             total -= size
+            notes.append(f"{_said(cell['source'])} is too long ({size} characters) and was not run.")
             cell["source"] = ""
-            notes.append(f"Cell {cell['number']} is too long ({size} characters) and was not run.")
 
 
 def _note_edit(work: _Work, index: int, original: NotebookNode) -> None:
+    """Say that a locked cell was another one; not of the cell that fetches the package, which each release writes."""
     cell = work.submitted[index]
-    if cell.cell_type != original.cell_type or not same_text(cell.source, original.source):
-        work.notes.append(f"Cell {index + 1} is locked; your change to it was undone.")
+    same = cell.cell_type == original.cell_type and same_text(cell.source, original.source)
+    if not same and ipynb.grade_id(original) != GRADE_ID:
+        work.notes.append(f"{_said(original.source)} is locked, and yours was another one: the course's own was run.")
 
 
 def _note_copies(work: _Work, extra: Sequence[int]) -> None:
     if extra:
-        numbers = ", ".join(str(index + 1) for index in extra[:10])
-        work.notes.append(f"Copies of a locked cell were left out: cell {numbers}.")
+        work.notes.append(f"{_said(work.submitted[extra[0]].source)} is locked; {len(extra)} more of it were left out.")
+
+
+def _said(source: str) -> str:
+    """A cell by what its author sees of it: no notebook shows the numbers of its cells."""
+    first = source.strip().split("\n", 1)[0][:BEGINNING].rstrip()
+    return f"The cell that begins with `{first}`" if first else "An empty cell"
 
 
 def _named(cell: NotebookNode) -> str:

@@ -16,6 +16,7 @@ import pytest
 from nbformat import NotebookNode
 
 from autograder.homework import ipynb
+from autograder.homework.first_cell import GRADE_ID, first_cell
 from autograder.homework.restore import Restored, restore
 from tests.autograder.course_factory import ANSWERS, answered, make_repository
 
@@ -38,6 +39,11 @@ def run(restored: Restored) -> dict[str, dict[str, Any]]:
         if cell["grade_id"]:
             ends[cell["grade_id"]] = dict(names)
     return ends
+
+
+def said(notebook: NotebookNode, grade_id: str) -> str:
+    """The cell, by its first line."""
+    return f"The cell that begins with `{named(notebook, grade_id).source.splitlines()[0]}`"
 
 
 def doubles(restored: Restored) -> bool:
@@ -71,7 +77,22 @@ def test_a_changed_locked_cell_has_the_templates_text_again(template: NotebookNo
     named(notebook, "double").source = "score = 15"
     restored = restore(notebook, template)
     assert "score" not in run(restored)["double"]
-    assert restored.notes == ["Cell 5 is locked; your change to it was undone."]
+    assert restored.notes == [
+        f"{said(template, 'double')} is locked, and yours was another one: the course's own was run."
+    ]
+
+
+def test_the_cell_that_fetches_the_package_may_be_that_of_an_earlier_release(template: NotebookNode) -> None:
+    fetches = copy.deepcopy(named(template, "double"))
+    fetches.metadata.nbgrader |= {"grade_id": GRADE_ID, "grade": False}
+    fetches.source = first_cell("https://course.example/hw0")
+    released = copy.deepcopy(template)
+    released.cells.insert(0, fetches)
+    notebook = answered(released)
+    notebook.cells[0].source = first_cell("https://elsewhere.example/hw0")
+    restored = restore(notebook, released)
+    assert restored.notes == []
+    assert restored.cells[0]["source"] == fetches.source
 
 
 def test_a_deleted_graded_cell_still_ends_its_task_below_the_answer(template: NotebookNode) -> None:
@@ -139,7 +160,9 @@ def test_an_unanswered_copy_does_not_undo_the_answer(template: NotebookNode) -> 
     notebook.cells.insert(position(notebook, "double"), copy.deepcopy(named(template, "double-answer")))
     restored = restore(notebook, template)
     assert doubles(restored)
-    assert restored.notes == ["Cell 5 is an unanswered copy of another cell and was left out."]
+    assert restored.notes == [
+        f"{said(template, 'double-answer')} is an unanswered copy of another cell and was left out."
+    ]
 
 
 def test_an_answer_given_in_the_copy_below_the_graded_cell_counts(template: NotebookNode) -> None:
@@ -178,7 +201,7 @@ def test_an_answer_retyped_as_text_runs(template: NotebookNode, kind: str) -> No
     named(notebook, "double").cell_type = kind
     restored = restore(notebook, template)
     assert doubles(restored)
-    assert restored.notes[0] == f"Cell 4 was made {kind}; it was run as code again."
+    assert restored.notes[0] == f"{said(notebook, 'double-answer')} was made {kind}; it was run as code again."
 
 
 def test_without_any_metadata_every_cell_is_recognised(template: NotebookNode) -> None:
@@ -235,7 +258,9 @@ def test_a_cell_of_a_million_characters_is_emptied_and_named(template: NotebookN
     notebook.cells.insert(0, own("x = 1 #" + "y" * 1_000_000))
     restored = restore(notebook, template)
     assert sum(len(cell["source"]) for cell in restored.cells) < 10_000
-    assert restored.notes == ["Cell 1 is too long (1000007 characters) and was not run."]
+    assert restored.notes == [
+        f"The cell that begins with `x = 1 #{'y' * 53}` is too long (1000007 characters) and was not run."
+    ]
 
 
 def test_two_thousand_copies_of_every_cell_take_less_than_three_seconds_of_a_processor(template: NotebookNode) -> None:
