@@ -17,6 +17,7 @@ Array = NDArray[np.float64]
 
 W, H = 320, 210  # of a plot, in CSS pixels
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 26
+LABEL = 36  # that the last label of a histogram's axis takes
 COLOURS = 6  # classes c0 ... c5 of the style sheet
 
 
@@ -110,7 +111,7 @@ def histogram(counts: list[int], step: float, end: float, *, narrow: bool = Fals
         if number:
             parts.append(f'<rect x="{x + 2:.1f}" y="{y:.1f}" width="{slot - 4:.1f}" height="{tall:.1f}" rx="2"/>')
             parts.append(f'<text x="{x + slot / 2:.1f}" y="{y - 6:.1f}" text-anchor="middle">{number}</text>')
-        if i % every == 0:
+        if i % every == 0 and x < width - right - LABEL:
             anchor = "start" if i == 0 else "middle"
             parts.append(f'<text x="{x:.1f}" y="{height - 8}" text-anchor="{anchor}">{i * step:g}</text>')
     parts.append(f'<text x="{width - right}" y="{height - 8}" text-anchor="end">{end:g}</text>')

@@ -10,6 +10,7 @@ import calendar
 import re
 import unicodedata
 from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 
 from autograder.report import CheckResult, Outcome, exact
@@ -70,8 +71,9 @@ def line(text: str, limit: int = 300) -> str:
 
 
 def points(value: float | Fraction) -> str:
-    """Points as people write them: 2, 0.5, 1.25; at most two decimals."""
-    return f"{float(value):.2f}".rstrip("0").rstrip(".")
+    """Points as people write them: 2, 0.5, 1.25; at most two decimals, half a hundredth up, however it was added up."""
+    near = Decimal(f"{float(value):.9f}").quantize(Decimal("0.01"), ROUND_HALF_UP)
+    return f"{near:.2f}".rstrip("0").rstrip(".")
 
 
 def earned(check: CheckResult) -> Fraction:

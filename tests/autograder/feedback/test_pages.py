@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from fractions import Fraction
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from autograder.feedback import (
     brief,
     class_page,
     page_name,
+    plots,
     student_page,
     text,
     write_class_page,
@@ -266,6 +268,15 @@ def test_the_header_of_a_class_counts_final_reports_only() -> None:
     assert "knuth Two notebooks" in page or "knuth two notebooks" in page
 
 
+def test_the_last_label_of_an_axis_has_room() -> None:
+    for narrow in (True, False):
+        drawn = plots.histogram([1] * 13, 1.0, 12.7, narrow=narrow)
+        places = [float(x) for x in re.findall(r'<text x="([0-9.]+)" y="182"', drawn)]
+        assert places == sorted(places)
+        assert places[-1] - places[-2] > 36
+        assert '>12.7</text><path class="axis"' in str(drawn)
+
+
 def test_full_points_fall_into_the_last_column_of_the_histogram() -> None:
     source, _, _ = class_page(map(brief, [report("a"), report("b"), blank()]), {}, TITLE).partition('narrow"')
     columns = re.findall(r'<rect x="([\d.]+)"[^>]*rx="2"/><text[^>]*>(\d+)</text>', source)
@@ -362,6 +373,7 @@ def test_clean_leaves_what_can_be_read(raw: str, readable: str) -> None:
 
 def test_points_and_durations_are_written_as_people_write_them() -> None:
     assert [text.points(p) for p in (0, 2.0, 0.5, 1.25, 1 / 3, 15)] == ["0", "2", "0.5", "1.25", "0.33", "15"]
+    assert {text.points(p) for p in (9.365, 9.364999999999998, Fraction("9.365"))} == {"9.37"}
     durations = [text.duration(s) for s in (0.04, 9.94, 9.96, 119.4, 200)]
     assert durations == ["0.0 s", "9.9 s", "10 s", "119 s", "3 min 20 s"]
     assert text.moment("2026-11-21T05:00:00+02:00") == "21 November 2026, 03:00 UTC"
