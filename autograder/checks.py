@@ -261,6 +261,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "Rotate",
         "Scale",
         "SigmaScore",
+        "SmallField",
         "SmallVelocity",
         "SwirlField",
         "TableConditional",

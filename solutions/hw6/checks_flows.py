@@ -141,7 +141,8 @@ def test_velocity_and_score(student, rng):
     for shape in ((4,), (1, 2, 4)):
         mean, cov = normal(rng, *shape), covariance(rng, math.prod(shape))
         twin, x = GaussianVelocity(mean, cov), normal(rng, 4, *shape)
-        for t in (0.1 + 0.8 * torch.rand(4, generator=rng, dtype=F64), number(rng, 0.2, 0.8)):
+        ends = torch.tensor([1e-3, number(rng, 0.2, 0.8), 0.99, 0.999], dtype=F64)
+        for t in (0.1 + 0.8 * torch.rand(4, generator=rng, dtype=F64), number(rng, 0.2, 0.8), ends):
             each = torch.as_tensor(t, dtype=F64).expand(4)
             away = (x - each.reshape(-1, *[1] * len(shape)) * mean).flatten(1)
             eye = torch.eye(len(cov), dtype=F64)

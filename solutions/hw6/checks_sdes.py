@@ -10,6 +10,7 @@ import torch
 
 from autograder.checks import (
     GaussianScore,
+    SmallVelocity,
     Wrong,
     assert_close,
     assert_shape,
@@ -21,7 +22,7 @@ from autograder.checks import (
     gaussian_recursion,
 )
 
-from ..common.draws import F64, normal
+from ..common.draws import F64, normal, randint
 from .properties import (
     SHAPES,
     asked,
@@ -30,7 +31,9 @@ from .properties import (
     assert_single,
     covariance,
     euler_steps,
+    normal_log_prob,
     number,
+    solved_with_trace,
     vp,
 )
 
@@ -96,6 +99,15 @@ def test_forward_steps_are_exact(student, rng):
                 if isinstance(t, torch.Tensor):
                     assert_close(found, right, what, rtol=1e-9, atol=1e-9)
         assert_single(fn(x.float(), 0.5, 0.01, noise.float(), *limits), x.shape, what)
+
+
+def flow_of(score, limits):
+    """The field of the probability flow of a score of the judge's."""
+
+    def f(t, x):
+        return -0.5 * vp(float(t), *limits)[0] * (x + score(x, torch.full((len(x),), float(t), dtype=F64)))
+
+    return f
 
 
 def affine_steps(mean, variance, limits, n, lam):
@@ -164,6 +176,12 @@ def test_samples_on_the_way_back(student, rng):
         )
         few = x[:4]
         assert_clean_sampler(student.reverse_sample, net, few, net, *limits, n, lam, what=what)
+    seed = randint(rng, 0, 10**6)
+    net, twin = student.probe("SmallVelocity", 2, 16, seed), SmallVelocity(2, 16, seed)  # a score without a formula
+    with torch.no_grad():
+        right = euler_steps(flow_of(twin, limits), few, 1.0, 0.0, 4)
+    found = student.reverse_sample(few, net, *limits, 4, 0.0)
+    assert_close(found, right, f"{what} with λ = 0 and a network for the score", rtol=1e-6, atol=1e-6)
     steps = affine_steps(1.5, 0.25, limits, 8, 1.0)
     net = student.probe("GaussianScore", 1.5, 0.25, *limits)
     result = student.reverse_sample(normal(rng, 20_000, 2), net, *limits, 8)
@@ -235,6 +253,13 @@ def test_likelihood_along_the_flow(student, rng):
             found, of_base + log_det, f"{what} with β up to {limits[1]:g}", rtol=1e-5, atol=1e-5, alternatives=hints
         )
     assert_unchanged_arguments(student.pf_log_prob, net, x, *limits, 3, base, what=what)
+    seed, points = randint(rng, 0, 10**6), normal(rng, 4, 2)
+    small, twin = student.probe("SmallVelocity", 2, 16, seed), SmallVelocity(2, 16, seed)  # a score without a formula
+    plain = student.probe("Quadratic", -torch.eye(2, dtype=F64), 0.0, -math.log(2 * math.pi))
+    found = student.pf_log_prob(small, points, *limits, 2, plain)
+    z, change = solved_with_trace(flow_of(twin, limits), points, 0.0, 1.0, 2)
+    right = (normal_log_prob(z) + change).detach()
+    assert_close(found, right, f"{what} with a network for the score, in 2 steps", rtol=1e-6, atol=1e-6)
     weight = normal(rng, D)
     found = student.pf_log_prob(net, x, *limits, n, student.probe("Linear", weight, 0.5))
     if bool((assert_shape(found, (5,), what).double() - own).abs().max() < 1e-3):

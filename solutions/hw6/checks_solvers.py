@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from autograder.checks import (
+    SmallField,
     SolverGradients,
     SwirlField,
     Wrong,
@@ -30,7 +31,7 @@ from autograder.checks import (
 )
 
 from ..common.draws import F64, normal, randint
-from .properties import SHAPES, assert_single, euler_steps, number, stages
+from .properties import SHAPES, assert_single, euler_steps, normal_log_prob, number, solved_with_trace, stages
 
 LN_2PI = math.log(2 * math.pi)
 
@@ -39,6 +40,12 @@ def swirl(student, rng, D):
     """A nonlinear field that depends on time, in the sandbox and here."""
     weights = 0.8 * normal(rng, D, D) / math.sqrt(D) + 0.5 * torch.eye(D, dtype=F64), normal(rng, D)
     return student.probe("SwirlField", *weights), SwirlField(*weights)
+
+
+def small_field(student, rng, D):
+    """A field that is a network, in the sandbox and here: it has no formula to look up."""
+    seed = randint(rng, 0, 10**6)
+    return student.probe("SmallField", D, 16, seed), SmallField(D, 16, seed)
 
 
 def judged(name, f, x, t0, t1, n):
@@ -170,8 +177,8 @@ def jacobians(twin, t, x):
 @pytest.mark.graded("cnf", points=0.25)
 def test_traces(student, rng):
     """Exact traces and estimates with given noise, for Jacobians that differ from sample to sample."""
-    for D in (1, 2, 3):
-        f, twin = swirl(student, rng, D)
+    for D, drawn in ((1, swirl), (2, small_field), (3, swirl), (3, small_field)):
+        f, twin = drawn(student, rng, D)
         x, t = normal(rng, 5, D), randint(rng, 0, 8) / 8
         value, _ = assert_tuple(student.exact_trace(f, t, x), 2, "`exact_trace`", names=("f(t, x)", "trace"))
         with torch.no_grad():
@@ -179,8 +186,8 @@ def test_traces(student, rng):
         assert_trace_estimator(
             lambda x, f=f, t=t: student.exact_trace(f, t, x)[1], x, jacobians(twin, t, x), what="the exact trace"
         )
-    for shape in SHAPES:
-        f, twin = swirl(student, rng, math.prod(shape))
+    for shape, drawn in ((SHAPES[0], swirl), (SHAPES[1], swirl), (SHAPES[0], small_field), (SHAPES[1], small_field)):
+        f, twin = drawn(student, rng, math.prod(shape))
         x, noise, t = normal(rng, 4, *shape), normal(rng, 4, *shape), randint(rng, 0, 8) / 8
         value, _ = assert_tuple(student.hutchinson(f, t, x, noise), 2, "`hutchinson`", names=("f(t, x)", "estimate"))
         with torch.no_grad():
@@ -194,6 +201,28 @@ def linear_log_prob(A, b, x, trace, n):
     """ln p by n RK4 steps of a linear field, with its graph."""
     z = stages(lambda t, s: (s[0] @ A.T + b,), (x,), 1.0, 0.0, n)[0]
     return -0.5 * (z.square() + LN_2PI).sum(1) - trace
+
+
+def assert_likelihood_of_a_network(student, rng, shape, n, noise):
+    """The exact result of few steps along a network, and all of its gradients."""
+    log_prob, x = student.cnf_log_prob, normal(rng, 4, *shape)
+    f, twin = small_field(student, rng, math.prod(shape))
+    noise = normal(rng, 4, *shape) if noise else None
+    what = f"`cnf_log_prob` of a network, {'with noise' if noise is not None else 'without noise'},"
+    with torch.enable_grad():
+        point = x.clone().requires_grad_()
+        z, change = solved_with_trace(twin, point, 1.0, 0.0, n, noise)
+        right = normal_log_prob(z) + change
+        by_x, *by_parameter = torch.autograd.grad(right.sum(), [point, *twin.parameters()])
+    args = (f, x, n) if noise is None else (f, x, n, noise)
+    assert_close(log_prob(*args), right.detach(), f"{what} in {n} steps", rtol=1e-6, atol=1e-6)
+    found = parameter_gradients(log_prob, *args, of=f)
+    pairs = [("x", gradient(log_prob, *args, wrt=1), by_x)]
+    pairs += [(f"`{k}`", found[k], by) for (k, _), by in zip(twin.named_parameters(), by_parameter, strict=True)]
+    for name, got, by in pairs:
+        if got is None:
+            raise Wrong(f"no gradient of {what} reaches {name}")
+        assert_close(got, by, f"the gradient of {what} with respect to {name}", rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.graded("cnf", points=0.3)
@@ -223,6 +252,8 @@ def test_likelihood_of_flows(student, rng):
             assert_close(got, value, f"the gradient of {what} with respect to {name}", rtol=1e-5, atol=1e-5)
         single = student.probe("LinearField", A.float(), b.float())
         assert_single(log_prob(single, x.float(), 3), (5,), what)
+    for shape, noise in (((2,), False), ((2,), True), ((1, 2, 2), True)):
+        assert_likelihood_of_a_network(student, rng, shape, 2, noise)
     f, _ = swirl(student, rng, 2)
     assert_close(
         call(log_prob, f, x[:, :2], 5, grad=True),

@@ -100,4 +100,7 @@ def test_a_diffusion_follows_the_flow(student, rng):
             guess = y - one * velocity(y, torch.full((4,), one, dtype=F64))  # E[noise | y]
         found = student.noise_to_velocity(guess, y, one)
         assert_close(found, (y - guess) / one, f"{what} at one time", rtol=1e-8)
+        early = torch.tensor([1e-4, 1e-3, 0.01, 1.0], dtype=F64)
+        found = student.noise_to_velocity(guess, y, early)
+        assert_close(found, (y - guess) / early.reshape(wide), f"{what} near tau = 0 and at 1", rtol=1e-8, atol=1e-8)
         assert_dtype(student.noise_to_velocity(guess.float(), y.float(), one), torch.float32, f"{what} of float32")

@@ -45,6 +45,27 @@ def stages(slope, state, t0, t1, n):
     return state
 
 
+def solved_with_trace(f, x, t0, t1, n, noise=None):
+    """The end of n RK4 steps along f, and the integral of its trace, or of the estimate with this noise, (B,)."""
+
+    def both(t, state):
+        point, v = state[0], f(t, state[0])
+        if noise is not None:
+            (product,) = torch.autograd.grad(v, point, noise, create_graph=True)
+            return v, (product * noise).flatten(1).sum(1)
+        entries = v.flatten(1).unbind(1)
+        rows = [torch.autograd.grad(entry.sum(), point, create_graph=True)[0].flatten(1) for entry in entries]
+        return v, torch.stack([row[:, i] for i, row in enumerate(rows)]).sum(0)
+
+    with torch.enable_grad():
+        start = x if x.requires_grad else x.clone().requires_grad_()
+        return stages(both, (start, torch.zeros(len(x), dtype=F64)), t0, t1, n)
+
+
+def normal_log_prob(z):
+    return -0.5 * (z.square() + math.log(2 * math.pi)).flatten(1).sum(1)
+
+
 def euler_steps(f, x, t0, t1, n):
     """n Euler steps, the field read at the start of each."""
     for i in range(n):

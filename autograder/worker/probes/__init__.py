@@ -29,13 +29,13 @@ from .flow_matching import GaussianVelocity, LinearField, LinearInTime, SwirlFie
 from .flows import AffineFlow, AffinePair, Bend, Rotate, Scale, TriangularPair
 from .general import Constant, Exploding, Linear, Quadratic, Recorder, ReluMap, Same
 from .latent import ConstantCode, GaussianDecoder, GaussianEncoder
-from .trainable import Perceptron, SmallVelocity
+from .trainable import Perceptron, SmallField, SmallVelocity
 
 PROBES: dict[str, type[nn.Module]] = {
     probe.__name__: probe
     for probe in (
         *(Constant, Linear, Quadratic, ReluMap, Recorder, Same, Exploding),
-        *(Perceptron, SmallVelocity),
+        *(Perceptron, SmallVelocity, SmallField),
         *(TableConditional,),
         *(AffinePair, TriangularPair, AffineFlow, Scale, Rotate, Bend),
         *(GaussianEncoder, GaussianDecoder, ConstantCode),

@@ -22,6 +22,7 @@ from autograder.worker.probes import (
     LinearInTime,
     MixtureScore,
     SigmaScore,
+    SmallField,
     SmallVelocity,
     SwirlField,
     TableEnergy,
@@ -302,5 +303,6 @@ def test_the_small_velocity_is_the_network_that_its_layers_make() -> None:
         torch.equal(a, b) for a, b in zip(net.parameters(), SmallVelocity(2, 8, seed=3).parameters(), strict=True)
     )
     assert not torch.equal(state["W1"], SmallVelocity(2, 8, seed=4).W1)
+    torch.testing.assert_close(SmallField(2, 8, seed=3)(0.5, x), net(x, 0.5))  # the same, called time first
     with pytest.raises(ValueError, match="one time a sample"):
         net(x, t[:3])
