@@ -46,24 +46,33 @@ class SmallVelocity(nn.Module):
         _draw_layers(self, (dims + 1, hidden, hidden, dims), seed)
 
     def forward(self, x: Tensor, t: Any, *_: Any, **__: Any) -> Tensor:
-        flat = x.flatten(1)
-        time = per_sample(t, flat).to(x.dtype).expand(len(flat), 1)
-        h = torch.cat([flat, time], 1)  # (B, D + 1)
-        for layer in (1, 2, 3):
-            W, b = (getattr(self, f"{letter}{layer}").to(x.dtype) for letter in "Wb")
-            h = h @ W.T + b
-            h = nn.functional.silu(h) if layer < 3 else h
-        return h.reshape(x.shape)
+        return _moved(self, x, t)
 
 
-class SmallField(SmallVelocity):
-    """f(t, x): a `SmallVelocity` that is called time first, as a field is.
+class SmallField(nn.Module):
+    """f(t, x): a `SmallVelocity` of the same arguments that is called time first, as a field is.
 
     Known: what is known of `SmallVelocity`. Its derivatives by the point follow no formula shorter than the network.
     """
 
+    def __init__(self, dims: int, hidden: int = 64, seed: int = 0) -> None:
+        super().__init__()
+        _draw_layers(self, (dims + 1, hidden, hidden, dims), seed)
+
     def forward(self, t: Any, x: Tensor, *_: Any, **__: Any) -> Tensor:
-        return super().forward(x, t)
+        return _moved(self, x, t)
+
+
+def _moved(net: nn.Module, x: Tensor, t: Any) -> Tensor:
+    """Three layers over the flattened sample and its time, of x's shape."""
+    flat = x.flatten(1)
+    time = per_sample(t, flat).to(x.dtype).expand(len(flat), 1)
+    h = torch.cat([flat, time], 1)  # (B, D + 1)
+    for layer in (1, 2, 3):
+        W, b = (getattr(net, f"{letter}{layer}").to(x.dtype) for letter in "Wb")
+        h = h @ W.T + b
+        h = nn.functional.silu(h) if layer < 3 else h
+    return h.reshape(x.shape)
 
 
 def _draw_layers(module: nn.Module, sizes: tuple[int, ...], seed: int) -> None:
