@@ -80,7 +80,7 @@ def digits(law_rng, rng):
 
 @pytest.mark.graded("theory-ppca", points=0.25)
 def test_without_loadings_nothing_is_learned(student, rng):
-    """With W = 0 the posterior is the prior and x is noise around μ; with one dimension each it is the worked kind."""
+    """With W = 0 the posterior is the prior and x is noise around μ; D = L = 1 by hand; columns that are orthogonal."""
     mu, x, sigma = normal(rng, 3), normal(rng, 4, 3), 0.5 + float(uniform(rng))
     mean, cov = assert_tuple(
         student.ppca_posterior(x, torch.zeros(3, 2, dtype=F64), mu, sigma), 2, "the result of `ppca_posterior`"
@@ -96,28 +96,32 @@ def test_without_loadings_nothing_is_learned(student, rng):
     assert_close(cov, numbers([sigma**2 / total]), "the posterior covariance for D = L = 1")
     evidence = -0.5 * ((x[:, 0] - mu[0]).square() / total + math.log(total) + LN_2PI)
     assert_close(student.ppca_log_prob(x[:, :1], numbers([w]), mu[:1], sigma), evidence, "`ppca_log_prob`, D = L = 1")
+    W = orthogonal_columns(3, 2, rng)
+    shrink = 1 / (W.square().sum(0) + sigma**2)
+    mean, cov = student.ppca_posterior(x, W, mu, sigma)
+    assert_close(mean, shrink * ((x - mu) @ W), "the posterior mean where the columns of W are orthogonal", atol=1e-5)
+    assert_close(cov, torch.diag(sigma**2 * shrink), "the posterior covariance where they are", atol=1e-5)
 
 
 @pytest.mark.graded("theory-rate", points=0.15)
 def test_dimensions_below_the_noise_are_dead(student, rng):
-    """With all eigenvalues below σ² everything is 0; an eigenvalue of e²σ² carries 1 nat."""
+    """With all eigenvalues below σ² everything is 0; an eigenvalue of e²σ² carries 1 nat, in whatever direction."""
     sigma2 = 1 + float(uniform(rng))
     small = torch.diag(sigma2 * (0.1 + 0.8 * uniform(rng, 3)))
     W, rates = assert_tuple(student.ppca_fit(small, sigma2), 2, "the result of `ppca_fit`", names=("W", "rates"))
     assert_close(W, torch.zeros(3, 3, dtype=F64), "W with all eigenvalues below σ²")
     assert_close(rates, torch.zeros(3, dtype=F64), "the rates with all eigenvalues below σ²")
-    small[1, 1] = math.e**2 * sigma2
-    W, rates = student.ppca_fit(small, sigma2)
-    assert_close(rates, numbers(1.0, 0.0, 0.0), "the rates with one eigenvalue of e²σ²")
-    spread = torch.zeros(3, 3, dtype=F64)
-    spread[1, 1] = (math.e**2 - 1) * sigma2
+    u = normal(rng, 3)
+    axis = torch.outer(u, u) / u.square().sum()
+    W, rates = student.ppca_fit(sigma2 * (torch.eye(3, dtype=F64) / 2 + (math.e**2 - 0.5) * axis), sigma2)
+    assert_close(rates, numbers(1.0, 0.0, 0.0), "the rates with one eigenvalue of e²σ²", atol=1e-5)
     W = assert_shape(W, (3, 3), "W").double()
-    assert_close(W @ W.T, spread, "W Wᵀ with one eigenvalue of e²σ²", atol=1e-5)
+    assert_close(W @ W.T, (math.e**2 - 1) * sigma2 * axis, "W Wᵀ with one eigenvalue of e²σ²", atol=1e-5)
 
 
 @pytest.mark.graded("theory-surgery-code", points=0.15)
 def test_equal_and_distinct_codes(student, rng):
-    """Equal rows carry no information; distinct one-hot rows under a uniform prior carry ln N."""
+    """Equal rows carry no information; distinct one-hot rows under a uniform prior ln N; one half-sure row less."""
     row, p = (normal(rng, 4).softmax(0) for _ in range(2))
     marginal, information = assert_tuple(student.elbo_surgery(row.repeat(3, 1), p), 2, "the result of `elbo_surgery`")
     assert_close(marginal, (row * (row / p).log()).sum(), "the first term for equal rows")
@@ -126,6 +130,9 @@ def test_equal_and_distinct_codes(student, rng):
     marginal, information = student.elbo_surgery(q, torch.full((5,), 0.2, dtype=F64))
     assert_close(marginal, math.log(5 / n), "the first term for three of five one-hot rows")
     assert_close(information, math.log(n), "the mutual information of three one-hot rows")
+    marginal, information = student.elbo_surgery(numbers([1.0, 0.0], [0.5, 0.5]).flip(1), numbers(0.5, 0.5))
+    assert_close(marginal, 0.1308, "the first term of the worked example, codes exchanged,", atol=1e-4)
+    assert_close(information, 0.2158, "the mutual information of the worked example, codes exchanged,", atol=1e-4)
 
 
 # Part 2
@@ -133,7 +140,7 @@ def test_equal_and_distinct_codes(student, rng):
 
 @pytest.mark.graded("em", points=0.35)
 def test_one_component_and_one_step(student, rng):
-    """One component takes the sample's mean and covariance; rows of responsibilities sum to 1; a step climbs."""
+    """One component takes the sample's mean and covariance, two the worked numbers; rows sum to 1; a step climbs."""
     x = normal(rng, 30, 2) @ normal(rng, 2, 2) + normal(rng, 2)
     weights, means, covs = assert_tuple(
         student.m_step(x, torch.ones(30, 1, dtype=F64)), 3, "the result of `m_step`", names=("weights", "means", "covs")
@@ -145,17 +152,27 @@ def test_one_component_and_one_step(student, rng):
     start = (numbers(0.3, 0.7), x[:2], torch.eye(2, dtype=F64).repeat(2, 1, 1))
     r = assert_shape(student.e_step(x, *start), (30, 2), "`e_step`").double()
     assert_close(r.sum(1), torch.ones(30, dtype=F64), "the sums of rows of responsibilities")
+    shift = float(normal(rng, 1))  # the worked example, moved
+    worked = (numbers(0.25, 0.75), numbers([shift], [4 + shift]), torch.ones(2, 1, 1, dtype=F64))
+    three = numbers([0.0], [1.0], [4.0]) + shift
+    assert_close(student.gmm_log_prob(three, *worked).mean(), -2.0875, "the mean of ln p, worked example,", atol=1e-4)
+    weights, means, covs = student.m_step(three, student.e_step(three, *worked))
+    assert_close(weights, numbers(0.6490, 0.3510), "the weights of the worked example", atol=1e-4)
+    assert_close(means, numbers([0.4871], [3.8478]) + shift, "the means of the worked example", atol=1e-4)
+    assert_close(covs.flatten(), numbers(0.2505, 0.4373), "the variances of the worked example", atol=1e-4)
     *_, history = assert_tuple(student.fit_gmm(x, *start, 2), 4, "the result of `fit_gmm`")
     assert_increasing(history, slack=1e-5, length=3, what="the list of `fit_gmm`")
 
 
 @pytest.mark.graded("gaussians", points=0.25)
 def test_smallest_gaussians(student, rng):
-    """A law's KL with itself is 0, a shift of one deviation costs ½; the nll at the mean; draws change."""
+    """A law's KL with itself is 0, a shift of one deviation costs ½, a worked KL; the nll at the mean; draws change."""
     mean, log_std = normal(rng, 4, 3), 0.5 * normal(rng, 4, 3)
     zero = torch.zeros(4, 3, dtype=F64)
     assert_close(student.normal_kl(mean, log_std, mean, log_std), zero, "the KL of a law with itself", atol=1e-6)
     assert_close(student.normal_kl(zero + 1, zero), zero + 0.5, "KL(N(1, 1) ‖ N(0, 1))")
+    scale = mean + math.log(2)  # KL(N(1, 2²) ‖ N(0, 1)) again, everything times e^mean
+    assert_close(student.normal_kl(mean.exp(), scale, 0.0, mean), zero + 1.3069, "KL(N(s, 4s²) ‖ N(0, s²))", atol=1e-4)
     assert_close(student.normal_nll(mean, mean, log_std), log_std + LN_2PI / 2, "`normal_nll` at the mean")
     first, second = (
         assert_shape(student.reparametrise(mean, log_std), (4, 3), "`reparametrise`").double() for _ in range(2)
@@ -188,17 +205,25 @@ def test_loss_and_its_parts(student, rng):
 
 
 @pytest.mark.graded("iwae", points=0.25)
-def test_exact_posterior_with_one_weight(student, rng):
-    """With one weight and the exact posterior as encoder the bound is ln p(x)."""
+def test_exact_posterior_gives_the_evidence_at_once(student, rng):
+    """With the exact posterior as encoder the bound is ln p(x), for one weight and for three; else it is a draw."""
     W, mu, x = orthogonal_columns(4, 2, rng), normal(rng, 4), normal(rng, 3, 4)
-    encoder = student.probe("GaussianEncoder", *exact_encoder(W, mu, 0.8))
-    bound = student.iwae_bound(x, encoder, student.probe("GaussianDecoder", W, mu, 0.8), 1)
-    assert_close(bound, linear_gaussian_law(W, mu, 0.8).evidence(x), "`iwae_bound` for k = 1", atol=1e-5)
+    right = linear_gaussian_law(W, mu, 0.8).evidence(x)
+    encoder, decoder = (
+        student.probe("GaussianEncoder", *exact_encoder(W, mu, 0.8)),
+        student.probe("GaussianDecoder", W, mu, 0.8),
+    )
+    for k in (1, 3):
+        bound = student.iwae_bound(x, encoder, decoder, k)
+        assert_close(bound, right, f"`iwae_bound` for k = {k} and the exact posterior", atol=1e-5)
+    wide = student.probe("ConstantCode", numbers(0.0, 0.0))
+    first, second = (assert_shape(student.iwae_bound(x, wide, decoder, 3), (3,), "`iwae_bound`") for _ in range(2))
+    assert not torch.equal(first, second), "two calls of `iwae_bound` with the prior as encoder gave the same draws"
 
 
 @pytest.mark.graded("vamp", points=0.25)
-def test_one_pseudo_input(student, rng):
-    """With one pseudo-input the prior is the encoder's Gaussian for it, and samples have its mean."""
+def test_one_and_two_pseudo_inputs(student, rng):
+    """With one pseudo-input the prior is the encoder's Gaussian for it; two far apart share the draws."""
     A, b, d = normal(rng, 2, 3), normal(rng, 2), 0.3 * normal(rng, 2)
     encoder, u, z = student.probe("GaussianEncoder", A, b, 0.0, d), normal(rng, 1, 3), normal(rng, 5, 2)
     mean = u @ A.T + b
@@ -207,6 +232,13 @@ def test_one_pseudo_input(student, rng):
     samples = assert_shape(student.vamp_sample(4000, encoder, u), (4000, 2), "`vamp_sample(4000, …)`").double()
     off = float(((samples.mean(0) - mean[0]) / d.exp()).abs().max())
     assert off < 0.1, f"the mean of 4000 samples is {off:.2f} deviations from that of the only component"
+    same = student.probe("GaussianEncoder", torch.eye(1, dtype=F64), 0.0, 0.0, 0.0)  # a pseudo-input is a mean
+    m = 1 + float(uniform(rng))
+    middle = student.vamp_log_prob(torch.zeros(1, 1, dtype=F64), same, numbers([m], [-m]))
+    assert_close(middle, numbers(-0.5 * m**2 - LN_2PI / 2), "`vamp_log_prob` half way between two inputs", atol=1e-5)
+    samples = assert_shape(student.vamp_sample(400, same, numbers([-20.0], [20.0])), (400, 1), "`vamp_sample`")
+    share = float((samples > 0).double().mean())
+    assert 0.3 < share < 0.7, f"of two components one has {share:.0%} of 400 samples"
 
 
 @pytest.mark.graded("vq", points=0.3)
@@ -227,14 +259,18 @@ def test_features_that_are_codebook_vectors(student, rng):
 
 @pytest.mark.graded("vq-ema", points=0.2)
 def test_without_memory_codes_are_means(student, rng):
-    """With decay 0 each code becomes the mean of its vectors; codes used alike have perplexity K."""
+    """With decay 0 each code becomes the mean of its vectors; half of the past with decay ½; two perplexities."""
     z, codes = normal(rng, 2, 3, 2, 4), torch.arange(16).remainder(4)[torch.randperm(16, generator=rng)].view(2, 2, 4)
     counts, sums = 1 + uniform(rng, 4), normal(rng, 4, 3)
     parts = assert_tuple(student.ema_update(counts, sums, z, codes, 0.0), 3, "the result of `ema_update`")
     means = torch.stack([z.permute(0, 2, 3, 1)[codes == k].mean(0) for k in range(4)])
     assert_close(parts[0], torch.full((4,), 4.0, dtype=F64), "the counts for decay 0")
     assert_close(parts[2], means, "the codebook for decay 0")
+    half, without = student.ema_update(counts, sums, z, codes, 0.5), 4 * means
+    assert_close(half[0], 0.5 * counts + 2, "the counts for decay ½", atol=1e-5)
+    assert_close(half[1], 0.5 * (sums + without), "the sums for decay ½", atol=1e-5)
     assert_close(student.perplexity(codes, 4), 4.0, "the perplexity of four codes used alike", atol=1e-5, rtol=1e-5)
+    assert_close(student.perplexity(torch.tensor([1, 1, 1, 0]), 3), 1.7548, "the perplexity of 1, 1, 1, 0", atol=1e-4)
 
 
 @pytest.mark.graded("gumbel", points=0.25)
@@ -246,6 +282,10 @@ def test_given_noise(student, rng):
         first = torch.sigmoid((gap + g[:, 0] - g[:, 1]) / tau)
         found = student.gumbel_softmax(logits, tau, u=u)
         assert_close(found, torch.stack([first, 1 - first], 1), f"`gumbel_softmax`, τ = {tau:g}", atol=1e-5)
+    third, v = normal(rng, 4, 3), 0.1 + 0.8 * uniform(rng, 4, 3)
+    y = assert_shape(student.gumbel_softmax(third, 2.0, u=v), (4, 3), "`gumbel_softmax` of three classes").double()
+    ratio = (third[:, 1:] - third[:, :1] - (v[:, 1:].log() / v[:, :1].log()).log()) / 2
+    assert_close((y[:, 1:] / y[:, :1]).log(), ratio, "ln(y_i / y_1) for three classes, τ = 2", atol=1e-4)
     hard = assert_shape(student.gumbel_softmax(logits, 1.0, hard=True), (3, 2), "`gumbel_softmax` with hard=True")
     hard = hard.double().sort(1).values
     assert_close(hard, numbers(0.0, 1.0).expand(3, 2), "the entries of hard rows", atol=1e-5)

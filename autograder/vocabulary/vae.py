@@ -30,6 +30,7 @@ from autograder.vocabulary.tensors import assert_close, assert_real, assert_shap
 CODES = 20_000  # of the prior; e^9 of them see most pictures whose KL term is below 9 nats
 WAYS, COARSE, FINE, FINER = 8, 64, 1024, 4.0  # pairs of codes, steps between them, how much smaller a step must get
 COMPANY = 1e-3  # relative, of an answer in another batch
+NEAR = 0.25  # of a deviation: a VAE hardly notices, and what a dead dimension shows at its exact mean is drowned
 FAR = 1e-3  # largest step of a probability that is looked at: below, rounding decides
 
 
@@ -41,7 +42,7 @@ class VAEFigures:
         bound: −E ln p(x | z) + KL(q ‖ p), smaller is better.
         without_encoder: −ln of the mean of p(x | z) over codes of the prior.
         kl: KL(q ‖ p).
-        reconstruction: ln p(x | z) at z = mean.
+        reconstruction: ln p(x | z) near z = mean: a quarter of a deviation away, in a random direction.
         latent: dimensions of a code.
     """
 
@@ -117,7 +118,8 @@ def vae_figures(
         noise = torch.randn(mean.shape, generator=generator, dtype=torch.float64)
         reached += _log_prob(decoded((mean + log_std.exp() * noise).float()), x) / draws
     kl = (0.5 * (mean.square() + (2 * log_std).exp() - 1) - log_std).sum(1)
-    reconstruction = _log_prob(decoded(mean.float()), x)
+    aside = torch.randn(mean.shape, generator=generator, dtype=torch.float64)
+    reconstruction = _log_prob(decoded((mean + NEAR * log_std.exp() * aside).float()), x)
     _assert_steps_shrink(decoded, mean[: 2 * WAYS].float(), f"{names[1]}, between codes of pictures,")
     size = max(float(before.abs().mean()), 1.0)
     assert_close(

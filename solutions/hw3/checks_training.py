@@ -56,8 +56,8 @@ def test_samples_are_like_fresh_digits(student, rng, course_data, data):
 
 @pytest.mark.graded("train-vae-samples", points=0.4, trains="digits", seconds=60)
 def test_reconstructions_of_held_out_digits(student, rng, course_data, data):
-    """At the mean of its code a picture by another writer is likely."""
+    """Near the mean of its code a picture by another writer is likely."""
     line = data["reconstructions"]
     found = gated(judged(student, course_data, rng, 1000)[1], data["samples"]["gate"])
-    what = "the reconstruction of held-out digits, ln p(x | z) at the mean,"
+    what = "the reconstruction of held-out digits, ln p(x | z) near the mean,"
     assert_score(found.reconstruction, line["floor"], line["target"], what, unit="nats")
