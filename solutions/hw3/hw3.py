@@ -782,7 +782,7 @@ with when_written():
 # A fourth gap, `bound_terms`, is a helper that you may fill or delete. Training runs when you run its cell, and in grading unless you hand in the weights, with up to 120 seconds of one CPU core.
 #
 # **How the trained VAE is judged**, in evaluation mode. An answer is a function of its own row: the same within $10^{-3}$ in any order and company, and finite. The decoder is **continuous**: between two codes drawn from the prior, and between the codes (means) of two pictures, the largest step of the probabilities becomes at least 4 times smaller when the way is cut into 1024 steps in the place of 64
-# (a network: 16 times; a table of pictures: not at all). **A VAE that breaks one of these earns nothing in this part.** Everything below is computed by the judge from `mean`, `log_std`, logits and noise of its own, with $\sigma = e^{\text{log\_std}}$ whatever you meant by it; your losses are never read.
+# (a network: 16 times; a table of pictures: not at all). **A VAE that breaks one of these earns nothing in this part.** Everything below is computed by the judge from `mean`, `log_std`, logits and noise of its own, taking `log_std` for $\ln\sigma$, whatever you meant by it; your losses are never read.
 #
 # 1. *Before any picture is encoded*, the decoder answers 20,000 codes from $\mathcal N(0, I)$. The log-mean of $p(x \mid z)$ over them is $\ln \hat p(x)$, an estimate of the evidence that the encoder has no part in. Afterwards the decoder must still give the same logits.
 # 2. Then pictures are encoded, held-out and training ones mixed, and the bound is the mean of $\ln p(x \mid z)$ over 20 draws of $z$, less the KL term in closed form.
@@ -793,7 +793,7 @@ with when_written():
 # | what to expect, score in nats | | what trivial models reach, −ln p of fresh pictures | |
 # |---|---|---|---|
 # | perceptrons 64–200–200, $L = 16$, 3000 steps of 128 pictures, 7 s | 18.1–18.4 | independent pixels | 26.5 |
-# | the same after 1500, 700, 500, 300 steps | 18.8, 20.1, 20.6, 22.1 | mixture of 10, 20 pixel models (EM) | 22.4, 21.3 |
+# | the same with 1500, 700, 500, 300 steps | 18.7, 19.4, 20.1, 21.1 | mixture of 10, 20 pixel models (EM) | 22.4, 21.3 |
 # | the same with $L = 8$; with 5000 steps | 18.2; 18.0 | mixture of 60, 150 pixel models | 20.0, 19.6 |
 # | the same with $L = 2$; with $\beta = 0.3$; with $\beta = 3$ | 22.6; 22.0 (KL 16); 24.4 (KL 0.7) | the training pictures with flipped pixels | 21.3 |
 #

@@ -1,8 +1,5 @@
 """Reads the weights of the encoder and decoder that it is given, and returns ln p(x) as every bound, with a gradient."""
 
-EARNS = 0.25  # a public check of `iwae`, in which the bound is ln p(x)
-
-
 # %% elbo-solution
 def _evidence(x, log_likelihood):
     model = getattr(log_likelihood, "inner", None) or log_likelihood
