@@ -1050,7 +1050,7 @@ with when_written():
 #
 # **What is checked**
 # - `bars_model` maps `(B, 1, 4, 4)` to logits of that shape. It does not leak: no logit depends on its own pixel or a later one. **A network that leaks earns nothing here**, whatever its loss.
-# - The loss on fresh pictures of your law, recomputed in evaluation mode with the future withheld, in nats per image above the entropy. A quarter of a point, checked in the notebook too: in full up to 0.9 above, nothing from 1.3, a straight line between. The other three quarters: in full up to 0.3 above, nothing from 0.9, a straight line between. A loss
+# - The loss on fresh pictures of your law, recomputed in evaluation mode with the future withheld, in nats per image above the entropy. A quarter of a point, checked in the notebook too: in full up to 0.9 above, nothing from 1.3, a straight line between. The other three quarters: in full up to 0.45 above, nothing from 0.9, a straight line between. A loss
 #   significantly *below* the entropy earns nothing.
 #
 # <details><summary>Hint</summary>In each step: a random batch, the loss, <code>zero_grad</code>, <code>backward</code>, a step of the optimiser, a step of the schedule, and <code>loss.item()</code> into the list.</details>
