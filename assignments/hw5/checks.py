@@ -93,6 +93,9 @@ def test_no_step_and_one_step(student, rng):
     assert_close(student.langevin_variance(sigma2, eta, 0, start), start, "`langevin_variance` after 0 steps")
     assert_close(student.langevin_variance(sigma2, eta, 1, 0.0), eta, "`langevin_variance` after a step from 0")
     assert_close(student.langevin_variance(1.0, 0.4, 300, 1.0), 10 / 9, "`langevin_variance` of the text", atol=1e-6)
+    assert_close(student.langevin_variance(1.0, 6.0, 3, 1.0), 190.0, "`langevin_variance` of three long steps")
+    ends = [float(student.langevin_variance(sigma2, eta, 2000, v)) for v in (start, 2 * start)]
+    assert_close(ends[1], ends[0], "`langevin_variance` after 2000 steps: from twice the variance the same,")
 
 
 @pytest.mark.graded("theory-dsm-code", points=0.15)
@@ -105,6 +108,9 @@ def test_a_point_mass_has_no_floor(student, rng):
     root = normal(rng, 3, 3)
     once, twice = student.dsm_floor(root @ root.T, sigma), student.dsm_floor(4 * root @ root.T, 2 * sigma)
     assert_close(twice, float(once) / 4, "`dsm_floor` of data and noise that are twice as large: a quarter,", rtol=1e-5)
+    a, b = number(rng, 0.5, 3), number(rng, 0.5, 3)
+    floors = [float(student.dsm_floor(torch.diag(torch.tensor(v, dtype=F64)), sigma)) for v in ([a, b], [a], [b])]
+    assert_close(floors[0], floors[1] + floors[2], "`dsm_floor` of independent entries: the sum of theirs,", rtol=1e-6)
 
 
 @pytest.mark.graded("theory-posterior-code", points=0.15)
@@ -119,6 +125,8 @@ def test_clean_data_are_certain(student, rng):
     mean, variance = student.posterior(one, 2 * one, 0.9, 0.72)
     assert_close(mean, 1.3165 * one, "the mean of `posterior` in the text", atol=1e-4)
     assert_close(variance, 0.0714, "the variance of `posterior` in the text", atol=1e-4)
+    once, twice = (student.posterior(k * x_0, k * x_t, 0.9, abar_t * 0.9)[0] for k in (1, 2))
+    assert_close(twice, 2 * once, "the mean of `posterior` of points twice as far out: it is twice as far,")
 
 
 @pytest.mark.graded("theory-guidance-code", points=0.15)
@@ -130,6 +138,9 @@ def test_guidance_at_both_ends(student, rng):
         found = assert_tuple(answer, 2, "the result of `guided_gaussian`", names=("mean", "std"))
         assert_close(found[0], mean, f"the mean of `guided_gaussian` at w = {w:g}", atol=1e-7)
         assert_close(found[1], std, f"the deviation of `guided_gaussian` at w = {w:g}")
+    half = float(student.guided_gaussian(m_c, s_c, m_u, s_u, 0.5)[1])
+    between = (s_c**-2 + s_u**-2) / 2
+    assert_close(half**-2, between, "the precision of `guided_gaussian` at w = 0.5: half-way between,", rtol=1e-6)
 
 
 # Part 2
@@ -159,10 +170,12 @@ def test_linear_energy(student, rng):
     assert_close(loss, (data @ weight).mean() - (samples @ weight).mean(), "`contrastive_loss` of a linear energy")
     g = gradient(student.contrastive_loss, energy, data, samples, wrt=2)
     assert g is None or not bool(g.any()), "no gradient should reach the samples"
-    ends = student.negative_samples(energy, torch.zeros(4000, 3, dtype=F64), 0.04, 1)
-    assert_shape(ends, (4000, 3), "`negative_samples`")
-    drift = float((ends.mean(0) @ weight) / weight.norm())
-    assert drift < 0.05, "`negative_samples` should walk towards low energy"
+    ends = student.negative_samples(energy, torch.zeros(4000, 3, dtype=F64), 1.0, 1)
+    ends = assert_shape(ends, (4000, 3), "`negative_samples`").double()
+    off = float((ends.mean(0) + weight / 2).abs().max())
+    assert off < 0.1, f"a step of size 1 of `negative_samples` should move the mean by half the slope, off by {off:.3f}"
+    spread = float(ends.sub(ends.mean(0)).square().mean().sqrt())
+    assert abs(spread - 1) < 0.08, f"the noise of a step of size 1 should have deviation 1, it is {spread:.2f}"
 
 
 @pytest.mark.graded("dsm", points=0.3)

@@ -154,7 +154,7 @@ def test_loss_with_dropped_labels(student, rng):
     for _ in range(100):
         student.cfg_loss(recorder, x_0[:2], y[:2], betas, K, 0.5)
     dropped = torch.stack([label for _, _, label in asked(recorder, 3, what)]) == K
-    assert_frequencies(dropped.all(1, keepdim=True).to(F64), torch.tensor([0.25]), what="pairs with both labels dropped")
+    assert_frequencies(dropped.all(1, keepdim=True).to(F64), torch.tensor([0.25]), what="pairs whose labels both drop")
     for p, right in ((0.0, y), (1.0, torch.full_like(y, K))):
         recorder = student.probe("Recorder", net)
         student.cfg_loss(recorder, x_0, y, betas, K, p)

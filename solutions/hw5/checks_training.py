@@ -101,7 +101,7 @@ def honest_plane_network(student, trained, law, rng):
     train_network(pupil, [x, t], noise, steps=1200, batch_size=256, seed=randint(rng, 0, 10**6))
     learned = share_of_gaussian(pupil, other, rng, what, 300)
     if not learned <= 0.8:
-        raise Wrong(f"{what} learns no other law: trained further by the judge it is at {learned:.2f} of one Gaussian's")
+        raise Wrong(f"{what} learns no other law: trained on by the judge it is at {learned:.2f} of one Gaussian's")
     return net
 
 
@@ -195,7 +195,7 @@ def picture_errors(net, x, rng, what):
 
 
 def honest_digits_network(student, data, rng):
-    """A new network with the trained weights, which knows by its parameters and still learns; held-out digits; error."""
+    """A new network with the trained weights, which knows by its parameters and still learns; digits; error."""
     what, new, trained = "`digits_model`", "a new network of `make_digits_denoiser()`", student.trained("digits")
     make, train = trained.make_digits_denoiser, data.tensors["digits_train"]
     train = train[torch.randperm(len(train), generator=rng)]
