@@ -1016,11 +1016,11 @@ with when_written("mixture_model", "mixture_losses"):
 # | convolutions beside a perceptron, 1200 steps, some 25 seconds | 0.048 |
 # | a table of the 6,000 training pictures (a memoriser) | 5.6 |
 #
-# <details><summary>Hint</summary>$g$ sees the 64 numbers of $x_t$ and `time_features(t, 200, 32)`; residual blocks h + W silu(V silu(h)); Adam with OneCycleLR up to 3e-3, batches of 128. `abar_at(DIGITS_BETAS, t, x)` gives ᾱ in the right shape.</details>
+# <details><summary>Hint</summary>$g$ sees the 64 numbers of $x_t$ and `time_features(t, 200, 32)`; residual blocks h + W silu(V silu(h)), a SiLU before the last layer too; Adam with OneCycleLR up to 3e-3, batches of 128. `abar_at(DIGITS_BETAS, t, x)` gives ᾱ in the right shape.</details>
 #
 # **What is checked**
 # - (0.2, in the notebook too) A new network: shapes, rows do not mix, 60 steps of training by the judge lower its error by a fifth at least, and then the answer depends on t.
-# - (0.5) The error above on 13,000 held-out pictures, each asked at one time, together with training pictures: in full up to 0.052, nothing from 0.0545, a straight line between. A new network is above 0.9 of the error of single pixels, and 200 further steps by the judge on pictures turned by 90° and inverted bring a copy of the trained one to less than 0.8 of the error that it has on them at first.
+# - (0.5) The error above on 13,000 held-out pictures, each asked at one time, together with training pictures: in full up to 0.0525, nothing from 0.0545, a straight line between. A new network is above 0.9 of the error of single pixels, and 200 further steps by the judge on pictures turned by 90° and inverted bring a copy of the trained one to less than 0.8 of the error that it has on them at first.
 # - (0.3, only if that error is below 0.0545) 200 pictures that the judge draws with a DDPM sampler of their own, thresholded at 0: the mean grey is within 0.08 of the data's (of white), they differ from each other at least 80 % as much as real digits do, and at most 30 % are copies of training pictures.
 
 # %%
