@@ -24,6 +24,7 @@ from autograder.checks import (
     gradient,
     hands_over,
     records,
+    state_dict,
     train_network,
 )
 
@@ -351,6 +352,9 @@ def test_mixture_model_is_nearer_than_a_gaussian(student, rng, course_data):
     trained = student.trained("mixture")
     x = normal(rng, 1000, 2) + 1
     learns_a_little(trained.make_mixture_denoiser, x, MIXTURE_ABAR, rng, "a new network of the plane")  # no table does
+    built, used = (state_dict(net) for net in (trained.make_mixture_denoiser(), trained.mixture_model))
+    sizes = [{name: value.shape for name, value in state.items()} for state in (built, used)]
+    assert sizes[0] == sizes[1], "`mixture_model` should be a network of `make_mixture_denoiser()`, of the same sizes"
     figure = share_of_gaussian(trained.mixture_model, course_data("mixture").law, rng)
     assert_score(figure, 0.9, 0.4, "the distance to the exact noise, as a share of one Gaussian's,")
 

@@ -876,7 +876,7 @@ with when_written():
 #
 # The cells with `fit_ddpm(...)` carry the tags `train` and `train:mixture` or `train:digits`; they are run only when the model is graded, with up to 120 seconds each on one CPU core.
 #
-# **How a trained network is judged**, in evaluation mode and float32. A good denoiser of *known* data can be had without training (a table of the data, a fitted mixture, a formula), so the judge also asks by behaviour, and **without all of this no figure earns anything**:
+# **How a trained network is judged**, in evaluation mode and float32. Build it by `make_…()` without arguments: a new network has to be of the same sizes. A good denoiser of *known* data can be had without training (a table of the data, a fitted mixture, a formula), so the judge also asks by behaviour, and **without all of this no figure earns anything**:
 #
 # - A new network of `make_…()` knows nothing: its error is not below what the best trivial answer has, one Gaussian in 3.1, each pixel by itself in 3.2.
 # - Weights and buffers hold all that the trained network knows: a new network that is given them answers the same. Given the buffers alone, it knows nothing yet.

@@ -263,7 +263,7 @@ def fit_ddpm(model, x_0, betas, steps, batch_size, lr):
 
 # %% train-mixture-run
 with when_written():
-    mixture_model = make_mixture_denoiser(width=96)
+    mixture_model = make_mixture_denoiser()
     mixture_losses = fit_ddpm(mixture_model, mixture_train, MIXTURE_BETAS, steps=3000, batch_size=200, lr=6e-3)
 
 # %% train-digits-solution
