@@ -9,7 +9,7 @@ import math
 import statistics
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -237,7 +237,7 @@ def _remark(one: Brief, known: Known) -> str:
     if one.broken:
         remarks.append(f"{text.count(one.broken, 'cell')} did not run")
     remarks += known.remarks.lines(staff=True)
-    return "; ".join(remarks)
+    return " ".join(one if one.endswith((".", "?", "!")) else f"{one};" for one in remarks).removesuffix(";")
 
 
 OTHER = "Other checks"
@@ -250,14 +250,16 @@ def write_class_page(
     title: str,
     path: Path,
     known: Mapping[str, Known] = MappingProxyType({}),
+    strangers: Collection[str] = (),
 ) -> None:
     """Write the page of a class whole or not at all.
 
     Args:
         rejected: student or file name -> the sentence that says why it could not be graded.
         known: names, and what humans gave.
+        strangers: of the rejected, names that mean no student of the course.
     """
-    write_atomically(path, class_page(briefs, rejected, title, known))
+    write_atomically(path, class_page(briefs, rejected, title, known, strangers))
 
 
 def class_page(
@@ -265,6 +267,7 @@ def class_page(
     rejected: Mapping[str, str],
     title: str,
     known: Mapping[str, Known] = MappingProxyType({}),
+    strangers: Collection[str] = (),
 ) -> str:
     """The page as a string. Students are listed by name, however the briefs come; their pages are linked."""
     tally = Tally.of(briefs, known)
@@ -292,6 +295,7 @@ def class_page(
         total=math.fsum(tally.stages.get("total", ())),
         trouble=tally.trouble,
         rejected=sorted(rejected.items()),
+        strangers=strangers,
         unprotected=tally.unprotected,
     )
 

@@ -69,7 +69,8 @@ def write_pages(course: Course, assignment: Assignment, record: Record, entered:
     path = course.feedback_dir(assignment.name) / "class.html"
     if not path.is_file() or record.written(CLASS) != total.hexdigest():
         known = known_people(course, assignment, record, entered)
-        write_class_page(record.briefs(), rejected, assignment.title, path, known)
+        strangers = {state.who for state in states if not state.student}
+        write_class_page(record.briefs(), rejected, assignment.title, path, known, strangers)
         record.put_written(CLASS, total.hexdigest())
 
 

@@ -24,6 +24,7 @@ from autograder.feedback import (
 )
 from autograder.feedback.classpage import Tally, cell_rows, check_rows, task_rows
 from autograder.feedback.html import prose
+from autograder.feedback.remarks import Remarks
 from autograder.report import CellRun, Report
 from tests.autograder.report_factory import (
     FAILURES,
@@ -266,6 +267,19 @@ def test_the_header_of_a_class_counts_final_reports_only() -> None:
     assert "Graded 4 Mean 6.75 / 7.5 Median 6.5 / 7.5 All automatic points 1 To be graded again 1 Rejected 2" in page
     assert "3 submissions by automatic points; 1 not final and left out." in page
     assert "knuth Two notebooks" in page or "knuth two notebooks" in page
+
+
+def test_a_name_that_means_nobody_is_for_the_list_of_students_not_for_a_new_file() -> None:
+    page = Page(class_page([], {"knuth": "It is empty.", "smithson": "Nobody is."}, TITLE, strangers=["smithson"])).text
+    assert "knuth It is empty. Ask for a new file." in page
+    assert "smithson Nobody is. Write this name into students.csv , as an alias of the student" in page
+
+
+def test_remarks_of_whole_sentences_are_not_joined_by_a_semicolon() -> None:
+    late = Known("A", remarks=Remarks(late="It was handed in late."))
+    one = report("a", outcomes={"test_made_is_causal": {"outcome": "infrastructure", "fraction": 0.0}})
+    page = Page(class_page([brief(one)], {}, TITLE, {"a": late})).text
+    assert "machine trouble, to be graded again; It was handed in late." in page
 
 
 def test_the_last_label_of_an_axis_has_room() -> None:

@@ -12,7 +12,8 @@ from autograder.feedback import Known, Theory, brief, class_page
 from tests.autograder.feedback.test_browser import CHROMIUM, opened, pytestmark  # noqa: F401
 from tests.autograder.report_factory import REJECTED, TITLE, a_class
 
-# Says how wide the page wants to be, and which texts stand outside the window or have no room at all.
+# Says how wide the page wants to be, which texts stand outside the window or have no room at all, and which sentences
+# are torn into columns.
 MEASURE = """
 <script>
 const missing = [];
@@ -21,6 +22,10 @@ for (const one of document.querySelectorAll("th[scope=row], td, h2, dd, small, .
   const figure = one.closest(".histogram");  // one of two, by the width of the window
   const room = box.width >= 1 && box.height >= 1 && box.left >= 0 && box.right <= innerWidth + 1;
   if (words && !room && !(figure && getComputedStyle(figure).display === "none")) missing.push(words);
+}
+for (const cell of document.querySelectorAll("td[data-label]")) {
+  const apart = ["grid", "flex"].includes(getComputedStyle(cell).display);
+  if (apart && cell.childNodes.length > 1) missing.push("in columns: " + cell.textContent);
 }
 parent.postMessage(JSON.stringify([innerWidth, document.documentElement.scrollWidth, missing]), "*");
 </script>
@@ -34,7 +39,8 @@ def test_every_word_of_a_class_page_stands_inside_the_window(tmp_path: Path, wid
     assert CHROMIUM is not None
     reports = a_class()
     known = {report.student: Known(f"{report.student} Longfamilyname", Theory(2.5, 4.0, 1)) for report in reports}
-    page = class_page(map(brief, reports), REJECTED, TITLE, known)
+    odd = {"smithson": "`hw1.ipynb`: no student of the course is called 'smithson'. Did you mean `smith`?"}
+    page = class_page(map(brief, reports), {**REJECTED, **odd}, TITLE, known, ["smithson"])
     page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
     (tmp_path / "inner.html").write_text(page.replace("</body>", f"{MEASURE}</body>"), errors="replace")
     document = opened(WINDOW.replace("{}", str(width)), tmp_path)
