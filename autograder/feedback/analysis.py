@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from autograder.feedback.brief import Brief
-from autograder.feedback.classpage import REASON_WORDS, CheckRow, Tally, check_rows
+from autograder.feedback.classpage import CheckRow, Tally, check_rows
+from autograder.feedback.text import STUMBLES
 
 FEW = 5  # submissions below which no correlation and no share is said
 
@@ -120,4 +121,4 @@ def _suspect(row: CheckRow) -> Suspect | None:
     reason, count = row.reasons[0]
     if reason == "part" or 2 * count < row.graded:
         return None
-    return Suspect(row.title, row.task, REASON_WORDS[reason], int(count), row.graded)
+    return Suspect(row.title, row.task, STUMBLES[reason], int(count), row.graded)

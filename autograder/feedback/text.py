@@ -40,6 +40,15 @@ REASONS: dict[str, str] = {
     "output": "too much output",
     "tampered": "answer not accepted",
 }
+STUMBLES: dict[str, str] = {  # the same of a class, a sentence each
+    "wrong": "The answer runs, and is not right.",
+    "missing": "Something that the check asks for is not there.",
+    "crash": "Their code ended with an error.",
+    "timeout": "Their code ran out of time.",
+    "memory": "Their code ran out of memory.",
+    "output": "Their code wrote too much output.",
+    "tampered": "The answer was not accepted: look at it.",
+}
 NOT_YOUR_FAULT = "The machine failed here, not your code: not your fault, and it will be graded again."
 TOO_BUSY = "The machine was too busy for this, twice: not your fault, and it costs no points; the staff see to it."
 

@@ -44,7 +44,9 @@ def test_a_check_on_which_half_the_class_stumbles_for_one_reason_is_named(share,
         report(f"s{n}", outcomes={"test_no_blind_spot": failed("crash")} if n < share else {}) for n in range(10)
     ]
     suspects = homework_figures("hw1", {}, [], map(brief, reports)).suspects
-    assert [(one.reason, one.failed, one.graded) for one in suspects] == ([("error", share, 10)] if named else [])
+    assert [(one.reason, one.failed, one.graded) for one in suspects] == (
+        [("Their code ended with an error.", share, 10)] if named else []
+    )
 
 
 def test_failures_for_many_reasons_are_no_sign_of_a_bad_check():
