@@ -200,6 +200,7 @@ def scores(course: CourseOption = Path()) -> None:
         homeworks = record.homeworks()
         if not homeworks:
             raise UserError(f"nothing is graded yet in {loaded.root}.")
+    with alone(loaded), Record(loaded.root, "") as record:
         print(write_scores(loaded, record))
     for name in homeworks:
         try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
 from autograder.course.course import Course
+from autograder.errors import UserError
 from autograder.grading.places import Signatures, clock_of
 from autograder.homework.assignment import Assignment
 from autograder.records.record import Record
@@ -31,11 +33,18 @@ def collect_into(
     people, clock = roster_of(course.people.values(), assignment), clock_of(course, assignment)
     if times is not None:
         clock = replace(clock, report=read_times(times, people, clock.zone))
+    items = collect_each(source, assignment, people, clock, look)
+    first = next(items, None)
+    if first is None:
+        raise UserError(
+            f"{source} holds nothing that could be {assignment.name} of anybody: no notebook, no zip, no folder of a "
+            "student. Nothing was collected; what was collected before stays."
+        )
     for state in [state for state in record.states() if not state.student]:  # of an older collection
         record.accepted(state.who, "collecting")
     places, look_at = record.places(), Signatures(course, assignment)
     seen: set[str] = set()
-    for item in collect_each(source, assignment, people, clock, look):
+    for item in itertools.chain([first], items):
         who = item.student or item.path
         if who not in seen:
             seen.add(who)

@@ -14,6 +14,8 @@ import docker.errors
 import pytest
 
 from autograder.grading import batch
+from autograder.grading.alone import alone
+from autograder.records.record import Record
 from autograder.report import Report
 from tests.autograder.commands.saying import export, in_this_process, refused, rewrite
 from tests.autograder.course_factory import NAME, blank_bytes
@@ -99,6 +101,23 @@ def test_collecting_names_what_it_refuses_and_keeps_the_rest(invoke, course, not
     assert "1 submissions" in said.err
     assert "Rejected: bob" in said.err
     refused(invoke("collect", NAME, tmp_path / "nowhere.zip", "-c", course.root), "nowhere.zip", "does not exist")
+
+
+def test_a_source_without_a_hand_in_is_a_sentence_and_what_was_collected_stays(invoke, course, notebook, tmp_path):
+    invoke("collect", NAME, export(tmp_path, ada=notebook), "-c", course.root)
+    (tmp_path / "empty").mkdir()
+    refused(invoke("collect", NAME, tmp_path / "empty", "-c", course.root), "empty holds nothing", "no zip")
+    assert {path.name for path in course.submitted_dir.iterdir()} == {"ada"}
+
+
+def test_scores_writes_nothing_while_another_grader_is_at_work(invoke, repository, course):
+    with Record(course.root, NAME) as record:
+        record.put_homework(repository.load())
+    with alone(course):
+        said = invoke("scores", "-c", course.root)
+    assert (said.code, said.out) == (2, "")
+    assert "another grader is at work" in said.err
+    assert not course.scores_path.exists()
 
 
 # --- an instructor's mistakes
