@@ -223,10 +223,11 @@ class Record:
         """Students of whom something sound lies under `submitted/`."""
         return {who for (who,) in self._read("SELECT who FROM state WHERE homework = ? AND student AND sha NOTNULL")}
 
-    def hand_ins(self) -> Iterator[tuple[str, dict[str, HandIn]]]:
-        """By student: when they handed in which homework."""
+    def hand_ins(self, student: str | None = None) -> Iterator[tuple[str, dict[str, HandIn]]]:
+        """By student, or of one: when they handed in which homework."""
         query = "SELECT who, homework, submitted, late FROM state WHERE student AND (sha NOTNULL OR report NOTNULL)"
-        rows = self._connection.execute(f"{query} ORDER BY who")
+        one, values = ("", ()) if student is None else (" AND who = ?", (student,))
+        rows = self._connection.execute(f"{query}{one} ORDER BY who", values)
         for who, mine in itertools.groupby(rows, lambda row: str(row[0])):
             yield who, {homework: HandIn(moment(when), bool(late)) for _, homework, when, late in mine}
 

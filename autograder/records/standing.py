@@ -14,7 +14,7 @@ from fractions import Fraction
 
 from autograder.course.course import Course
 from autograder.course.grades import IN_TIME, Homework, Standing
-from autograder.course.late import HandIn, Late, last_deadline, lateness
+from autograder.course.late import Late, last_deadline, lateness
 from autograder.feedback import ByHand, Given, Remarks, text
 from autograder.homework.files import CONFIG
 from autograder.records.gradebook import Book, Lateness, StudentScore
@@ -33,24 +33,17 @@ def homeworks_of(course: Course, record: Record) -> list[str]:
     return sorted(there | record.homeworks().keys(), key=_in_order)
 
 
-def lateness_of(course: Course, student: str, states: States) -> dict[str, Late]:
-    """What the course's late rule makes of all a student handed in, by homework."""
-    handed_in = {
-        homework: HandIn(state.when, state.late)
-        for homework, state in states.items()
-        if state.sha is not None or state.report is not None
-    }
-    return lateness(course.config.late, course.config.due, course.extensions.get(student, {}), handed_in)
+def lateness_of(course: Course, record: Record, student: str | None = None) -> dict[str, dict[str, Late]]:
+    """What the course's late rule makes of what everybody, or one student, handed in: student -> homework -> that.
 
-
-def lateness_of_class(course: Course, record: Record) -> dict[str, dict[str, Late]]:
-    """The same of everybody: student -> homework; nothing where the course has no deadlines."""
+    Nothing where the course has no deadlines.
+    """
     if not course.config.due:
         return {}
     rule, due, more = course.config.late, course.config.due, course.extensions
     same: dict[Late, Late] = {}  # in a large class most are the same
     found = {}
-    for who, mine in record.hand_ins():
+    for who, mine in record.hand_ins(student):
         late = lateness(rule, due, more.get(who, {}), mine)
         found[who] = {homework: same.setdefault(one, one) for homework, one in late.items()}
     return found
@@ -63,7 +56,7 @@ def remarks_of(course: Course, record: Record, student: str, answered: Mapping[s
         answered: cells graded by hand, and whether there is an answer, where the record does not know it yet.
     """
     states = record.of(student, course.config.due)
-    late = lateness_of(course, student, states).get(record.homework, IN_TIME)
+    late = lateness_of(course, record, student).get(student, {}).get(record.homework, IN_TIME)
     last = last_deadline(record.homework, course.config.due, course.extensions)
     state = states.get(record.homework, State(student))
     return _remarks(state, read_log(course.log_path).of(student, record.homework), late, last, answered)
@@ -71,7 +64,7 @@ def remarks_of(course: Course, record: Record, student: str, answered: Mapping[s
 
 def remarks_of_class(course: Course, record: Record) -> Callable[[State], Remarks]:
     """The same for one after the other of a class; what concerns all is worked out once."""
-    name, decided, late = record.homework, read_log(course.log_path), lateness_of_class(course, record)
+    name, decided, late = record.homework, read_log(course.log_path), lateness_of(course, record)
     last = last_deadline(name, course.config.due, course.extensions)
 
     def remarks(state: State) -> Remarks:
@@ -138,7 +131,7 @@ def enter_decisions(
     Raises:
         UserError: the log, the extensions or the gradebook cannot be used.
     """
-    decided, late = read_log(course.log_path), lateness_of_class(course, record)
+    decided, late = read_log(course.log_path), lateness_of(course, record)
     found: dict[str, dict[str, StudentScore]] = {}
     for homework, cells in homeworks.items():
         book.decide(homework, decided.points(homework), decided.withdrawn(homework))
@@ -162,13 +155,14 @@ def standings(course: Course, record: Record, now: datetime) -> list[Standing]:
         UserError: the log, the extensions or the gradebook cannot be used.
     """
     graded, names = record.homeworks(), homeworks_of(course, record)
-    scores = entered_now(course, record).scores
+    entered = entered_now(course, record)
+    scores = entered.scores
     states, decided = record.everybody(), read_log(course.log_path)
     others = sorted({*states, *(student for found in scores.values() for student in found)} - course.people.keys())
     found = []
     for student in [*course.people, *others]:
         mine = states.get(student, {})
-        late = lateness_of(course, student, mine)
+        late = entered.late.get(student, {})
         homeworks = {
             hw: _homework(scores.get(hw, {}).get(student), mine.get(hw), late.get(hw, IN_TIME), graded.get(hw, {}))
             for hw in names
