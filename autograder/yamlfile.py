@@ -107,6 +107,9 @@ def _sentence(path: Path, problem: Any, lines: dict[Location, int], model: type[
         return f"{place}: unknown key `{key}`" + (f"; did you mean `{meant}`?" if close else ".")
     if problem["type"] == "missing":
         return f"{place}: the key `{key}` is missing."
+    if problem["type"] == "timezone_aware":
+        when = problem["input"].isoformat()
+        return f"{place}: `{key}` should have a time zone, as in {when}+03:00, got {when}."
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     verb = "should be " if problem["msg"].startswith("Input should be ") else ""
     return f"{place}: `{key}` {verb}{message}, got {_short(problem['input'])}."

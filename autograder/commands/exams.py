@@ -117,7 +117,7 @@ def marks_import(
     loaded = load_course(course)
     what = as_ or file.stem
     parts, most, unit = loaded.policy.marked(what)
-    given = read_marks(file, list(loaded.people), parts, most, unit)
+    given = read_marks(file, {who: person.name for who, person in loaded.people.items()}, parts, most, unit)
     old = read_log(loaded.log_path).marks.get(what, {})
     changes = merged(old, given)
     for student, marks in changes.items():

@@ -153,6 +153,8 @@ def load_course(path: Path) -> Course:
     for person in people:
         other = folded.setdefault(person.id.casefold(), person.id)
         if person.id in by_id or other != person.id:
+            if other == person.id:
+                raise UserError(f"{root}: the student `{other}` is listed twice; keep one of the two.")
             raise UserError(f"{root}: the student ids `{other}` and `{person.id}` are the same but for letter case.")
         by_id[person.id] = person
     course = Course(root, config, by_id)

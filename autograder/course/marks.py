@@ -30,7 +30,7 @@ def read_marks(
     """Student -> a mark for each part; an empty field gives none.
 
     Args:
-        students: of the course; if empty, everybody is taken as they stand.
+        students: ids of the course, or id -> name; if empty, everybody is taken as they stand.
         parts: how many marks each gets.
         most: of one mark; None if there is no bound.
 
@@ -49,7 +49,7 @@ def read_marks(
         student = known.get(value["student"].casefold(), "" if known else value["student"])
         place = f"{path}, line {number}"
         if not student:
-            problems.append(f"{place}: `{value['student']}` is no student of the course.")
+            problems.append(f"{place}: {_stranger(value['student'], students)}")
             continue
         if student in first:
             problems.append(f"{place}: `{student}` is there already, in line {first[student]}.")
@@ -69,6 +69,16 @@ def read_marks(
     if not found:
         raise UserError(f"{path} gives no marks: below its header every field of points is empty.")
     return found
+
+
+def _stranger(written: str, students: Collection[str]) -> str:
+    if not written:
+        return "the student's id is missing."
+    names = students if isinstance(students, Mapping) else {}
+    ids = [who for who, name in names.items() if name and name.casefold() == written.casefold()]
+    if ids:
+        return f"`{written}` is a name; write the student's id, {' or '.join(f'`{who}`' for who in ids)}."
+    return f"`{written}` is no student of the course; write an id of its list of students."
 
 
 def merged(old: Mapping[str, Marks], new: Mapping[str, Marks]) -> dict[str, Marks]:

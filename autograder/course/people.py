@@ -134,7 +134,12 @@ def _is_nobody(value: Mapping[str, str]) -> bool:
 def _person(place: str, value: dict[str, str], aliases: list[str]) -> Person:
     who = value.get("id") or value.get("email", "")
     if not STUDENT_ID.fullmatch(who):
-        raise UserError(f"{place}: {who!r} cannot be a student's id.")
+        if not who:
+            raise UserError(f"{place}: a student has neither an id nor an e-mail address.")
+        raise UserError(
+            f"{place}: {who!r} cannot be a student's id; an id begins with a Latin letter or a digit and holds only "
+            "these and . _ @ + -"
+        )
     name = value.get("name") or " ".join(value[part] for part in PARTS if part in value)
     if found := LAST_FIRST.fullmatch(name):
         name = f"{found[2]} {found[1]}"

@@ -89,7 +89,10 @@ def test_a_course_is_not_made_twice_nor_without_its_folders(folders: Path, tmp_p
         ("sandbox:\n  jobs: two\n", "course.yaml, line 8: `sandbox.jobs` should be a valid integer, got 'two'."),
         ("sandbox:\n  jobs: 0\n", "course.yaml, line 8: `sandbox.jobs` should be greater than or equal to 1, got 0."),
         ("sandbox:\n  kind: podman\n", "line 8: `sandbox.kind` should be 'docker' or 'process', got 'podman'."),
-        ("due:\n  hw1: 2025-10-01 23:59:00\n", "line 7: `due` should have a time zone for hw1, as in 2025-10-01T23:59"),
+        (
+            "due:\n  hw1: 2025-10-01 23:59:00\n",
+            "line 8: `due.hw1` should have a time zone, as in 2025-10-01T23:59:00+03:00, got 2025-10-01T23:59:00.",
+        ),
         ("due:\n  hw1: tomorrow\n", "line 8: `due.hw1` should be a valid datetime, got 'tomorrow'."),
         ("students:\n- id: 12345\n", "line 8: `students.0.id` should be a valid string, got 12345."),
         (
@@ -97,7 +100,7 @@ def test_a_course_is_not_made_twice_nor_without_its_folders(folders: Path, tmp_p
             "line 8: `students.0.id` should be letters, digits and any of . _ @ + -, got '../x'.",
         ),
         ("students:\n- id: a\n- id: A\n", "the student ids `a` and `A` are the same but for letter case."),
-        ("students:\n- id: a\n- id: a\n", "the student ids `a` and `a` are the same but for letter case."),
+        ("students:\n- id: a\n- id: a\n", "the student `a` is listed twice; keep one of the two."),
         ("name: again\n", "course.yaml, line 7: `name` is given twice."),
     ],
 )
@@ -172,7 +175,8 @@ def test_canvas_and_moodles_own_lists_are_understood(folders: Path) -> None:
         ),
         (b"name\nAlice\n", "students.csv, line 1: there is no column `id` (found: name)."),
         (b"", "students.csv, line 1: there is no column `id` (found: nothing)."),
-        (b"id\nalice\n../bob\n", "students.csv, line 3: '../bob' cannot be a student's id."),
+        (b"id\nalice\n../bob\n", "students.csv, line 3: '../bob' cannot be a student's id; an id begins"),
+        (b"id,name\nalice,A\n,B\n", "students.csv, line 3: a student has neither an id nor an e-mail address."),
         (b"id,name\nalice,\xff\n", "students.csv is not UTF-8 text; save it as CSV UTF-8."),
     ],
 )

@@ -91,7 +91,7 @@ def test_a_homework_without_a_deadline_is_never_late():
     ("text", "words"),
     [
         ("ada:\n  hw1: {until: 2026-10-19, reason: ill}\n", ("line 2", "`ada.hw1.until`")),
-        ("ada:\n  hw1: {until: 2026-10-19T23:59:00, reason: ill}\n", ("line 2", "`ada.hw1.until`", "timezone")),
+        ("ada:\n  hw1: {until: 2026-10-19T23:59:00, reason: ill}\n", ("line 2", "`ada.hw1.until`", "time zone")),
         ("ada:\n  hw1:\n    until: 2026-10-19T23:59:00+03:00\n", ("line 2", "`ada.hw1.reason` is missing")),
         ("ada:\n  hw1: {until: 2026-10-19T23:59:00+03:00, reason: x, kind: gift}\n", ("line 2", "`ada.hw1.kind`")),
         ("\n\neve:\n  hw1: {until: 2026-10-19T23:59:00+03:00, reason: x}\n", ("line 3", "`eve` is no student")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 import pytest
@@ -43,7 +44,7 @@ def test_the_parts_of_an_oral_exam_are_columns_and_an_empty_field_says_nothing(t
     ("text", "words"),
     [
         ("student,points\neve,1\n", ("line 2", "`eve` is no student")),
-        ("student,points\n,1\n", ("line 2", "is no student")),
+        ("student,points\n,1\n", ("line 2", "the student's id is missing")),
         ("student,points\nada,1\nbob,2\nADA,3\n", ("line 4", "`ada` is there already, in line 2")),
         ("student,points\nada,30.01\n", ("line 2", "'30.01' is more than the 30 points")),
         ("student,points\nada,-1\n", ("line 2", "less than nothing")),
@@ -77,3 +78,13 @@ def test_every_problem_is_said_at_once_and_other_encodings_are_named(tmp_path):
     path.write_bytes("student;points;note\nada;1;хорошо\n".encode("cp1251"))
     with pytest.raises(UserError, match="UTF-8"):
         read_marks(path, STUDENTS, 1, Fraction(30))
+
+
+@pytest.mark.parametrize(("name", "ids"), [("Ада Лавлейс", "`ada`."), ("Bob", "`b1` or `b2`."), ("Eve", "")])
+def test_a_name_in_the_place_of_an_id_is_answered_with_the_id(tmp_path, name, ids):
+    path = tmp_path / "exam.csv"
+    path.write_text(f"student;points\n{name};7\n", encoding="utf-8")
+    people = {"ada": "Ада Лавлейс", "b1": "Bob", "b2": "Bob"}
+    words = "is no student of the course" if name == "Eve" else f"is a name; write the student's id, {ids}"
+    with pytest.raises(UserError, match=re.escape(words)):
+        read_marks(path, people, 1, Fraction(30))
