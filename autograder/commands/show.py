@@ -88,8 +88,10 @@ def show_state(state: State, assignment_title: str, *, staff: bool = True, conso
     console = console or Console()
     say = _Speaker(console)
     console.print(say(f"{text.line(state.who)} · {text.line(assignment_title)}: {text.line(state.sentence)}", "bold"))
-    when = f"{state.submitted} ({state.clock})" if state.submitted and state.clock else state.submitted
-    facts = {"handed in as": state.source, "known": state.matched, "collected": state.came, "handed in": when or ""}
+    collected, when = (text.moment(known) if known else "" for known in (state.came, state.submitted))
+    if when and state.clock:
+        when = f"{when} ({state.clock})"
+    facts = {"handed in as": state.source, "known": state.matched, "collected": collected, "handed in": when}
     if staff and state.proposed is not None:
         facts["graded again, not published"] = moved(state.marks, state.proposed)
     for what, value in facts.items():

@@ -8,8 +8,9 @@ import unicodedata
 import pytest
 from rich.console import Console
 
-from autograder.commands.show import show_class, show_report
+from autograder.commands.show import show_class, show_report, show_state
 from autograder.feedback import brief
+from autograder.records.state import State
 from autograder.report import Report
 from tests.autograder.report_factory import (
     PAYLOADS,
@@ -100,3 +101,12 @@ def test_a_class_is_ordered_by_name_and_says_what_failed() -> None:
 
 def test_an_empty_class_is_shown_without_a_mean() -> None:
     assert "mean" not in class_table([], {})
+
+
+def test_when_something_came_is_said_as_on_the_pages() -> None:
+    stream = io.StringIO()
+    state = State("ada", came="2026-10-13T09:30:00+00:00", submitted="2026-10-12T21:00:00+03:00", clock="a report")
+    show_state(state, "Tiny", console=Console(file=stream, width=100))
+    shown = words(stream.getvalue())
+    assert "collected: 13 October 2026, 09:30 UTC" in shown
+    assert "handed in: 12 October 2026, 18:00 UTC (a report)" in shown
