@@ -198,8 +198,8 @@ def test_law_of_the_draws(student, rng, seed):
             assert_samples_follow(
                 bins, torch.full((20,), 0.05, dtype=F64), what=f"the ratios of entries {i} and {j} of {words},"
             )
-    sizes = (2 * torch.randint(1, 20, (40,), generator=rng)).tolist()  # fresh in every row however few there are
-    few = [assert_shape(student.gumbel_softmax(logits[:n], 2.0), (n, 3), "`gumbel_softmax`") for n in sizes]
-    largest = assert_finite(torch.cat(few), "`gumbel_softmax` of few rows").argmax(1)
-    what = "the largest entries of neighbouring rows of `gumbel_softmax`, asked about few rows at a time,"
-    assert_samples_follow(3 * largest[0::2] + largest[1::2], both, what=what)
+    for n in torch.randint(2, 40, (10,), generator=rng).tolist():  # fresh in every row however few there are
+        few = assert_shape(student.gumbel_softmax(logits[:n], 2.0), (n, 3), "`gumbel_softmax` of few rows")
+        apart = torch.pdist(assert_finite(few, "`gumbel_softmax` of few rows").double())
+        if not float(apart.min()) > 1e-7:  # of right draws a pair is as near less than once in 10¹²
+            raise Wrong(f"`gumbel_softmax` of {n} equal rows gives equal draws: noise should be fresh in every row")
