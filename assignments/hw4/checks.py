@@ -23,10 +23,12 @@ from autograder.checks import (
     assert_tuple,
     assert_weights_matter,
     call,
+    contents,
     hands_over,
     load_state_dict,
     optimiser,
     parameter_gradients,
+    run_fit,
     state_dict,
 )
 
@@ -90,16 +92,23 @@ def test_equal_laws_leave_the_prior(student, rng):
 
 
 @pytest.mark.graded("theory-conjugate", points=0.25)
-def test_conjugate_at_known_points(student):
-    """f*(0) = 0, f*(−3) = −1, f*(½) = 0.6716; T*(1) = 0 and T*(3) = ¾."""
+def test_conjugate_at_known_points(student, rng):
+    """f*(0) = 0, f*(−3) = −1, f*(½) = 0.6716; T*(1) = 0 and T*(3) = ¾; at T*(u) the supremum is reached."""
     assert_close(student.conjugate(numbers(0.0, -3.0, 0.5)), numbers(0.0, -1.0, 0.6716), "`conjugate`", atol=1e-4)
     assert_close(student.optimal_critic(numbers(1.0, 3.0)), numbers(0.0, 0.75), "`optimal_critic`")
+    u = 4 * uniform(rng, 5)
+    t = student.optimal_critic(u)
+    supremum = u * t - (u - 1) ** 2 / (u + 1)
+    assert_close(student.conjugate(t), supremum, "`conjugate` at T*(u), which is u T*(u) − f(u),", atol=1e-6)
 
 
 @pytest.mark.graded("theory-penalty-code", points=0.1)
 def test_strong_penalty_gives_slope_one(student, rng):
-    """With a huge λ the steepness is 1, and the gap and the objective are the distance θ."""
+    """With a huge λ the steepness is 1, and gap and objective are θ; the gap is always steepness times θ."""
     theta = 0.5 + float(uniform(rng))
+    steepness, gap, _ = assert_tuple(student.penalised_critic(theta, 1.0), 3, "the result")
+    assert steepness > 1.1, f"for λ = 1 the critic is steeper than 1: got {steepness:.3g}"
+    assert_close(gap, theta * steepness, "the gap for λ = 1")
     found = assert_tuple(student.penalised_critic(theta, 1e9), 3, "the result", names=("steepness", "gap", "objective"))
     for value, expected, name in zip(found, (1.0, theta, theta), ("steepness", "gap", "objective"), strict=True):
         assert_close(value, expected, f"the {name} for λ = 1e9", atol=1e-6)
@@ -166,9 +175,11 @@ def test_each_step_moves_its_own_network(student, rng):
 
 @pytest.mark.graded("fgan", points=0.15)
 def test_fgan_losses_of_the_text(student, rng):
-    """With Pearson's f*: t = 0 everywhere costs nothing, and the example of the text; KL takes every number."""
+    """With Pearson's f*: t = 0 everywhere costs nothing, and examples like that of the text; KL takes every number."""
     pearson, zeros = student.probe("Conjugate", "pearson"), torch.zeros(3, dtype=F64)
-    for t_real, t_fake, expected in ((zeros, zeros, (0.0, 0.0)), (numbers(2.0), numbers(0.0, 2.0), (-0.5, -1.5))):
+    t = 1 + float(uniform(rng))
+    cost = (t + t**2 / 4) / 2
+    for t_real, t_fake, expected in ((zeros, zeros, (0.0, 0.0)), (numbers(t), numbers(0.0, t), (cost - t, -cost))):
         losses = assert_tuple(student.fgan_losses(t_real, t_fake, pearson), 2, "`fgan_losses`")
         for loss, right, name in zip(losses, expected, ("critic's", "generator's"), strict=True):
             assert_close(loss, right, f"the {name} loss of `fgan_losses`")
@@ -183,18 +194,22 @@ def test_critic_losses_clipping_and_shift(student, rng):
     losses = assert_tuple(student.critic_losses(numbers(1.0), numbers(3.0)), 2, "`critic_losses`")
     assert_close(losses[0], 2.0, "the critic's loss for scores 1 (real) and 3 (fake)")
     assert_close(losses[1], -3.0, "the generator's loss for a score of 3")
-    critic = student.probe("Linear", normal(rng, 5), 2.0)
+    critic = student.probe("Linear", numbers(0.03, -0.05, 3.0, -1.0) + 0.04 * uniform(rng, 4), 2.0)
+    before = state_dict(critic)
     call(student.clip_parameters, critic, 0.1, grad=True)
-    largest = max(float(value.abs().max()) for value in state_dict(critic).values())
-    assert largest <= 0.1 + 1e-6, f"after clipping to 0.1 a parameter is {largest:.3g}"
+    for name, value in state_dict(critic).items():
+        assert_close(value, before[name].clip(-0.1, 0.1), f"`{name}` after clipping to 0.1")
     x, shift = normal(rng, 7), float(normal(rng))
     assert_close(student.wasserstein_1d(x, x + shift), abs(shift), "`wasserstein_1d` of a sample and its shift")
 
 
 @pytest.mark.graded("gradient-penalty", points=0.2)
 def test_penalty_of_linear_critics(student, rng):
-    """Linear critics of norm 1 and 2 have penalties 0 and 1; the penalty depends on the critic's weights."""
+    """Linear critics of norm 1 and 2 have penalties 0 and 1, ½‖x‖² has slope ‖x‖; the critic's weights matter."""
     real, fake, w = normal(rng, 4, 3), normal(rng, 4, 3), normal(rng, 3)
+    bowl, expected = student.probe("Quadratic", torch.eye(3, dtype=F64)), (real.norm(dim=1) - 1).square().mean()
+    value = call(student.gradient_penalty, bowl, real, real, grad=True)
+    assert_close(value, expected, "the penalty of the critic ½‖x‖² where real and fake samples coincide", atol=1e-6)
     for norm, expected in ((1.0, 0.0), (2.0, 1.0)):
         critic = student.probe("Linear", norm * w / w.norm())
         value = call(student.gradient_penalty, critic, real, fake, grad=True)
@@ -232,10 +247,11 @@ def test_zero_embedding_and_inverse_maps(student, rng):
     logits = assert_shape(network(x, label), (6,), "the logits")
     assert_close(logits, call(network.psi, features(x)).squeeze(1), "the logits with an embedding of zeros")
     there, back = student.probe("AffineScore", 2.0, 1.0), student.probe("AffineScore", 0.5, -0.5)
-    losses = student.cycle_losses(there, back, normal(rng, 4, 2), normal(rng, 4, 2))
+    losses = contents(student.cycle_losses(there, back, normal(rng, 4, 2), normal(rng, 4, 2)))
     assert isinstance(losses, dict), "`cycle_losses` should return a dictionary"
     assert {"cycle", "identity"} <= losses.keys(), "the dictionary should hold `cycle` and `identity`"
     assert_close(losses["cycle"], 0.0, "the cycle loss of maps that undo each other", atol=1e-9)
+    assert float(losses["identity"]) > 0, "maps that move their own domain should have an identity loss above 0"
 
 
 @pytest.mark.graded("inception-score", points=0.2)
@@ -245,6 +261,8 @@ def test_score_of_one_hot_rows(student, rng):
     assert_close(student.inception_score(torch.eye(K, dtype=F64).repeat(3, 1)), float(K), "the score of one-hot rows")
     uniform_rows = torch.full((5, K), 1 / K, dtype=F64)
     assert_close(student.inception_score(uniform_rows), 1.0, "the score of uniform rows", atol=1e-6)
+    between = student.inception_score(normal(rng, 6, K).softmax(1))
+    assert 1 + 1e-6 < float(between) < K, f"the score of other rows lies between 1 and {K}, got {float(between):.3g}"
 
 
 @pytest.mark.graded("frechet", points=0.25)
@@ -254,6 +272,7 @@ def test_distance_to_itself_and_to_a_shift(student, rng):
     mean, cov = assert_tuple(student.feature_statistics(features), 2, "`feature_statistics`", names=("mean", "cov"))
     assert_close(mean, features.mean(0), "`mean` of `feature_statistics`")
     assert_shape(cov, (3, 3), "`cov` of `feature_statistics`")
+    assert_close(cov.diagonal(), features.var(0), "the diagonal of `cov`, the variances,")
     accepted = 1e-6 * (1 + 2 * float(cov.trace()))
     itself, shifted = (student.frechet_distance(mean, cov, other, cov) for other in (mean, mean + shift))
     assert_number(itself, 0.0, "the distance of a set to itself", tolerance=accepted)
@@ -268,6 +287,9 @@ def test_equal_sets_and_sets_far_apart(student, rng):
         found = assert_tuple(student.precision_recall(real, fake, 2), 2, "the result", names=("precision", "recall"))
         for value, name in zip(found, ("precision", "recall"), strict=True):
             assert_number(value, expected, f"the {name}", tolerance=1e-6)
+    half = torch.cat([real + 1e-6, real + 100])
+    precision = assert_tuple(student.precision_recall(real, half, 2), 2, "the result")[0]
+    assert_number(precision, 0.5, "the precision of fakes, half of them far away,", tolerance=1e-6)
 
 
 @pytest.mark.graded("truncation", points=0.15)
@@ -305,7 +327,20 @@ def honest_generator(trained, student, rng, matter=0.4):
 
     assert_answers_from_weights(generator, fresh, answers, what=what)
     assert_weights_matter(generator, answers, share=matter, generator=rng, what=what)
+    learns_from_the_critic(student, rng, noise_dim)
     return generator, noise_dim
+
+
+def learns_from_the_critic(student, rng, noise_dim):
+    """`fit_wgan_gp` moves a new generator to where a linear critic of norm 10 scores higher, away from the data."""
+    slope = normal(rng, 2)
+    slope = (10 * slope / slope.norm()).float()
+    generator, z = student.make_generator(), torch.randn(500, noise_dim, generator=rng)
+    points = 0.3 * torch.randn(4000, 2, generator=rng) - slope / 5
+    first = call(generator, z, mode="eval") @ slope
+    run_fit(student.fit_wgan_gp, generator, student.probe("Linear", slope), points, 50)
+    rise = float((call(generator, z, mode="eval") @ slope).mean() - first.mean())
+    assert rise > 0, f"after 50 steps with a steep critic of ours its mean score of the samples has risen by {rise:.3g}"
 
 
 def spots_held(samples, law):
@@ -331,13 +366,16 @@ def test_measures_of_the_data_themselves(student, rng, course_data):
     """Data beside other data of the same law: all numbers finite, all eight modes, precision and recall near 1."""
     law = course_data("ring").law
     real, other = law.draw(400, rng), law.draw(400, rng)
-    found = student.evaluate_ring(real, other, law.centres, law.sigma)
+    found = contents(student.evaluate_ring(real, other, law.centres, law.sigma))
     names = ("frechet", "precision", "recall", "modes")
     assert isinstance(found, dict), "`evaluate_ring` should return a dictionary"
     assert set(names) <= found.keys(), f"the dictionary should hold {', '.join(names)}"
     for name in names:
         assert_finite(found[name], f"`{name}`")
     assert int(found["modes"]) == 8, f"`modes` of the data should be 8, got {found['modes']}"
+    half = law.centres[torch.arange(400) % 4] + law.sigma * normal(rng, 400, 2)
+    modes = contents(student.evaluate_ring(real, half, law.centres, law.sigma))["modes"]
+    assert int(modes) == 4, f"`modes` of samples of four spots should be 4, got {modes}"
     for name in ("precision", "recall"):
         assert_shape(found[name], (), f"`{name}`")
         assert 0.8 <= float(found[name]) <= 1, f"`{name}` of data beside data should be near 1, got {found[name]}"

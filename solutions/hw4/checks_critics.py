@@ -22,6 +22,7 @@ from autograder.checks import (
     assert_points_between,
     assert_top_singular_value,
     assert_tuple,
+    assert_unchanged_arguments,
     call,
     load_state_dict,
     optimiser,
@@ -97,7 +98,7 @@ def test_distance_of_samples_on_a_line(student, rng):
             }
         for first, second in ((x, y), (y, x)):
             asked = f"of {len(first)} and {len(second)} points"
-            value = student.wasserstein_1d(first, second)
+            value = assert_unchanged_arguments(student.wasserstein_1d, first, second, what="`wasserstein_1d`")
             assert_number(value, right, "`wasserstein_1d`", tolerance=1e-6, asked=asked, alternatives=wrong)
     x, v = normal(rng, 9), float(normal(rng))
     assert_number(
@@ -107,7 +108,7 @@ def test_distance_of_samples_on_a_line(student, rng):
 
 @pytest.mark.graded("gradient-penalty", points=0.25)
 def test_penalty_of_linear_critics_on_images(student, rng):
-    """Critics of norm 1, 2 and ½ have penalties 0, 1 and ¼, on images, vectors and a batch of one."""
+    """Critics of norm 1, 2 and ½ have penalties 0, 1 and ¼, on images, vectors and a batch of one; one of waves."""
     for shape in ((5, 3, 4, 4), (6, 7), (1, 5), (2, 1, 3, 3)):
         real, fake = normal(rng, *shape), normal(rng, *shape)
         w = F.normalize(normal(rng, real[0].numel()), dim=0)
@@ -121,11 +122,14 @@ def test_penalty_of_linear_critics_on_images(student, rng):
             right, asked = (norm - 1) ** 2, f"of a critic with slope {norm:g} everywhere, samples of shape {shape[1:]}"
             wrong = {sentence: number for sentence, number in wrong.items() if abs(number - right) > 1e-3}
             assert_number(value, right, "the penalty", tolerance=1e-6, asked=asked, alternatives=wrong)
+        wave = (2 * w, 1.2, float(normal(rng)))
+        recorder = student.probe("Recorder", student.probe("WaveCritic", *wave))
+        assert_gradient_penalty(student.gradient_penalty, recorder, WaveCritic(*wave), real, fake, trains=False)
 
 
 @pytest.mark.graded("gradient-penalty", points=0.2)
 def test_penalty_trains_the_critic(student, rng):
-    """The derivative in the weights is 2(‖w‖ − 1) w/‖w‖ for a linear critic; nobody's `.grad` is filled."""
+    """The derivative in the weights, 2(‖w‖ − 1) w/‖w‖ for a linear critic; nobody's `.grad` is filled."""
     real, fake = normal(rng, 5, 2, 3), normal(rng, 5, 2, 3)
     for norm in (2.0, 0.5):
         w = norm * F.normalize(normal(rng, 6), dim=0)
@@ -137,6 +141,9 @@ def test_penalty_trains_the_critic(student, rng):
         assert_close(
             found, 2 * (norm - 1) * w / norm, "the derivative of the penalty in the weights of a linear critic"
         )
+    wave = (normal(rng, 6), 1.3, 0.4)
+    recorder = student.probe("Recorder", student.probe("WaveCritic", *wave))
+    assert_gradient_penalty(student.gradient_penalty, recorder, WaveCritic(*wave), real, fake)
 
 
 @pytest.mark.graded("gradient-penalty", points=0.25)
@@ -154,6 +161,10 @@ def test_penalty_looks_between_the_samples(student, rng):
     for _ in range(16):
         call(student.gradient_penalty, recorder, real, fake, grad=True)
     assert_points_between(records(recorder)[shown:], real, fake, uniform=True, false_failure=1e-7)
+    shown = len(records(recorder))
+    for _ in range(64):  # t of a batch of one is no end and no middle
+        call(student.gradient_penalty, recorder, real[:1], fake[:1], grad=True)
+    assert_points_between(records(recorder)[shown:], real[:1], fake[:1], uniform=True, false_failure=1e-7)
 
 
 @pytest.mark.graded("gradient-penalty", points=0.1)
@@ -163,6 +174,9 @@ def test_penalty_of_a_critic_without_slope(student, rng):
     real, fake = normal(rng, 5, 4), normal(rng, 5, 4)
     value = call(student.gradient_penalty, critic, real, fake, grad=True)
     assert_number(value, 1.0, "the penalty of a critic with slope 0", tolerance=1e-3)
+    real[:2], bowl = 0.0, student.probe("Quadratic", 3 * torch.eye(4, dtype=F64))  # of slope 3‖x‖
+    value, right = call(student.gradient_penalty, bowl, real, real, grad=True), (3 * real.norm(dim=1) - 1).square()
+    assert_number(value, float(right.mean()), "the penalty with slope 0 at two of five points", tolerance=1e-3)
     slopes = parameter_gradients(student.gradient_penalty, critic, real, fake, of=critic)
     if slopes.get("weight") is None:
         raise Wrong("the penalty has no derivative in the critic's weights: it can not train them")
@@ -222,9 +236,9 @@ def iterate(weight, u, steps):
 @pytest.mark.graded("spectral-norm", points=0.3)
 def test_power_iteration_on_matrices_and_convolutions(student, rng):
     """Exact after 1 and 3 steps; the largest singular value after 40."""
-    for shape in ((4, 6), (5, 2), (4, 3, 3, 3)):
+    for shape in ((4, 6), (5, 2), (4, 3, 3, 3), (1, 5)):
         top = 0.5 + 2 * float(torch.rand((), generator=rng))
-        values = [top, 0.7 * top, *([0.3 * top] if min(shape[:2]) > 2 else [])]
+        values = [top, 0.7 * top, 0.3 * top][: min(shape[:2])]
         weight, u = weight_with_singular_values(values, shape, rng), normal(rng, shape[0])
         for steps in (1, 3):
             found = assert_tuple(
@@ -232,7 +246,8 @@ def test_power_iteration_on_matrices_and_convolutions(student, rng):
             )
             for value, right, name in zip(found, iterate(weight, u, steps), ("sigma", "u", "v"), strict=True):
                 assert_close(value, right, f"`{name}` of `power_iteration`, weight {shape}, {steps} steps")
-        sigma = assert_tuple(student.power_iteration(weight, u, 40), 3, "`power_iteration`")[0]
+        found = assert_unchanged_arguments(student.power_iteration, weight, u, 40, what="`power_iteration`")
+        sigma = assert_tuple(found, 3, "`power_iteration`")[0]
         assert_top_singular_value(sigma, weight, asked=f"of a weight {shape} after 40 steps")
 
 

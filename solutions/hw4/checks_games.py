@@ -15,6 +15,7 @@ from autograder.checks import (
     assert_divergence_bound,
     assert_number,
     assert_tuple,
+    assert_unchanged_arguments,
     call,
     gradient,
     optimiser,
@@ -45,7 +46,7 @@ def test_losses_of_random_logits(student, rng):
     }
     wrong = {sentence: float(value) for sentence, value in wrong.items()}
     assert_number(
-        student.discriminator_loss(real, fake),
+        assert_unchanged_arguments(student.discriminator_loss, real, fake, what="`discriminator_loss`"),
         float(right[0]),
         "`discriminator_loss`",
         tolerance=1e-6,
@@ -170,4 +171,5 @@ def test_activations(student, rng):
     """The four maps into the domain of f*, for raw outputs from −30 to 30."""
     v = torch.cat([torch.tensor([-30.0, 30.0, 0.0], dtype=F64), 5 * normal(rng, 5)]).reshape(2, 4)
     for name, right in {"kl": v, "pearson": v, "reverse-kl": -torch.exp(-v), "gan": -F.softplus(-v)}.items():
-        assert_close(student.activation(v, name), right, f'`activation(v, "{name}")`')
+        found = assert_unchanged_arguments(student.activation, v, name, what="`activation`")
+        assert_close(found, right, f'`activation(v, "{name}")`')

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from autograder.checks import assert_close, assert_number, assert_tuple, gradient
+from autograder.checks import assert_close, assert_number, assert_tuple, assert_unchanged_arguments, gradient
 
 from ..common.draws import F64, randint
 
@@ -31,7 +31,8 @@ def test_best_discriminator_of_random_laws(student, rng):
     for prior in (0.5, 0.3, 0.9, 0.1):
         p, q = laws(rng, randint(rng, 3, 7))
         mixture = prior * p + (1 - prior) * q
-        d, value = assert_tuple(student.optimal_discriminator(p, q, prior), 2, "the result", names=("d", "value"))
+        found = assert_unchanged_arguments(student.optimal_discriminator, p, q, prior, what="`optimal_discriminator`")
+        d, value = assert_tuple(found, 2, "the result", names=("d", "value"))
         wrong = {
             "this is the best discriminator of a balanced game": p / (p + q),
             "this is the probability of fake": 1 - prior * p / mixture,
@@ -70,7 +71,8 @@ def test_conjugate_where_an_untrained_critic_goes(student, rng):
     """For t below the range of the best critic: value and derivative."""
     t = -3.05 - 2.95 * torch.rand(3, 6, generator=rng, dtype=F64)
     wrong = {"the formula of −3 ≤ t ≤ 1 does not hold here: is its u ≥ 0?": supremum(t, inside=True)}
-    assert_close(student.conjugate(t), supremum(t), "`conjugate` for t < −3", alternatives=wrong)
+    found = assert_unchanged_arguments(student.conjugate, t, what="`conjugate`")
+    assert_close(found, supremum(t), "`conjugate` for t < −3", alternatives=wrong)
     found = gradient(student.conjugate, t)
     slope = torch.zeros_like(t) if found is None else found  # a constant without a graph is right here
     assert_close(slope, torch.zeros_like(t), "the derivative of `conjugate` for t < −3")

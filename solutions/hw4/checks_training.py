@@ -30,6 +30,7 @@ from ..common.training import draw_losses
 from .measures import assert_measures
 
 N = 20_000
+STEEP = 10.0  # the slope of a critic that some hundred steps of training turn by little
 GENERATOR, CRITIC = "`ring_generator`", "`ring_critic`"
 
 
@@ -61,7 +62,24 @@ def ring_samples(student, rng, law, least):
 
     assert_answers_from_weights(network, fresh, own, what=GENERATOR)
     assert_weights_matter(network, own, share=least, generator=rng, what=GENERATOR)
+    assert_learns_from_its_critic(student, rng)
     return assert_finite(points, f"the samples of {GENERATOR}").double()
+
+
+def assert_learns_from_its_critic(student, rng):
+    """A new generator goes where a steep linear critic sends it, though the data lie on the other side."""
+    way = 2 * torch.pi * torch.rand((), generator=rng, dtype=F64)
+    up = torch.stack([way.cos(), way.sin()])
+    pupil, teacher = student.make_generator(), student.probe("Linear", STEEP * up.float())
+    data, z = (0.3 * normal(rng, 4000, 2) - 2 * up).float(), noise(rng, pupil, 1000)
+
+    def height():
+        return float((assert_shape(call(pupil, z, mode="eval"), (1000, 2), "samples").double() @ up).mean())
+
+    before = height()
+    run_fit(student.fit_wgan_gp, pupil, teacher, data, 50, seed=int(torch.randint(2**31, (), generator=rng)))
+    if not height() > before:
+        raise Wrong("`fit_wgan_gp` does not lead a generator to where the critic it is given scores higher")
 
 
 def held(points, law):
