@@ -195,6 +195,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "autograder.vocabulary.trained": (
         "assert_answers_from_weights",
         "assert_fresh",
+        "assert_learned_in_weights",
         "assert_learns",
         "assert_teaches_only",
         "assert_weights_matter",

@@ -16,6 +16,7 @@ from autograder.checks import (
     Wrong,
     assert_batch_consistent,
     assert_close,
+    assert_learned_in_weights,
     assert_learns,
     assert_score,
     assert_shape,
@@ -332,6 +333,14 @@ def test_ring_model_is_nearer_than_a_gaussian(student, rng, course_data):
         gaussian = mean + t * y @ cov - (1 - t) * y
         ours += float((velocity_of(net, x, t, "`ring_model`") - right).square().mean())
         theirs += float((gaussian - right).square().mean())
+    what = "`ring_model`"
+    x = 0.5 * law.draw(400, rng) + 0.5 * normal(rng, 400, 2)
+    right = law.velocity(x, 0.5)
+
+    def changed(other):
+        return float((velocity_of(other, x, 0.5, what) - right).square().mean() / right.square().mean())
+
+    assert_learned_in_weights(net, trained.make_velocity(), changed, 0.15, what=what)
     assert_score(ours / theirs, 0.9, 0.5, "the distance to the exact velocity, as a share of one Gaussian's,")
 
 
@@ -340,7 +349,14 @@ def test_one_step_and_straight(student, rng, course_data):
     """`ring_reflow` is nearly straight, and its one-step samples lie in the blobs more often than not at all."""
     trained, law, what = student.trained("few"), course_data("ring").law, "`ring_reflow`"
     plane_network_learns(trained, rng)
-    net, start = trained.ring_reflow, normal(rng, 1000, 2)
+    net, start, y = trained.ring_reflow, normal(rng, 1000, 2), law.draw(300, rng)
+    last, back = y, []
+    for k in range(10):  # first backwards: a path that was never asked about at its start
+        back.append(velocity_of(net, y, 1 - k / 10, what))
+        y = y - 0.1 * back[-1]
+    turn = sum(float((v - (last - y)).square().sum(1).mean()) for v in back) / 10
+    if not turn <= 0.5:
+        raise Wrong(f"10 steps of {what} back from data have straightness {turn:.2f}, at most 0.5 is asked for")
     end = start + velocity_of(net, start, 0.0, what)
     away = torch.cdist(end, law.means).min(1).values / law.std
     inside = away <= 3

@@ -20,6 +20,7 @@ Each takes handles or plain callables, raises `errors.Wrong` (or `PartialCredit`
                     assert_moments  draw_twice
     quality         assert_excess (below the entropy is a leak)  assert_score  score_line  assert_same_law
     trained         assert_answers_from_weights  assert_weights_matter  assert_learns  assert_teaches_only  assert_fresh
+                    assert_learned_in_weights
                     transplanted
     samples         assert_diverse  assert_not_memorised  assert_modes_covered
     flows           assert_inverse  assert_log_det  assert_passes  assert_every_coordinate_moves

@@ -162,6 +162,42 @@ def assert_weights_matter(
         )
 
 
+def assert_learned_in_weights(
+    network: Any,
+    fresh: Any,
+    error: Callable[[Any], float],
+    at_least: float,
+    *,
+    share: float = 0.8,
+    what: str = "the network",
+) -> None:
+    """Without the training of its largest tensors, `share` of all numbers, a network knows no longer what it knew.
+
+    `fresh` gets all that `network` holds, but keeps its own numbers in those tensors. Who has a fitted formula or a
+    table in buffers or in few parameters, beside a network of little weight, still answers well then.
+
+    Args:
+        fresh: a new network, which is changed.
+        error: of such a network, computed by the judge; of `fresh` it is asked once.
+        at_least: some way below what a network answers that has learned nothing.
+    """
+    state, own, named = state_dict(network), state_dict(fresh), parameters(network)
+    numbers, count, new = sum(value.numel() for value in named.values()), 0, dict[str, Tensor]()
+    for name in sorted(named, key=lambda name: -named[name].numel()):
+        if count < share * numbers and name in state and name in own:
+            new[name], count = own[name], count + named[name].numel()
+    for name, value in state.items():  # a tensor that stands under two names is new under both
+        same = next((other for other in new if name not in new and torch.equal(value, state[other])), None)
+        state[name] = value if same is None else own[same]
+    load_state_dict(fresh, {**state, **new})
+    left = _number(error(fresh), f"the error of {what}")
+    if not left >= at_least:
+        raise Wrong(
+            f"{what} knows too much without its weights: with new numbers in its largest tensors, {share:.0%} of all, "
+            f"its error is {left:.4g}, where one that has learned nothing stays above {at_least:.4g}"
+        )
+
+
 def _altered(value: Tensor, generator: torch.Generator | None) -> Tensor:
     size = float(as_double(value).square().mean().sqrt()) or 0.1
     return value + (size * torch.randn(value.shape, generator=generator)).to(value.dtype)

@@ -15,6 +15,7 @@ from autograder.checks import (
     assert_covers_times,
     assert_diverse,
     assert_fresh,
+    assert_learned_in_weights,
     assert_learns,
     assert_not_memorised,
     assert_score,
@@ -89,6 +90,12 @@ def honest_network(trained, name, law, rng):
         getattr(trained, name), trained.make_velocity(), lambda n: asks(n, x, t), what=what
     )
     assert_weights_matter(net, lambda n: asks(n, x, t), least=0.002, generator=rng, what=what)
+    nothing = field_error(lambda x, t: torch.zeros_like(x), law, rng, 200)
+
+    def error(changed):
+        return field_error(lambda x, t: answer(changed, x, t, what), law, rng, 200)
+
+    assert_learned_in_weights(net, trained.make_velocity(), error, 0.15 * nothing, what=what)
     return net
 
 
@@ -176,10 +183,23 @@ def assert_spread(spread, line):
         )
 
 
-def straightened(student, rng, data):
-    """The second network by its weights, whose answers are the same in any company and order."""
+def straightened(student, rng, data, line):
+    """The second network by its weights, whose answers are the same in any company and order, and straight both ways.
+
+    First it is asked backwards, from data: who makes many steps within one, or remembers what it said at the start of a
+    path, has nothing to remember then.
+    """
     law, trained, what = data.law, student.trained("few"), "`ring_reflow`"
     net = honest_network(trained, "ring_reflow", law, rng)
+    data_points = x = law.draw(300, rng)
+    moves = []
+    for k in range(10):
+        moves.append(answer(net, x, 1 - k / 10, what))
+        x = x - moves[-1] / 10
+    bent = float((torch.stack(moves) - (data_points - x)).square().sum(2).mean())
+    if not bent <= line["backwards"]:
+        most = f"at most {line['backwards']:g} is asked for"
+        raise Wrong(f"walked backwards from data the straightness of {what} is {bent:.2f}, {most}")
     x, rows = normal(rng, 100, 2), []
     for k in range(10):
         rows.append((x, torch.full((100,), k / 10, dtype=F64), answer(net, x, k / 10, what)))
@@ -196,10 +216,10 @@ def straightened(student, rng, data):
 @pytest.mark.graded("train-few-steps", points=0.3, trains="few", seconds=60)
 def test_one_step_reaches_the_ring(student, rng, course_data, data, figures):
     """The share of the samples of one step that lie near a blob, with the spread of blobs."""
-    net, law = straightened(student, rng, course_data("ring"))
+    line = data["few"]
+    net, law = straightened(student, rng, course_data("ring"), line)
     end, share, _, spread = one_step(net, law, rng)
     figures.points("One step", {"data": law.draw(1000, rng), "one Euler step of your network": end[:1000]})
-    line = data["few"]
     if share > line["floor"]:
         assert_spread(spread, line)
     assert_score(share, line["floor"], line["target"], "the share of one-step samples within 3 deviations of a centre")
@@ -208,9 +228,9 @@ def test_one_step_reaches_the_ring(student, rng, course_data, data, figures):
 @pytest.mark.graded("train-few-steps", points=0.1, trains="few", seconds=60)
 def test_one_step_reaches_every_blob(student, rng, course_data, data):
     """Every blob gets its share of the samples of one step."""
-    net, law = straightened(student, rng, course_data("ring"))
-    _, share, least, spread = one_step(net, law, rng)
     line = data["few"]
+    net, law = straightened(student, rng, course_data("ring"), line)
+    _, share, least, spread = one_step(net, law, rng)
     if not share >= line["floor"]:
         raise Wrong(f"only {share:.0%} of the samples of one step lie near a blob")
     assert_spread(spread, line)
@@ -288,6 +308,12 @@ def honest_digits_network(student, data, rng):
         trained.digits_model, trained.make_digits_velocity(), lambda n: asks(n, x, t), what=what
     )
     assert_weights_matter(net, lambda n: asks(n, x, t), least=0.002, generator=rng, what=what)
+
+    def figure(changed):
+        ours, theirs = picture_errors([lambda x, t: answer(changed, x, t, what), single], held_out[:100], rng)
+        return float(ours.mean() / theirs.mean())
+
+    assert_learned_in_weights(net, trained.make_digits_velocity(), figure, 0.9, what=what)
     both = torch.cat([held_out, train[torch.randperm(len(train), generator=rng)[:150]]])
     order = torch.randperm(len(both), generator=rng)
     ours, theirs = picture_errors([lambda x, t: answer(net, x, t, what), single], both[order], rng)

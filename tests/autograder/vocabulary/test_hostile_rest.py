@@ -32,6 +32,7 @@ from autograder.checks import (
     assert_increasing,
     assert_integrates_to_one,
     assert_inverse,
+    assert_learned_in_weights,
     assert_learns,
     assert_leaves_no_gradient,
     assert_log_det,
@@ -171,6 +172,7 @@ REST: dict[str, Callable[[Any], Any]] = {
     "error of a fresh network": lambda v: assert_fresh(v, 0.5),
     "errors": lambda v: assert_learns(lambda: v, lambda: None, share=2.0),
     "a bystander": lambda v: assert_teaches_only(lambda: None, Linear(A[0]), lambda _: v),
+    "learned in weights": lambda v: assert_learned_in_weights(Linear(A[0]), Linear(A[0]), lambda _: v, 0.5),
     "weights that matter": lambda v: assert_weights_matter(Linear(A[0]), lambda _: v),
 }
 MAY_PASS = {  # what does not look at the answer's numbers at all

@@ -18,6 +18,7 @@ from autograder.checks import (
     assert_answers_from_weights,
     assert_continuous,
     assert_fresh,
+    assert_learned_in_weights,
     assert_learns,
     assert_teaches_only,
     assert_weights_matter,
@@ -220,6 +221,38 @@ def test_a_smooth_table_that_a_live_network_completes_is_seen_by_none_of_them(st
     assert_continuous(lambda q: call(fresh, q), points(64, 1), points(64, 2))
     assert_teaches_only(lambda: run_fit(student.fit, student.Smooth(), x, truth(x), steps=5), student.Smooth(), ask)
     relearns(fresh)
+
+
+class Beside(nn.Module):
+    """The law in a buffer, beside a network of little weight."""
+
+    def __init__(self, law: Tensor, weight: float) -> None:
+        super().__init__()
+        self.inner, self.leave, self.weight = nn.Linear(2, 16), nn.Linear(16, 1), weight
+        self.register_buffer("law", law)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return truth(x, self.law) + self.weight * self.leave(self.inner(x).tanh())
+
+
+def test_a_law_beside_a_network_of_little_weight_is_known_without_its_weights(student: Student) -> None:
+    """The network matters, as far as altering it can tell; with new weights it still answers."""
+    kept, fresh = Beside(LAW, 0.1), Beside(torch.zeros(2), 0.1)
+    assert_weights_matter(kept, ask, least=0.002, generator=generator(0))
+    error = lambda net: error_of(net)()  # noqa: E731
+    nothing = float(truth(points(256, seed=8), LAW).square().mean())
+    fails(lambda: assert_learned_in_weights(kept, fresh, error, 0.15 * nothing), says="too much without its weights")
+    assert_learned_in_weights(trained(student, "Live"), student.Live(), error, 0.15 * nothing)
+
+
+def test_a_tensor_under_two_names_is_new_under_both() -> None:
+    kept, fresh = Beside(LAW, 1.0), Beside(LAW, 1.0)
+    for network in (kept, fresh):
+        network.again = network.inner
+    own = fresh.inner.weight.detach().clone()
+    with pytest.raises(StudentFault):
+        assert_learned_in_weights(kept, fresh, lambda _: 0.0, 0.1)
+    assert torch.equal(fresh.inner.weight, own)
 
 
 def test_a_smooth_table_is_far_off_where_data_fill_little_of_the_space() -> None:
