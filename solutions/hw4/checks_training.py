@@ -175,6 +175,7 @@ def test_fit_teaches_any_pair(student, rng, seed):
     losses = contents(returned[0])
     if not isinstance(losses, list) or len(losses) != 300:
         raise Wrong("`fit_wgan_gp` should return a list with one loss for each of its 300 steps")
+    assert_learns_from_its_critic(student, rng)
 
 
 @pytest.mark.graded("train-ring-metrics", points=0.25)
