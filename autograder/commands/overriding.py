@@ -17,7 +17,7 @@ def override(
     student: Annotated[str, typer.Argument(help="The student's id.")],
     name: Name,
     cell: Annotated[str, typer.Argument(help="The graded cell: pixelcnn-mask.")],
-    points: Annotated[float | None, typer.Argument(help="Points it gets.", show_default=False)] = None,
+    points: Annotated[str | None, typer.Argument(help="Points it gets.", show_default=False)] = None,
     why: Annotated[str, typer.Option("--why", help="The reason; the student reads it.")] = "",
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Take an earlier override back.")] = False,
     by: Annotated[str, typer.Option("--by", help="Who decides.", show_default="your login")] = "",
@@ -40,21 +40,33 @@ def override(
     if not why.strip():
         raise UserError('say why with --why "…"; the student reads it.')
     loaded = load_course(course)
+    given = None if points is None else _points(points)
     with Record(loaded.root, name) as record:
         found = looked_up(loaded, record, student, cell)
-        if points is not None and not (math.isfinite(points) and 0 <= points <= found.most):
-            raise UserError(f"`{cell}` has {found.most:g} points; {points:g} are not between 0 and that.")
+        if given is not None and not 0 <= given <= found.most:
+            raise UserError(f"`{cell}` has {found.most:g} points; {given:g} are not between 0 and that.")
         if withdraw and cell not in read_log(loaded.log_path).of(found.student, name):
             raise UserError(f"there is no override of `{cell}` of {found.student} in {name}.")
         now = datetime.now(UTC).replace(microsecond=0)
         entry = Override(
-            at=now, by=by or author(), why=why.strip(), student=found.student, homework=name, cell=cell, points=points,
+            at=now, by=by or author(), why=why.strip(), student=found.student, homework=name, cell=cell, points=given,
             was=found.points,
         )  # fmt: skip
         append(loaded.log_path, entry)
         counts = entered(loaded, record, found.student, cell)
     was = "nothing" if found.points is None else f"{found.points:g}"
     print(f"{found.student}, {name}, {cell}: {was} -> {counts:g} of {found.most:g} points")
+
+
+def _points(text: str) -> float:
+    """A number of points, with a decimal comma if need be. Raises UserError if it is none."""
+    try:
+        value = float(text.replace(",", "."))
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UserError(f"`{text}` is no number of points; write 0.75.")
+    return value
 
 
 def log(
@@ -71,7 +83,10 @@ def log(
     from autograder.feedback.text import line
     from autograder.records.log import MarksGiven, read_log
 
-    decided = read_log(load_course(course).log_path)
+    loaded = load_course(course)
+    if student is not None and student not in loaded.people:
+        raise UserError(f"`{student}` is no student of the course.")
+    decided = read_log(loaded.log_path)
     for entry in decided.entries:
         about = {entry.student} if not isinstance(entry, MarksGiven) else set(entry.marks)
         if student is not None and student not in about:
@@ -79,7 +94,7 @@ def log(
         if as_json:
             print(entry.model_dump_json())
             continue
-        when = f"{entry.at.astimezone(UTC):%Y-%m-%d %H:%M} {line(entry.by)}"
+        when = f"{entry.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC {line(entry.by)}"
         why = f" ({line(entry.why)})" if entry.why else ""
         if not isinstance(entry, MarksGiven):
             what = "taken back" if entry.points is None else f"{entry.points:g} points"

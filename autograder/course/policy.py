@@ -250,8 +250,8 @@ def _compare(root: Path, name: str, before: Component | None, change: Component)
     counted = before.homeworks if before is not None else None
     if isinstance(counted, int) and isinstance(change.homeworks, list) and len(change.homeworks) != counted:
         raise UserError(
-            f"{root}: `components.{name}.homeworks` names {len(change.homeworks)} homeworks, and the policy counts "
-            f"{counted}."
+            f"{root}: `components.{name}.homeworks` names {len(change.homeworks)}, and the policy counts {counted}: "
+            "name as many, those that are not out yet too."
         )
     if isinstance(change.homeworks, list) and len(set(change.homeworks)) < len(change.homeworks):
         raise UserError(f"{root}: `components.{name}.homeworks` names a homework twice.")

@@ -312,7 +312,7 @@ def test_a_course_names_its_homeworks_and_adds_components_of_its_own(tmp_path):
     named = {"homework": Component(homeworks=["hw2", "hw1"]), "exam": Component(points=40)}
     policy = load_policy(tmp_path, "skoltech-2025", named)
     assert (policy.components["homework"].homeworks, policy.most) == (["hw2", "hw1"], 110)
-    with pytest.raises(UserError, match="names 3 homeworks, and the policy counts 2"):
+    with pytest.raises(UserError, match="names 3, and the policy counts 2: name as many"):
         load_policy(tmp_path, "skoltech-2025", {"homework": Component(homeworks=["a", "b", "c"])})
     with pytest.raises(UserError, match="names a homework twice"):
         load_policy(tmp_path, "skoltech-2025", {"homework": Component(homeworks=["a", "a"])})

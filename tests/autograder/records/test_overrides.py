@@ -62,7 +62,14 @@ def test_the_student_reads_the_reason_and_not_the_name_and_the_staff_both(course
     assert "<code>train</code> was given 4.5 points by leo" in listed
     log = invoke("log", "--course", course.root)
     assert f"leo: s01 hw1 train: 4.5 points ({WHY})" in log.out
+    assert " UTC leo: " in log.out
     assert invoke("log", "--student", "s02", "--course", course.root).out == ""
+    refused(invoke("log", "--student", "eve", "--course", course.root), "`eve` is no student of the course")
+
+
+def test_points_may_have_a_decimal_comma(course, invoke):  # noqa: F811
+    invoke("override", "s01", "hw1", "train", "4,5", "--why", WHY, "--course", course.root)
+    assert grades(course)["train"][1] == 4.5
 
 
 def test_what_was_noted_and_not_entered_is_entered_by_the_next_command(course, invoke):  # noqa: F811
@@ -93,7 +100,8 @@ def test_taking_an_override_back_leaves_a_score_that_formgrader_gave_since(cours
         (("s01", "hw9", "train", "1"), "nothing of hw9 is graded yet"),
         (("eve", "hw1", "train", "1"), "`eve` is no student of the course"),
         (("s01", "hw1", "train", "5.1"), "`train` has 5 points; 5.1 are not between 0 and that"),
-        (("s01", "hw1", "train", "nan"), "not between"),
+        (("s01", "hw1", "train", "nan"), "`nan` is no number of points; write 0.75"),
+        (("s01", "hw1", "train", "a lot"), "`a lot` is no number of points"),
         (("s01", "hw1", "train"), "say how many points"),
         (("s01", "hw1", "train", "--withdraw"), "there is no override of `train`"),
     ],
