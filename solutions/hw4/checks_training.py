@@ -21,6 +21,7 @@ from autograder.checks import (
     call,
     contents,
     gradient,
+    retried,
     run_fit,
     score_line,
 )
@@ -146,9 +147,8 @@ def test_critic_behaves_like_one(student, rng, course_data, data):
     assert_score(earned, floor=0.0, target=1.0, what=what)
 
 
-@pytest.mark.graded("train-ring", points=0.2, trains="ring", seconds=30)
-def test_fit_teaches_any_pair(student, rng, seed):
-    """`fit_wgan_gp` brings a new pair of networks at least half of the way to another law, and teaches no other."""
+def teaches_a_new_pair(student, rng, seed):
+    """`fit_wgan_gp` brings a new generator at least two fifths of the way to another law, and teaches no other."""
     way = 2 * torch.pi * torch.rand((), generator=rng, dtype=F64)
     spot = (1.8 + 0.7 * torch.rand((), generator=rng, dtype=F64)) * torch.stack([way.cos(), way.sin()])
     x = (spot + 0.3 * normal(rng, 4000, 2)).float()
@@ -167,7 +167,7 @@ def test_fit_teaches_any_pair(student, rng, seed):
         return returned.append(run_fit(student.fit_wgan_gp, *pair, x, 300, seed=seed))
 
     assert_teaches_only(fit, bystander, ask, what="`fit_wgan_gp`")
-    if not away() <= before / 2:
+    if not away() <= 0.6 * before:
         raise Wrong(
             f"after 300 steps the mean of the samples is {away():.2f} away from that of the data, {before:.2f} before"
         )
@@ -175,6 +175,12 @@ def test_fit_teaches_any_pair(student, rng, seed):
     losses = contents(returned[0])
     if not isinstance(losses, list) or len(losses) != 300:
         raise Wrong("`fit_wgan_gp` should return a list with one loss for each of its 300 steps")
+
+
+@pytest.mark.graded("train-ring", points=0.2, trains="ring", seconds=45)
+def test_fit_teaches_any_pair(student, rng, seed):
+    """`fit_wgan_gp` teaches the pair it is given, in one of three trainings at least, since a game may go round."""
+    retried(lambda attempt, _: teaches_a_new_pair(student, rng, seed + attempt), times=3)
     assert_learns_from_its_critic(student, rng)
 
 

@@ -987,7 +987,7 @@ with when_written():
 # - (0.4) That share: in full from 0.75, nothing up to 0.5, a straight line between.
 # - (0.3) The least share of a spot (within 3σ) over its weight: in full from 0.7, nothing up to 0.5.
 # - (0.25) The critic is one. On points between data and samples, the mean of $(\lVert \nabla D \rVert - 1)^2$, computed by the grader: in full up to 0.35, nothing from 0.5. That share of the points is multiplied by another, for the rise of $D$, its mean on data less its mean at the midpoints of neighbouring centres: in full from 0.2, nothing up to 0.05. Only for a generator with a share above 0.5.
-# - (0.2) `fit_wgan_gp` teaches the pair it is given: a new one from your `make_generator()` and `make_critic()`, 300 steps on 4,000 points of a single Gaussian spot somewhere else within 2.5 of the origin. The mean of the samples comes at least half of the way from where it was to the spot, and the map is continuous as above; a second new generator, which stood by, answers as before, and 300 losses, floats or scalars, are returned.
+# - (0.2) `fit_wgan_gp` teaches the pair it is given: a new one from your `make_generator()` and `make_critic()`, 300 steps on 4,000 points of a single Gaussian spot somewhere else within 2.5 of the origin. In one of three trainings at least (a game may go round) the mean of the samples comes two fifths of the way from where it was to the spot, and there the map is continuous as above; a second new generator, which stood by, answers as before, and 300 losses, floats or scalars, are returned.
 
 # %% locked="ring-data"
 from autograder import course_data
