@@ -176,7 +176,7 @@ def run_audit(
     asked = {} if thorough else _asked_of(assignment, variants)
     rounds = [[seed] for seed in range(seeds)] if retrain else [list(range(seeds))]
     done, worth = 0, sum(assignment.cells[name].points for name in assignment.automatic)
-    earlier = Earlier.of(assignment, sandbox)
+    earlier = None if retrain else Earlier.of(assignment, sandbox)
 
     def take(variant: Variant, result: list[Report] | Trouble, how: str = "") -> None:
         nonlocal done
@@ -190,7 +190,7 @@ def run_audit(
             narrow = {who: _narrowed(asked.get(who), batch) for who in by_student}
             left = []
             for who, variant in by_student.items():
-                known = None if anew or retrain else earlier.reports(variant, batch, narrow[who])
+                known = None if anew or earlier is None else earlier.reports(variant, batch, narrow[who])
                 if known is None:
                     left.append(variant)
                 else:
@@ -202,7 +202,7 @@ def run_audit(
                 for job, result in results:
                     who = job.submission.student
                     take(by_student[who], result)
-                    if not (retrain or isinstance(result, Trouble)):
+                    if earlier is not None and not isinstance(result, Trouble):
                         earlier.keep(by_student[who], batch, narrow[who], result)
     finally:
         sweep()

@@ -62,12 +62,7 @@ class Earlier:
         """Remember what it got, pictures and what its cells printed left out; what the machine failed is not kept."""
         if any(report.infrastructure for report in reports):
             return
-        lean = [
-            report.model_copy(
-                update={"runs": [], "checks": [check.model_copy(update={"figures": []}) for check in report.checks]}
-            )
-            for report in reports
-        ]
+        lean = [report.model_copy(update=_without_pictures(report)) for report in reports]
         text = json.dumps({"key": self._key(variant, seeds, cells), "reports": REPORTS.dump_python(lean, mode="json")})
         with suppress(OSError):  # where solutions can not be written to, nothing is remembered
             self.folder.mkdir(exist_ok=True)
@@ -79,9 +74,17 @@ class Earlier:
     def _key(self, variant: Variant, seeds: Sequence[int], cells: Cells) -> str:
         submission = variant.submission.read()
         code = [f"{cell.metadata}\n{cell.source}" for cell in submission.notebook.cells if cell.cell_type == "code"]
-        files = [f"{name} {_hash([data.hex()])}" for name, data in sorted(submission.files.items())]
+        files = [f"{name} {sha256(data).hexdigest()}" for name, data in sorted(submission.files.items())]
         asked = [f"{seed} {sorted(cells.get(seed, ()))}" for seed in seeds]
         return _hash([self.stands_on, *asked, *files, *code])
+
+
+def _without_pictures(report: Report) -> dict[str, object]:
+    """What is put in the place of the report's large parts; how its cells ended is still said."""
+    return {
+        "runs": [run.model_copy(update={"stdout": ""}) for run in report.runs],
+        "checks": [check.model_copy(update={"figures": []}) for check in report.checks],
+    }
 
 
 def _hash(parts: Iterable[str]) -> str:

@@ -54,6 +54,6 @@ def test_part_of_the_audit_is_clean_in_containers(homework: str) -> None:
         pytest.skip(str(error))
     names = some_variants(homework)
     assert len(names) == 2 + sum(SAMPLES[homework].values()), names
-    audit = run_audit(files_of(homework), seeds=1, jobs=2, sandbox="docker", only=names)
+    audit = run_audit(files_of(homework), seeds=1, jobs=2, sandbox="docker", only=names, anew=True)
     assert {(finding.variant, finding.sentence) for finding in audit.findings} == set()
     assert set(audit.reports) == set(names)

@@ -239,8 +239,11 @@ def test_a_law_beside_a_network_of_little_weight_is_known_without_its_weights(st
     """The network matters, as far as altering it can tell; with new weights it still answers."""
     kept, fresh = Beside(LAW, 0.1), Beside(torch.zeros(2), 0.1)
     assert_weights_matter(kept, ask, least=0.002, generator=generator(0))
-    error = lambda net: error_of(net)()  # noqa: E731
     nothing = float(truth(points(256, seed=8), LAW).square().mean())
+
+    def error(net: Any) -> float:
+        return error_of(net)()
+
     fails(lambda: assert_learned_in_weights(kept, fresh, error, 0.15 * nothing), says="too much without its weights")
     assert_learned_in_weights(trained(student, "Live"), student.Live(), error, 0.15 * nothing)
 
