@@ -227,7 +227,7 @@ def test_a_full_disk_is_a_sentence_and_nothing_is_half_written(invoke, provider,
 
 def test_a_locked_gradebook_is_a_sentence(invoke, provider, handed_in, monkeypatch):
     assert invoke("grade", NAME, "-c", handed_in.root, "--sandbox", "process").code == 0
-    monkeypatch.setattr("autograder.records.gradebook.WAIT_SECONDS", 0.2)
+    monkeypatch.setattr("autograder.records.gradebook.database.WAIT_SECONDS", 0.2)
     connection = sqlite3.connect(handed_in.root / "gradebook.db", isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")
     refused(invoke("grade", NAME, "-c", handed_in.root, "--sandbox", "process"), "in use by another program")

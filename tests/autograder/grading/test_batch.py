@@ -390,7 +390,7 @@ def test_two_graders_do_not_work_on_one_course(course):
 
 @pytest.fixture
 def impatient(monkeypatch) -> None:
-    monkeypatch.setattr("autograder.records.gradebook.WAIT_SECONDS", 0.2)
+    monkeypatch.setattr("autograder.records.gradebook.database.WAIT_SECONDS", 0.2)
 
 
 def locked(course: Course) -> sqlite3.Connection:

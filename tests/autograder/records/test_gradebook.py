@@ -208,7 +208,7 @@ def test_a_cell_added_later_gets_a_place_in_every_submission(
 def test_a_gradebook_another_program_holds_is_a_sentence_after_the_wait(
     url: str, hw0: Assignment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autograder.records.gradebook.WAIT_SECONDS", 0.3)
+    monkeypatch.setattr("autograder.records.gradebook.database.WAIT_SECONDS", 0.3)
     Book(url).close()
     with sqlite3.connect(tmp_path / "gradebook.db", isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
