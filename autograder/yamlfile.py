@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
 from autograder.errors import UserError
 
@@ -119,6 +119,8 @@ def _keys(model: type[BaseModel], at: Location) -> list[str]:
     """Keys allowed at a location, as far as it leads through nested models and mappings of them."""
     inner: Any = model
     for part in at:
+        if isinstance(inner, type) and issubclass(inner, RootModel):
+            inner = inner.model_fields["root"].annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             field = inner.model_fields.get(str(part))
             inner = field.annotation if field else None

@@ -34,6 +34,7 @@ import typer
 from autograder.commands import again, for_tas
 from autograder.course.course import Course, load_course
 from autograder.grading import batch, stale
+from autograder.grading.results import Options
 from autograder.homework.assignment import load_assignment
 from autograder.judge.job import Job
 from autograder.records.gradebook import dump
@@ -160,7 +161,7 @@ class World:
 
     def grade(self, course: Course) -> None:
         """As the command does, without its table."""
-        batch.grade_course(course, NAME, None, batch.Options(sandbox="process"))
+        batch.grade_course(course, NAME, None, Options(sandbox="process"))
 
     def empty(self, folder: Path) -> None:
         """A course to which nobody has handed in."""
@@ -177,7 +178,7 @@ class World:
         self.now = "old"
         self.grade(course)
         self.now = "new"
-        batch.grade_course(course, NAME, None, batch.Options(sandbox="process", students=frozenset({"ada"})))
+        batch.grade_course(course, NAME, None, Options(sandbox="process", students=frozenset({"ada"})))
 
     def _graded(self, jobs: list[Job], workers: int, work: Any, started: object) -> Iterator[tuple[Job, Rendered]]:
         for job in jobs:

@@ -98,9 +98,9 @@ def _read_me(assignment: Assignment) -> str:
         rows.append(f"| {cell.title.replace('|', '/')} | `{cell.grade_id}` | {cell.points:g} | {how} |")
     files = [training.checkpoint for training in assignment.config.training.values()]
     checkpoints = [f"`{file}`" for file in files if file is not None]
-    extra = f" Trained weights may be handed in beside it: {', '.join(checkpoints)}." if checkpoints else ""
+    extra = f" Weights that you trained may lie beside it, as {' and '.join(checkpoints)}." if checkpoints else ""
     if drawn := [f"`{task}`" for task, training in assignment.config.training.items() if training.data is not None]:
-        extra += f" No weights are taken of {', '.join(drawn)}, trained in grading on data drawn for you."
+        extra += f" Hand in no weights of {' and '.join(drawn)}: grading trains that on data drawn for you."
     beside = " and ".join(f"`{name}`" for name in (CHECKS, *assignment.config.files))
     packages = "".join(f" '{name}'" for name in assignment.config.packages)
     return "\n".join(

@@ -33,7 +33,8 @@ def regrade(
     """
     from autograder.commands.progress import live, summary
     from autograder.course.course import load_course
-    from autograder.grading.batch import Options, grade_course
+    from autograder.grading.batch import grade_course
+    from autograder.grading.results import Options
 
     loaded = load_course(course)
     options = Options(

@@ -8,8 +8,9 @@ from rich.console import Console
 
 from autograder.course.course import load_course
 from autograder.feedback import text
-from autograder.grading.batch import Options, look_ahead
+from autograder.grading.batch import look_ahead
 from autograder.grading.plan import core_seconds
+from autograder.grading.results import Options
 
 MINUTE = 60.0
 

@@ -20,13 +20,14 @@ def exam_init(course: CourseOption = Path()) -> None:
     Example: `autograder exam init --course dgm-2026`
     """
     from autograder.course.course import load_course
-    from autograder.course.exam import EXAMPLE, FILE
+    from autograder.course.exam import FILE, example
     from autograder.report import write_atomically
 
-    path = load_course(course).root / FILE
+    loaded = load_course(course)
+    path = loaded.root / FILE
     if path.exists():
         raise UserError(f"{path} exists already.")
-    write_atomically(path, EXAMPLE.read_text(encoding="utf-8"))
+    write_atomically(path, example(loaded.name))
     print(path)
 
 
@@ -112,6 +113,7 @@ def marks_import(
     """
     from autograder.course.course import load_course
     from autograder.course.marks import merged, read_marks, said
+    from autograder.feedback.text import count
     from autograder.records.log import MarksGiven, append, author, read_log
 
     loaded = load_course(course)
@@ -122,7 +124,9 @@ def marks_import(
     changes = merged(old, given)
     for student, marks in changes.items():
         print(f"{student}: {said(old.get(student))} -> {said(marks)}")
-    talk = f"{len(given)} marks of {what}: {len(changes)} change, {len(given) - len(changes)} stay as they are"
+    talk = (
+        f"{count(len(given), 'mark')} of {what}: {count(len(changes), 'change')}, {len(given) - len(changes)} as before"
+    )
     if changes and not dry_run:
         written = {who: [None if m is None else str(m) for m in marks] for who, marks in changes.items()}
         now = datetime.now(UTC).replace(microsecond=0)

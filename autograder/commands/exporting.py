@@ -183,9 +183,11 @@ def _write(path: Path, content: str | bytes) -> None:
 
 def _say(found: Filled) -> None:
     """Who is in it, and who is not."""
-    print(f"Points of {len(found.filled)} students.", file=sys.stderr)
+    from autograder.feedback.text import amount, count
+
+    print(f"Points of {count(len(found.filled), 'student')}.", file=sys.stderr)
     if found.scaled is not None:
-        print(f"They are scaled to the {float(found.scaled):g} points that the file gives at most.", file=sys.stderr)
+        print(f"They are scaled to the {amount(found.scaled)} that the file gives at most.", file=sys.stderr)
     if found.missing:
         print(f"Graded, but not in the file: {', '.join(found.missing)}.", file=sys.stderr)
     for sentence in found.unknown:

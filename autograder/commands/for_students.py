@@ -21,6 +21,7 @@ def check(
 
     Example: `autograder check hw1.ipynb --only made-masks`
     """
+    from autograder.feedback.text import count
     from autograder.judge.notebook_check import check_notebook
     from autograder.judge.selfcheck import lines
 
@@ -34,7 +35,8 @@ def check(
             for line in lines([result for result in found.checks if result.cell == task]):
                 console.print(f"  {line}")
         if found.left_out:
-            console.print(f"Not run: {found.left_out} checks that train a model; add --train to run them.")
+            missed = count(found.left_out, "check")
+            console.print(f"Not run: {missed} for which a model has to be trained; --train does that too.")
         for run in found.runs:
             if run.error is not None:
                 console.print(f"the cell that begins with `{run.begins}` did not run to its end: {run.error}")

@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from autograder.errors import UserError
+from autograder.homework.files import CONFIG
+
+if TYPE_CHECKING:
+    from autograder.course.course import Course
 
 CourseOption = Annotated[Path, typer.Option("--course", "-c", help="The course folder.", show_default="this folder")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
@@ -32,6 +36,14 @@ class SandboxChoice(StrEnum):
     process = "process"
 
 
+def note_deadlines(course: Course) -> None:
+    """Say whether course.yaml gives a deadline to what is no homework: a misspelt one would hold for nobody."""
+    there = {path.parent.name for path in course.assignments_dir.glob(f"*/{CONFIG}")}
+    for name in sorted(course.config.due.keys() - there):
+        known = f"there are {', '.join(sorted(there))}" if there else "there are none yet"
+        print(f"note: `due:` of course.yaml names `{name}`, and no homework is called so ({known})", file=sys.stderr)
+
+
 def collect(
     name: Name,
     source: Annotated[Path, typer.Argument(help="A folder, a zip or a notebook.")],
@@ -48,6 +60,7 @@ def collect(
     """
     from autograder.commands.progress import matches
     from autograder.course.course import load_course
+    from autograder.feedback.text import blamed, count
     from autograder.grading.alone import alone, remove_halves
     from autograder.grading.batch import take_in
     from autograder.homework.assignment import load_assignment
@@ -62,11 +75,13 @@ def collect(
     rejected = {state.who: state.rejected for state in states if state.rejected is not None}
     stored = len(list(loaded.submitted_dir.glob(f"*/{name}")))
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{stored} submissions of {name} lie under {loaded.submitted_dir}.")
+    console.print(
+        f"{count(stored, 'submission')} of {name} {'lies' if stored == 1 else 'lie'} under {loaded.submitted_dir}."
+    )
     for line in matches(states):
         console.print(line)
     for who, sentence in rejected.items():
-        console.print(f"Rejected: {who}: {sentence}")
+        console.print(f"Rejected: {blamed(who, sentence)}")
     if rejected:
         raise typer.Exit(1)
 
@@ -100,9 +115,11 @@ def grade(
 
     from autograder.commands.progress import live, summary
     from autograder.course.course import load_course
-    from autograder.grading.batch import Options, grade_course
+    from autograder.grading.batch import grade_course
+    from autograder.grading.results import Options
 
     loaded = load_course(course)
+    note_deadlines(loaded)
     options = Options(
         sandbox=sandbox.value if sandbox else None, as_root=no_walls_as_root, jobs=jobs, gpu=gpus, force=force,
         students=frozenset(student or []), profile=profile, times=times,
@@ -143,12 +160,14 @@ def show(
     """
     from autograder.commands.show import show_class, show_report, show_rubrics, show_state
     from autograder.course.course import load_course
+    from autograder.feedback.text import line
     from autograder.homework.assignment import load_assignment
     from autograder.judge.rubrics import rubrics_of
     from autograder.records.pages import take_over_from_book
     from autograder.records.record import Record
     from autograder.records.reports import load_reports
     from autograder.records.standing import remarks_of
+    from autograder.records.state import State
 
     loaded = load_course(course)
     rubrics = {}
@@ -174,6 +193,9 @@ def show(
                 take_over_from_book(loaded, record, record.homeworks().get(name, {}))
                 report, remarks = load_reports(loaded, name, graded)[0], remarks_of(loaded, record, student)
                 show_report(report, title, audience="ta" if ta else "student", rubrics=rubrics, remarks=remarks)
+        elif student is not None and (decided := remarks_of(loaded, record, student).lines(staff=ta)):
+            show_state(State(student), title, staff=ta)
+            print("\n".join(map(line, decided)))
         elif student is not None:
             raise UserError(f"nothing of {name} is known of {student}; collect or grade it first.")
         else:
@@ -196,6 +218,7 @@ def scores(course: CourseOption = Path()) -> None:
     from autograder.records.scores import write_scores
 
     loaded = load_course(course)
+    note_deadlines(loaded)
     with Record(loaded.root, "") as record:
         homeworks = record.homeworks()
         if not homeworks:

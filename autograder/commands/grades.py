@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from autograder.commands.for_tas import CourseOption, JsonOption
+from autograder.commands.for_tas import CourseOption, JsonOption, note_deadlines
 
 
 def grades(course: CourseOption = Path(), as_json: JsonOption = False) -> None:
@@ -18,10 +18,12 @@ def grades(course: CourseOption = Path(), as_json: JsonOption = False) -> None:
     import json
 
     from autograder.course.course import load_course
+    from autograder.feedback.text import count
     from autograder.records.grades import write_grades
     from autograder.records.record import Record
 
     loaded = load_course(course)
+    note_deadlines(loaded)
     with Record(loaded.root, "") as record:
         written = write_grades(loaded, record)
     if as_json:
@@ -36,4 +38,4 @@ def grades(course: CourseOption = Path(), as_json: JsonOption = False) -> None:
         return
     print(f"{written.table}\n{written.page}")
     final = sum(grade.final for grade in written.grades)
-    print(f"{len(written.grades)} students, {final} of their grades final.", file=sys.stderr)
+    print(f"{count(len(written.grades), 'student')}, {count(final, 'grade')} of them final.", file=sys.stderr)

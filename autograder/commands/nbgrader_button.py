@@ -17,7 +17,8 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 
 from autograder.course.course import FILE, Course, load_course
 from autograder.errors import Infrastructure, UserError
-from autograder.grading.batch import Options, grade_course
+from autograder.grading.batch import grade_course
+from autograder.grading.results import Options
 from autograder.homework import ipynb
 from autograder.homework.assignment import load_assignment
 from autograder.records.gradebook import Book

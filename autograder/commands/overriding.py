@@ -12,6 +12,8 @@ import typer
 from autograder.commands.for_tas import CourseOption, JsonOption, Name
 from autograder.errors import UserError
 
+NEGATIVE = {"ignore_unknown_options": True}  # `-1` is a number of points, and no option
+
 
 def override(
     student: Annotated[str, typer.Argument(help="The student's id.")],
@@ -31,6 +33,7 @@ def override(
     Example: `autograder override ada hw1 pixelcnn-mask 1 --why "the mask is right, the check was wrong"`
     """
     from autograder.course.course import load_course
+    from autograder.feedback.text import amount
     from autograder.records.log import Override, append, author, read_log
     from autograder.records.overrides import entered, looked_up
     from autograder.records.record import Record
@@ -41,10 +44,11 @@ def override(
         raise UserError('say why with --why "…"; the student reads it.')
     loaded = load_course(course)
     given = None if points is None else _points(points)
+    _ = loaded.extensions  # a broken file is said before anything is noted
     with Record(loaded.root, name) as record:
         found = looked_up(loaded, record, student, cell)
         if given is not None and not 0 <= given <= found.most:
-            raise UserError(f"`{cell}` has {found.most:g} points; {given:g} are not between 0 and that.")
+            raise UserError(f"`{cell}` has {amount(found.most)}; {given:g} is not between 0 and that.")
         if withdraw and cell not in read_log(loaded.log_path).of(found.student, name):
             raise UserError(f"there is no override of `{cell}` of {found.student} in {name}.")
         now = datetime.now(UTC).replace(microsecond=0)
@@ -55,7 +59,7 @@ def override(
         append(loaded.log_path, entry)
         counts = entered(loaded, record, found.student, cell)
     was = "nothing" if found.points is None else f"{found.points:g}"
-    print(f"{found.student}, {name}, {cell}: {was} -> {counts:g} of {found.most:g} points")
+    print(f"{found.student}, {name}, {cell}: {was} -> {counts:g} of {amount(found.most)}")
 
 
 def _points(text: str) -> float:
@@ -80,7 +84,7 @@ def log(
     """
     from autograder.course.course import load_course
     from autograder.course.marks import said
-    from autograder.feedback.text import line
+    from autograder.feedback.text import amount, count, line
     from autograder.records.log import MarksGiven, read_log
 
     loaded = load_course(course)
@@ -97,9 +101,9 @@ def log(
         when = f"{entry.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC {line(entry.by)}"
         why = f" ({line(entry.why)})" if entry.why else ""
         if not isinstance(entry, MarksGiven):
-            what = "taken back" if entry.points is None else f"{entry.points:g} points"
+            what = "taken back" if entry.points is None else amount(entry.points)
             print(f"{when}: {entry.student} {entry.homework} {entry.cell}: {what}{why}")
             continue
-        print(f"{when}: {len(entry.marks)} marks of {entry.component}{why}")
+        print(f"{when}: {count(len(entry.marks), 'mark')} of {entry.component}{why}")
         for who in entry.marks if student is None else [student]:
             print(f"    {who}: {said(entry.of(who))}")

@@ -20,8 +20,8 @@ from rich.text import Text
 from autograder.commands.show import moved, show_class
 from autograder.course.course import Course
 from autograder.feedback import text
-from autograder.grading.batch import Batch, Events
 from autograder.grading.local import Trouble
+from autograder.grading.results import Batch, Events
 from autograder.records.gradebook import shown_url
 from autograder.records.state import State
 from autograder.report import Outcome, Report
@@ -96,8 +96,8 @@ def _words(result: Report | Trouble) -> str:
         if _by_checks_alone(result):
             return "a check is broken; no points are lost"
         return "the machine was too busy, twice" if result.final else "the machine failed; grade again"
-    points = f"{text.points(result.earned)} / {text.points(result.automatic_points)}"
-    return f"{points:>12} points in {result.timings['total']:5.1f} s"
+    points = f"{text.points(result.earned)} / {text.amount(result.automatic_points)}"
+    return f"{points:>19} in {result.timings['total']:5.1f} s"
 
 
 def _by_checks_alone(report: Report) -> bool:
@@ -157,6 +157,8 @@ def summary(course: Course, batch: Batch) -> None:
         console.print(
             f"{batch.reused} of them are unchanged and were not run again (`autograder grade {name} --force` does)."
         )
+    if batch.further:
+        console.print(f"{text.count(batch.further, 'hand-in')} of students who handed in more than once, each graded.")
     if batch.kept:
         names = ", ".join(batch.kept)
         console.print(f"Graded in containers before and kept as they are, for this run has none: {names}.")

@@ -126,10 +126,10 @@ def show_class(
     console.print(say(text.line(title), "bold"))
     console.print(table)
     for name, sentence in sorted(rejected.items()):
-        console.print(say(f"Not graded: {text.line(name, 60)}: {text.line(sentence)}", "yellow"))
+        console.print(say(f"Not graded: {text.line(text.blamed(name, sentence))}", "yellow"))
     if final:
-        mean = text.points(sum(final) / len(final))
-        console.print(say(f"{text.count(len(rows), 'submission')}, mean {mean} points", "dim"))
+        mean = text.amount(sum(final) / len(final))
+        console.print(say(f"{text.count(len(rows), 'submission')}, mean {mean}", "dim"))
 
 
 def show_rubrics(assignment: Assignment, rubrics: Mapping[str, Rubric], *, console: Console | None = None) -> None:
@@ -140,7 +140,7 @@ def show_rubrics(assignment: Assignment, rubrics: Mapping[str, Rubric], *, conso
     for name, rubric in rubrics.items():
         cell = assignment.cells[name]
         console.print()
-        console.print(say(f"{text.line(cell.title)} ({name}, {text.points(cell.points)} points)", "bold"))
+        console.print(say(f"{text.line(cell.title)} ({name}, {text.amount(cell.points)})", "bold"))
         console.print(_rubric(rubric, say))
     if not rubrics:
         console.print(say("Nothing of it is graded by hand."))
@@ -164,10 +164,11 @@ class _Speaker:
 
 def _points_line(report: Report) -> str:
     waiting = sum((exact(c.max_points) for c in report.cells if c.manual and c.earned is None), exact(0))
-    line = f"{text.points(report.earned)} of {text.points(report.automatic_points)} automatic points"
+    line = f"{text.points(report.earned)} of {text.amount(report.automatic_points, 'automatic point')}"
     given, most = theory(report)
     line += f", {text.points(given)} of {text.points(most)} by hand" if most else ""
-    return f"{line}; {text.points(waiting)} points of theory wait for a human" if waiting else line
+    waits = "waits" if waiting == 1 else "wait"
+    return f"{line}; {text.amount(waiting)} of theory {waits} for a human" if waiting else line
 
 
 def _task(task: Task, say: _Speaker, audience: Audience) -> RenderableType:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from autograder.commands.for_tas import CourseOption, JsonOption, Name
+from autograder.errors import UserError
 
 
 def similar(
@@ -30,6 +31,7 @@ def similar(
     import json
 
     from autograder.course.course import load_course
+    from autograder.feedback.text import count
     from autograder.grading.alone import alone
     from autograder.grading.batch import take_in
     from autograder.grading.places import stored
@@ -42,6 +44,8 @@ def similar(
     with alone(loaded), Record(loaded.root, name) as record:
         packed = take_in(loaded, assignment, record, None)
         states = [state for state in record.states() if state.student and state.sha is not None]
+    if not states:
+        raise UserError(f"nothing of {name} lies under {loaded.submitted_dir}; `autograder collect` it first.")
     submissions = [packed.get(state.who) or stored(loaded, state) for state in states]
     pairs, unread = compared(assignment, submissions, earlier)
     page = write_pages(loaded, assignment, pairs, pages)
@@ -51,6 +55,8 @@ def similar(
         rows = [{"one": p.one.who, "other": p.other.who, "share": round(p.share, 4), "runs": p.runs} for p in pairs]
         print(json.dumps(rows, indent=1))
         return
+    if not pairs:
+        print(f"No two of {count(len(submissions), 'submission')} share more than the task.", file=sys.stderr)
     for pair in pairs[:pages]:
         print(f"{100 * pair.share:3.0f} %  {pair.one.who} and {pair.other.who}")
     print(f"{page}\nIt accuses nobody: look at the pairs before you ask anybody.", file=sys.stderr)

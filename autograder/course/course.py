@@ -4,6 +4,7 @@ course.yaml                          settings
 students.csv                         the course's students (or `students:` in course.yaml)
 release/hw1/, release/hw1.zip        what students get
 submitted/<student>/hw1/…            what they handed in (nbgrader's layout)
+attempts/hw1/<student>/…             all of whoever handed in more than once, where the best of it counts
 collected/hw1/<student>.json         how it came: under which name, when, by what it was known whose it is
 autograded/<student>/hw1/hw1.ipynb   what formgrader shows
 reports/hw1/<student>.json           one report a submission

@@ -6,7 +6,7 @@
       steps: {1: 10, 3: 30}      # up to so many days late: percent; nothing is left after the last step
       free_days: 5               # each student has so many in all, used up in the order of the deadlines
       last_day: 7                # days after the deadline; what comes later earns nothing
-      submission: last in time   # of several that were handed in: the last one, or the last one in time
+      submission: last in time   # of several that were handed in: the last one, the last one in time, or the best one
 
 An extension moves a student's deadline. An excuse forgives being late until it expires: whoever hands in later is as
 late as without it. Where nobody knows when something was handed in, it is not late.
@@ -42,7 +42,7 @@ class LateRule(StrictModel):
     steps: dict[Annotated[int, Field(ge=1, le=365)], Percent] = Field(default={})
     free_days: Days = 0
     last_day: Days | None = None
-    submission: Literal["last", "last in time"] = "last"
+    submission: Literal["last", "last in time", "best"] = "last"
 
     @field_validator("steps")
     @classmethod

@@ -54,6 +54,8 @@ def environment() -> Environment:
         "line": text.line,
         "prose": prose,
         "points": text.points,
+        "amount": text.amount,
+        "plural": text.plural,
         "duration": text.duration,
         "moment": text.moment,
         "short": text.short,

@@ -46,6 +46,7 @@ class Remarks:
     given: Mapping[str, Given] = field(default_factory=dict)  # by cell
     by_hand: Mapping[str, ByHand] = field(default_factory=dict)  # by cell
     handed_in: str = ""  # when, in words
+    several: str = ""  # of several hand-ins which one counts, in sentences
     newer: str = ""  # why something handed in later was not graded, a sentence
     deadline: str = ""  # of whoever has the most time, in words
     over: bool = False  # it is
@@ -58,10 +59,10 @@ class Remarks:
 
     def lines(self, *, staff: bool) -> list[str]:
         """For people: what a page, a terminal and the list of the class say."""
-        said = [self.late] if self.late else []
+        said = [sentence for sentence in (self.several, self.late) if sentence]
         for cell, one in self.given.items():
             who = f" by {one.by}" if staff else ""
-            said.append(f"`{cell}` was given {text.points(one.points)} points{who}, {text.moment(one.at)}: {one.why}")
+            said.append(f"`{cell}` was given {text.amount(one.points)}{who}, {text.moment(one.at)}: {one.why}")
         return said
 
 

@@ -125,6 +125,21 @@ def short(digest: str | None) -> str:
     return "none" if not digest else line(digest.removeprefix("sha256:"), 100)[:12]
 
 
+def blamed(who: str, sentence: str) -> str:
+    """Whose or what a sentence is about, and the sentence; once where it begins with that itself."""
+    return sentence if sentence.startswith(f"`{who}`") else f"{line(who, 60)}: {sentence}"
+
+
 def count(number: int, noun: str) -> str:
     """A number and its noun: "1 check", "3 checks"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return plural(str(number), noun)
+
+
+def amount(value: float | Fraction, noun: str = "point") -> str:
+    """Points and their noun: "1 point", "0.5 points"."""
+    return plural(points(value), noun)
+
+
+def plural(number: str, noun: str) -> str:
+    """A number as it is written, and its noun."""
+    return f"{number} {noun}" if number == "1" else f"{number} {noun}s"

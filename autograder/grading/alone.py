@@ -10,6 +10,7 @@ from pathlib import Path
 
 from autograder.course.course import FILE, Course
 from autograder.errors import UserError
+from autograder.records.attempts import FOLDER as ATTEMPTS
 from autograder.records.nbgrader_config import CONFIG as NBGRADER
 from autograder.records.ways import FOLDER as WAYS
 
@@ -33,6 +34,7 @@ def remove_halves(course: Course, name: str) -> None:
             old.replace(target)
     begun = [*course.submitted_dir.glob(f"*/.{name}-*"), *course.autograded_dir.glob(f"*/{name}/.{name}.ipynb.*")]
     begun += [
+        *(course.root / ATTEMPTS / name).glob("*/*/.*"),
         *course.reports_dir(name).glob(".*.json.*"),
         *course.proposed_dir(name).glob(".*.json.*"),
         *(course.reports_dir(name) / "bases").glob(".*.json.*"),

@@ -10,135 +10,39 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from autograder.course.course import Course
 from autograder.errors import UserError
-from autograder.feedback import Brief
 from autograder.grading.alone import alone, remove_halves
+from autograder.grading.best import all_of, choose, to_grade
 from autograder.grading.collecting import collect_into
 from autograder.grading.local import Trouble, run_jobs
 from autograder.grading.places import look_at_places, stored
 from autograder.grading.plan import Plan, Task, Terms, plan_of
 from autograder.grading.reading import Reader
+from autograder.grading.results import Batch, Events, Move, Options
 from autograder.grading.stale import basis_now, note
 from autograder.homework.assignment import Assignment, load_assignment
 from autograder.homework.settings import LATER
-from autograder.judge.basis import Basis
-from autograder.judge.job import Job
+from autograder.judge.job import Again, Job
 from autograder.records.gradebook import Book, StudentScore
 from autograder.records.nbgrader_config import configure
 from autograder.records.pages import refresh, take_over_from_book
-from autograder.records.record import Kind, Record
+from autograder.records.record import Record
 from autograder.records.rendering import Rendered, grade_and_render, render_again, render_proposed
 from autograder.records.reports import final_report
 from autograder.records.scores import write_scores
 from autograder.records.settle import Desk, enter_again, settle
 from autograder.records.standing import entered_now
 from autograder.records.state import State
-from autograder.report import Report
-from autograder.sandbox import SandboxKind, permitted, sweep
+from autograder.sandbox import permitted, sweep
 from autograder.sandbox.identity import identity
 from autograder.sandbox.tags import tag_of
 from autograder.submission import Stored, Submission
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to grade; what is None comes from course.yaml."""
-
-    sandbox: SandboxKind | None = None
-    as_root: bool = False  # said a second time, by root who names the process sandbox
-    jobs: int | None = None
-    gpu: str | None = None
-    image: str | None = None
-    force: bool = False
-    students: frozenset[str] = frozenset()  # only these; empty: all
-    profile: str | None = None  # of assignment.yaml
-    only_again: bool = False  # nothing that was never graded
-    publish: bool = False  # marks of submissions graded again take the place of those that were published
-    times: Path | None = None  # a report of the course page that says when each was handed in
-
-
-@dataclass(frozen=True)
-class Move:
-    """Marks of the same submission, graded again."""
-
-    student: str
-    old: Mapping[str, float | None]
-    new: Mapping[str, float | None]
-    published: bool
-
-
-@dataclass
-class Batch:
-    """What grading a class gave."""
-
-    course: Course
-    assignment: Assignment
-    sandbox: SandboxKind
-    students: frozenset[str] = frozenset()  # only these were graded; empty: all
-    reused: int = 0
-    graded: list[str] = field(default_factory=list)  # students whose submissions were run now
-    kept: list[str] = field(default_factory=list)  # students whose report was made behind stronger walls and stays
-    failed: list[Report] = field(default_factory=list)  # by the machine, of submissions that keep an earlier report
-    moves: list[Move] = field(default_factory=list)  # marks of submissions graded again that are not what they were
-
-    def states(self, kind: Kind = "all") -> list[State]:
-        """Where everybody stands, or those of a kind."""
-        with self._record() as record:
-            return list(record.states(kind))
-
-    @property
-    def reports(self) -> list[Report]:
-        """One for each submission that was graded, now or before."""
-        mine = [s.who for s in self.states() if s.report is not None and self.is_mine(s)]
-        return [Report.load(self.course.report_path(self.assignment.name, who)) for who in mine]
-
-    def briefs(self, *, fresh: bool = False) -> Iterator[Brief]:
-        """What a class is told of them, one at a time.
-
-        Args:
-            fresh: only those that were graded now.
-        """
-        with self._record() as record:
-            yield from record.briefs(self.graded if fresh else self.students or None)
-
-    @property
-    def rejected(self) -> dict[str, str]:
-        """Student or path -> why something handed in was not graded, a sentence."""
-        return {state.who: state.rejected for state in self.states("rejected") if state.rejected}
-
-    @property
-    def infrastructure(self) -> list[Report]:
-        """Of reports in which the machine failed, what it failed in; grading again queues those not final."""
-        name = self.assignment.name
-        paths = [self.course.report_path(name, s.who) for s in self.states("infrastructure") if self.is_mine(s)]
-        return [_open_part(report) for report in (*map(Report.load, paths), *self.failed)]
-
-    def is_mine(self, state: State) -> bool:
-        """True if this was to be graded."""
-        return not self.students or state.who in self.students
-
-    def _record(self) -> Record:
-        return Record(self.course.root, self.assignment.name)
-
-
-def _open_part(report: Report) -> Report:
-    """A report without what went well: of a large class it may be many."""
-    trouble = [check for check in report.checks if check.outcome == "infrastructure"]
-    return report.model_copy(update={"checks": trouble, "runs": []})
-
-
-@dataclass(frozen=True)
-class Events:
-    """Told as grading goes on; each gets the student's name."""
-
-    total: Callable[[int], None] = lambda count: None
-    started: Callable[[str], None] = lambda student: None
-    done: Callable[[str, Report | Trouble], None] = lambda student, result: None
 
 
 def grade_course(
@@ -159,20 +63,66 @@ def grade_course(
             assignment, terms = _opened(course, name, record, options)
             batch = Batch(course, assignment, terms.sandbox, options.students)
             entered = take_over_from_book(course, record, assignment.points_of_cells)
+            best = course.config.late.submission == "best"
+            if best:
+                batch.further = _grade_others(course, record, terms, options, source, events)
+                source, total = None, events.total
+                events = replace(events, total=lambda count: total(batch.further + count))
             plan = _planned(course, record, terms, options, source, entered)
             batch.reused, batch.kept = plan.reused, plan.kept
             batch.graded = [task.state.who for task in plan.grade]
             record.put_homework(assignment)
-            try:
-                with Book(course.gradebook_url) as book:
-                    desk = Desk(course, assignment, book, record)
-                    _grade_all(desk, batch, plan, terms.basis, options, events)
-            finally:
-                sweep()
+            _carry_out(batch, record, plan, terms, options, events)
+            if best and options.publish and _choose(course, record, terms):
+                terms, options = replace(terms, force=False), replace(options, publish=False)
+                _carry_out(batch, record, _planned(course, record, terms, options, None, {}), terms, options, events)
             decided = entered_now(course, record)
             write_scores(course, record, decided)
             refresh(course, assignment, record, decided)
         return batch
+
+
+def _carry_out(batch: Batch, record: Record, plan: Plan, terms: Terms, options: Options, events: Events) -> None:
+    try:
+        with Book(batch.course.gradebook_url) as book:
+            _grade_all(Desk(batch.course, batch.assignment, book, record), batch, plan, terms, options, events)
+    finally:
+        sweep()
+
+
+def _grade_others(
+    course: Course, record: Record, terms: Terms, options: Options, source: Path | None, events: Events
+) -> int:
+    """Take in what was handed in, grade all of whoever handed in more than once, and put the best in its place.
+
+    Returns:
+        how many were graded.
+    """
+    name = terms.assignment.name
+    packed = take_in(course, terms.assignment, record, source, options.times)
+    several = all_of(course, record, terms, packed)
+    todo = to_grade(several, terms, publish=options.publish, only_again=options.only_again)
+    events.total(len(todo))
+    jobs = [_job(course, terms, options, attempt.stored(course)) for attempt in todo]
+    places = {(attempt.student, attempt.sha256): attempt for attempt in todo}
+    try:
+        with Book(course.gradebook_url) as book:
+            desk = Desk(course, terms.assignment, book, record)
+            for made, submission in _made(desk, jobs, grade_and_render, _workers(course, options), events):
+                note(course, name, terms.basis)
+                places[submission.student, submission.sha256].put_report(made.report)
+    finally:
+        sweep()
+    _choose(course, record, terms, packed)
+    return len(todo)
+
+
+def _choose(
+    course: Course, record: Record, terms: Terms, packed: Mapping[str, Submission] = MappingProxyType({})
+) -> bool:
+    """Put everybody's best hand-in in its place; True if one was another than before."""
+    moved = [choose(course, record, terms, one) for one in all_of(course, record, terms, packed)]
+    return any(moved)
 
 
 def look_ahead(course: Course, name: str, options: Options = Options()) -> Plan:
@@ -183,7 +133,16 @@ def look_ahead(course: Course, name: str, options: Options = Options()) -> Plan:
     """
     with alone(course), Record(course.root, name) as record:
         remove_halves(course, name)
-        return _planned(course, record, _opened(course, name, record, options)[1], options, None, {})
+        terms = _opened(course, name, record, options)[1]
+        plan = _planned(course, record, terms, options, None, {})
+        others = to_grade(all_of(course, record, terms, {}), terms, publish=options.publish, only_again=False)
+        planned = {(task.state.who, task.submission.sha256) for task in plan.grade}
+        plan.grade += [
+            Task(State(one.student), one.stored(course), f"`{one.path}`, one of several")
+            for one in others
+            if (one.student, one.sha256) not in planned
+        ]
+        return plan
 
 
 def _opened(course: Course, name: str, record: Record, options: Options) -> tuple[Assignment, Terms]:
@@ -223,9 +182,11 @@ def take_in(
         times: a report of the course page that says when each was handed in.
     """
     with Reader(record) as look:
+        course.submitted_dir.mkdir(exist_ok=True)
+        if source is not None and course.config.late.submission == "best":
+            look_at_places(course, assignment, record, look)  # what counts is known before something comes beside it
         if source is not None:
             collect_into(course, assignment, source, record, look, times)
-        course.submitted_dir.mkdir(exist_ok=True)
         return look_at_places(course, assignment, record, look)
 
 
@@ -235,8 +196,27 @@ def _image(course: Course, options: Options, assignment: Assignment) -> str:
     return options.image or course.config.sandbox.image or tag_of(needed)
 
 
-def _grade_all(desk: Desk, batch: Batch, plan: Plan, basis: Basis, options: Options, events: Events) -> None:
-    course, settings = desk.course, desk.course.config.sandbox
+def _job(
+    course: Course, terms: Terms, options: Options, submission: Submission | Stored, again: Again | None = None
+) -> Job:
+    return Job(
+        homework=course.files(terms.assignment.name, options.profile).resolved(),
+        submission=submission,
+        sandbox=terms.sandbox,
+        salt=course.config.salt,
+        gpu=options.gpu or course.config.sandbox.gpu,
+        image=_image(course, options, terms.assignment),
+        basis=terms.basis,
+        again=again,
+    )
+
+
+def _workers(course: Course, options: Options) -> int:
+    return options.jobs or course.config.sandbox.jobs or len(os.sched_getaffinity(0))
+
+
+def _grade_all(desk: Desk, batch: Batch, plan: Plan, terms: Terms, options: Options, events: Events) -> None:
+    course = desk.course
     desk.book.ensure_assignment(desk.assignment)
     desk.book.add_students(course.people)
     for state in plan.lacking:
@@ -244,19 +224,10 @@ def _grade_all(desk: Desk, batch: Batch, plan: Plan, basis: Basis, options: Opti
     _forget_what_is_gone(desk)
 
     def job(task: Task) -> Job:
-        return Job(
-            homework=course.files(desk.assignment.name, options.profile).resolved(),
-            submission=task.submission,
-            sandbox=batch.sandbox,
-            salt=course.config.salt,
-            gpu=options.gpu or settings.gpu,
-            image=_image(course, options, desk.assignment),
-            basis=basis,
-            again=task.again,
-        )
+        return _job(course, terms, options, task.submission, task.again)
 
     events.total(len(plan.grade))
-    workers = options.jobs or settings.jobs or len(os.sched_getaffinity(0))
+    workers, basis = _workers(course, options), terms.basis
     render = [job(task) for task in plan.render]
     known = {task.state.who: task.state for task in plan.grade}
     for made, submission in _made(desk, render, render_again, workers, Events()):

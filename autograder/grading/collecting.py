@@ -10,11 +10,13 @@ from autograder.course.course import Course
 from autograder.errors import UserError
 from autograder.grading.places import Signatures, clock_of
 from autograder.homework.assignment import Assignment
+from autograder.records.attempts import keep
 from autograder.records.record import Record
 from autograder.records.state import now
 from autograder.records.ways import write_way
 from autograder.submission import Submission
-from autograder.submissions.collect import Look, Rejected, collect_each, roster_of, store
+from autograder.submissions.collect import Look, Rejected, collect_each, roster_of
+from autograder.submissions.storing import store
 from autograder.submissions.times import Clock, read_times
 
 
@@ -33,7 +35,8 @@ def collect_into(
     people, clock = roster_of(course.people.values(), assignment), clock_of(course, assignment)
     if times is not None:
         clock = replace(clock, report=read_times(times, people, clock.zone))
-    items = collect_each(source, assignment, people, clock, look)
+    best = course.config.late.submission == "best"
+    items = collect_each(source, assignment, people, clock, look, every=best)
     first = next(items, None)
     if first is None:
         raise UserError(
@@ -44,6 +47,7 @@ def collect_into(
         record.accepted(state.who, "collecting")
     places, look_at = record.places(), Signatures(course, assignment)
     seen: set[str] = set()
+    lies: dict[str, str | None] = {}  # student -> hash of what lies under `submitted/`
     for item in itertools.chain([first], items):
         who = item.student or item.path
         if who not in seen:
@@ -58,19 +62,32 @@ def collect_into(
             earlier = before.notes if before is not None else ()
             record.change(who, notes=tuple(dict.fromkeys((*earlier, kept))))
             continue
+        way = _way(item)
+        there = lies.setdefault(who, before.sha if (before := record.get(who)) is not None else None)
+        if best and there not in (None, item.sha256):
+            keep(course, assignment, item, way)
+            continue
         signature, owner = places.get(item.student, ("", ""))
         whole = owner == who and signature == look_at.of(item.student)
         if not (whole and _is_known(record, item)):
             store(item, assignment, course.submitted_dir)
-        way: dict[str, object] = {"came": now(), "source": item.path, "notes": item.notes, "handed": item.sha256}
-        way |= {
-            "matched": item.matched,
-            "exported": item.exported,
-            "clock": item.clock,
-            "marked_late": item.marked_late,
-        }
+        lies[who] = item.sha256
         write_way(course, assignment.name, who, way)
         record.change(who, **way)
+
+
+def _way(item: Submission) -> dict[str, object]:
+    """How something came, as fields of `State`."""
+    return {
+        "came": now(),
+        "source": item.path,
+        "notes": item.notes,
+        "handed": item.sha256,
+        "matched": item.matched,
+        "exported": item.exported,
+        "clock": item.clock,
+        "marked_late": item.marked_late,
+    }
 
 
 def _is_kept(record: Record, item: Submission, clock: Clock) -> bool:

@@ -104,5 +104,5 @@ def lines(results: list[CheckResult]) -> list[str]:
 def _figure(measure: Measure, result: CheckResult) -> str:
     """A figure of a trained model, and what it is worth; a message that tells the figure is not said again."""
     value = "no number" if measure.value is None else f"{measure.value:.3f} {measure.unit}".rstrip()
-    worth = f"{result.fraction * result.points:.2f} of {result.points:g} points"
+    worth = f"{result.fraction * result.points:.2f} of {result.points:g} point{'s' * (result.points != 1)}"
     return f"this is worth {worth}" if result.message else f"{measure.what} is {value}: {worth}"

@@ -10,7 +10,8 @@ from autograder.homework.assignment import load_assignment
 from autograder.records.gradebook import Book
 from autograder.records.pages import refresh
 from autograder.records.record import Record
-from autograder.records.standing import enter_decisions
+from autograder.records.scores import write_scores
+from autograder.records.standing import entered_now
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,14 @@ def looked_up(course: Course, record: Record, student: str, cell: str) -> Found:
 
 
 def entered(course: Course, record: Record, student: str, cell: str) -> float:
-    """Bring gradebook and pages up to the log; returns the points that count now.
+    """Bring gradebook, scores and pages up to the log; returns the points that count now.
 
     Raises:
         UserError: the gradebook cannot be used; what is noted holds, and the next command enters it.
     """
-    with Book(course.gradebook_url) as book:
-        enter_decisions(course, record, book, {record.homework: record.homeworks()[record.homework]})
-    refresh(course, load_assignment(course.files(record.homework)), record)
+    decided = entered_now(course, record)
+    write_scores(course, record, decided)
+    refresh(course, load_assignment(course.files(record.homework)), record, decided)
     return _counts(course, record, student, cell) or 0.0
 
 

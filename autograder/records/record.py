@@ -291,6 +291,13 @@ class Record:
                 found.setdefault(who, {})[homework] = State(who, rejected=rejected, sha=sha).sentence
         return found
 
+    def graded(self) -> dict[str, set[str]]:
+        """Student -> homeworks of which there is a report."""
+        found: dict[str, set[str]] = {}
+        for who, homework in self._connection.execute("SELECT who, homework FROM state WHERE report NOTNULL"):
+            found.setdefault(who, set()).add(homework)
+        return found
+
     def late(self) -> dict[str, list[str]]:
         """Student -> homeworks of which what counts was handed in late."""
         found: dict[str, list[str]] = {}

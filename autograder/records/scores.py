@@ -36,7 +36,7 @@ def write_scores(course: Course, record: Record, entered: Entered | None = None)
     Raises:
         UserError: the gradebook cannot be read.
     """
-    homeworks, sentences = record.homeworks(), record.sentences()
+    homeworks, sentences, reported = record.homeworks(), record.sentences(), record.graded()
     entered = entered or entered_now(course, record)
     scores = entered.scores
     buffer = io.StringIO()
@@ -61,8 +61,9 @@ def write_scores(course: Course, record: Record, entered: Entered | None = None)
     for student in sorted({*course.roster, *sentences, *(student for found in scores.values() for student in found)}):
         mine = {name: found[student] for name, found in scores.items() if student in found}
         name = course.roster.get(student) or next((score.name for score in mine.values()), "")
-        status = _status(mine, sentences.get(student, {}), len(homeworks) > 1)
-        waiting = [key for score in mine.values() for key, cell in score.cells.items() if cell.needs_manual]
+        graded = [score for name, score in mine.items() if name in reported.get(student, ())]
+        waiting = [key for score in graded for key, cell in score.cells.items() if cell.needs_manual]
+        status = _status(sentences.get(student, {}), bool(graded), bool(waiting), len(homeworks) > 1)
         late, earned = entered.late.get(student, {}), {name: earned_of(score) for name, score in mine.items()}
         off = {name: late[name].cost(earned[name]) for name in mine if name in late}
         points = f"{float(sum(earned.values(), Fraction(0)) - sum(off.values())):g}" if mine else ""
@@ -105,13 +106,12 @@ def safe(text: str) -> str:
     return f"'{text}" if text.lstrip(" \u00a0\ufeff").startswith(FORMULA) or text.startswith(FORMULA) else text
 
 
-def _status(scores: Mapping[str, StudentScore], sentences: Mapping[str, str], several: bool) -> str:
+def _status(sentences: Mapping[str, str], graded: bool, waits: bool, several: bool) -> str:
     """Where a student stands, and of each homework that was not graded why."""
     if sentences:
         return " ".join(f"{name}: {said}" if several else said for name, said in sentences.items())
-    if not scores:
+    if not graded:
         return "nothing handed in"
-    waits = any(cell.needs_manual for score in scores.values() for cell in score.cells.values())
     return "waits for a human" if waits else "graded"
 
 

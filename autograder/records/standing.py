@@ -1,6 +1,6 @@
 """Where students stand in the course: what was graded, what people decided, and what being late costs, put together.
 
-The gradebook has the points, the record what was handed in and when, the log what people decided. `enter_decisions`
+The gradebook has the points, the record what was handed in and when, the log what people decided. `entered_now`
 brings the gradebook up to the other two, so that nbgrader's own commands see the same.
 """
 
@@ -88,6 +88,7 @@ def _remarks(
         {cell: _given(override) for cell, override in given.items()},
         {cell: ByHand(0.0, blank=True) for cell in blank} | by_hand,
         handed_in=_handed_in(state),
+        several=state.several,
         newer=state.rejected or "" if state.origin in ("collecting", "place") else "",
         deadline="" if last is None else text.moment(last.isoformat()),
         over=last is not None and datetime.now(UTC) >= last,
@@ -115,32 +116,22 @@ class Entered:
 
 
 def entered_now(course: Course, record: Record) -> Entered:
-    """The same of every homework that was graded. Raises UserError as `enter_decisions` does."""
-    with Book(course.gradebook_url) as book:
-        return enter_decisions(course, record, book, record.homeworks())
-
-
-def enter_decisions(
-    course: Course, record: Record, book: Book, homeworks: Mapping[str, Mapping[str, float]]
-) -> Entered:
-    """Bring the gradebook up to the log and the late rule; what is there already is left alone.
-
-    Args:
-        homeworks: those that were graded, with their cells.
+    """Bring the gradebook up to the log and the late rule, whatever was graded, and read it.
 
     Raises:
         UserError: the log, the extensions or the gradebook cannot be used.
     """
     decided, late = read_log(course.log_path), lateness_of(course, record)
     found: dict[str, dict[str, StudentScore]] = {}
-    for homework, cells in homeworks.items():
-        book.decide(homework, decided.points(homework), decided.withdrawn(homework))
-        found[homework] = {score.student: score for score in book.read_scores(homework, cells)}
-        costs = {
-            who: Lateness(_cost(late.get(who, {}).get(homework, IN_TIME), score), _more_time(course, who, homework))
-            for who, score in found[homework].items()
-        }
-        book.put_late(homework, course.config.due.get(homework), costs)
+    with Book(course.gradebook_url) as book:
+        for homework, cells in record.homeworks().items():
+            book.decide(homework, decided.points(homework), decided.withdrawn(homework))
+            found[homework] = {score.student: score for score in book.read_scores(homework, cells)}
+            costs = {
+                who: Lateness(_cost(late.get(who, {}).get(homework, IN_TIME), score), _more_time(course, who, homework))
+                for who, score in found[homework].items()
+            }
+            book.put_late(homework, course.config.due.get(homework), costs)
     return Entered(found, late)
 
 
@@ -181,14 +172,14 @@ def earned_of(score: StudentScore) -> Fraction:
 
 def _homework(score: StudentScore | None, state: State | None, late: Late, cells: Mapping[str, float]) -> Homework:
     most = sum((exact(points) for points in cells.values()), Fraction(0))
-    if score is None:
+    if score is None or state is None or state.report is None:  # points there may be by an override
         handed_in = state is not None and state.sha is not None
         words = state.sentence if state is not None else "nothing handed in"
-        return Homework(most=most, late=late, words=words, stage="handed in" if handed_in else "nothing")
+        earned = Fraction(0) if score is None else earned_of(score)
+        return Homework(earned, most, late=late, words=words, stage="handed in" if handed_in else "nothing")
     waits = [name for name, cell in score.cells.items() if cell.needs_manual]
     waiting = sum((exact(cells.get(name, 0.0)) - exact(score.cells[name].points) for name in waits), Fraction(0))
-    rejected = state is not None and state.rejected is not None
-    words = state.sentence if state is not None and rejected else "waits for a human" if waits else "graded"
+    words = state.sentence if state.rejected is not None else "waits for a human" if waits else "graded"
     return Homework(earned_of(score), most, max(waiting, Fraction(0)), late, words, "graded")
 
 

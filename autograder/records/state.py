@@ -27,6 +27,7 @@ class State:
         clock: what tells it, as in "timestamp.txt".
         late: it is known to have come after the deadline.
         marked_late: the course page says that it came late, and not when.
+        several: of several hand-ins, all of which are graded, which one counts: a sentence.
         sha: hash over the notebook and the files; None if nothing sound lies under `submitted/`.
         notes: for the student, made while collecting; `handed` is the hash of what they speak of.
         odd: for the student, of what lies under `submitted/`.
@@ -59,6 +60,7 @@ class State:
     clock: str = ""
     late: bool = False
     marked_late: bool = False
+    several: str = ""
     sha: str | None = None
     notes: tuple[str, ...] = ()
     handed: str | None = None

@@ -8,11 +8,9 @@ them becomes a `Rejected` with a sentence, and the others go on.
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from autograder.errors import RefusedError, UnreadableError, UserError
@@ -25,7 +23,7 @@ from autograder.submissions.beside import content, files_beside, show
 from autograder.submissions.exports import CLONED, METADATA, MOODLE, Origin, gradescope, origin
 from autograder.submissions.person import Person
 from autograder.submissions.roster import Label, Match, Roster
-from autograder.submissions.times import STAMP, Clock, Handed, order_of
+from autograder.submissions.times import Clock, Handed, order_of
 from autograder.submissions.which import choose
 
 LISTED = 20  # files named one by one
@@ -101,10 +99,13 @@ def collect_each(
     clock: Clock,
     look: Look = Look(),
     tops: Collection[str] | None = None,
+    *,
+    every: bool = False,
 ) -> Iterator[Submission | Rejected]:
     """Like `collect`, one after the other, so that only one submission is in memory at a time.
 
     Args:
+        every: all that a student handed in, the oldest first as far as anything tells, and not the newest alone.
         tops: of a folder that has no other around it, look only at these files and folders.
     """
     by_student: dict[str, list[_Unit]] = {}
@@ -118,7 +119,7 @@ def collect_each(
         for student in match.students:
             by_student.setdefault(student, []).append(replace(unit, how=match.how))
     for student in sorted(by_student):
-        yield from _newest(student, by_student[student], assignment, clock, look)
+        yield from (_every if every else _newest)(student, by_student[student], assignment, clock, look)
 
 
 def _sentence(unit: _Unit, match: Match) -> str:
@@ -133,31 +134,6 @@ def owner(name: str, is_folder: bool, people: Roster) -> str | None:
     parts = (name, "") if is_folder else (name,)
     students = people.find(origin(Entry(parts, 0, None, lambda limit: b"")).label).students
     return students[0] if len(students) == 1 else None
-
-
-def store(submission: Submission, assignment: Assignment, folder: Path) -> Path:
-    """Write a submission as `<folder>/<student>/<assignment>/` (nbgrader's layout), whole or not at all."""
-    target = folder / submission.student / assignment.name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{assignment.name}-", dir=target.parent))
-    try:
-        (fresh / assignment.template_path.name).write_bytes(submission.notebook_bytes)
-        for name, data in submission.files.items():
-            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
-            (fresh / name).write_bytes(data)
-        if submission.submitted is not None:
-            moment = submission.submitted.astimezone(UTC)
-            (fresh / STAMP).write_text(moment.strftime("%Y-%m-%d %H:%M:%S.%f UTC"))
-        fresh.chmod(0o755)
-        old = Path(tempfile.mkdtemp(prefix=f".{assignment.name}-old-", dir=target.parent))
-        if target.exists():
-            target.replace(old)
-        fresh.replace(target)
-        shutil.rmtree(old, ignore_errors=True)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
-    return target
 
 
 def _units(source: Path, assignment: Assignment, people: Roster, tops: Collection[str] | None) -> list[_Unit]:
@@ -273,6 +249,24 @@ def _newest(
         yield Rejected(student, sentence, printable(sound[0][2].path))
     elif sound:
         yield _finished(*sound[0], units, clock)
+
+
+def _every(
+    student: str, units: list[_Unit], assignment: Assignment, clock: Clock, look: Look
+) -> Iterator[Submission | Rejected]:
+    """All that a student handed in; the same once more counts as handed in the first time."""
+    handed = [clock.handed(student, unit.origin, unit.entries, assignment.name) for unit in units]
+    order = order_of([(one, unit.entries) for one, unit in zip(handed, units, strict=True)])
+    seen: set[str] = set()
+    for position in range(len(units)) if order is None else order:
+        try:
+            submission = _read(student, units[position], assignment, look)
+        except RefusedError as problem:
+            yield Rejected(student, str(problem), printable(units[position].path))
+            continue
+        if submission.sha256 not in seen:
+            seen.add(submission.sha256)
+            yield _finished(submission, handed[position], units[position], units[position : position + 1], clock)
 
 
 def _finished(submission: Submission, handed: Handed, unit: _Unit, units: list[_Unit], clock: Clock) -> Submission:

@@ -136,8 +136,12 @@ def read_times(path: Path, people: Roster, zone: tzinfo) -> dict[str, datetime]:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as UTF-8 text: {error}.") from None
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist.") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text; save it as CSV UTF-8.") from None
     rows = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=text.split("\n", 1)[0].count))
     header = [re.sub(r"[\W_]+", "_", name.strip().lower()).strip("_") for name in next(rows, [])]
     column = next((header.index(name) for name in TIME_COLUMNS if name in header), None)

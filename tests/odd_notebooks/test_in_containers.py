@@ -10,7 +10,8 @@ import pytest
 
 from autograder.course.course import init_course
 from autograder.errors import UserError
-from autograder.grading.batch import Options, grade_course
+from autograder.grading.batch import grade_course
+from autograder.grading.results import Options
 from autograder.sandbox import image
 from tests.odd_notebooks.oracle import FOLDER, HERE, OF_THE_WORKER, names, worth
 

@@ -38,11 +38,24 @@ def _grade(api: Any, homework: str, student: str, cell: str, *, make: bool) -> A
     try:
         notebook = api.find_assignment(homework).notebooks[0]
         if make:
-            api.update_or_create_student(student)
-            with api.db.no_autoflush:  # nbgrader links rows before it adds them
-                submitted = api.update_or_create_submission(homework, student)
-            for part in submitted.notebooks:
-                complete(api, part.notebook, part)
+            _make_places(api, homework, student)
         return api.find_grade(cell, notebook.name, homework, student)
     except (MissingEntry, IndexError):
         return None
+
+
+def _make_places(api: Any, homework: str, student: str) -> None:
+    """Places for a student's grades; where nothing was handed in, no other cell waits for a human."""
+    from nbgrader.api import MissingEntry
+
+    api.update_or_create_student(student)
+    try:
+        submitted, nothing = api.find_submission(homework, student), False
+    except MissingEntry:
+        nothing = True
+        with api.db.no_autoflush:  # nbgrader links rows before it adds them
+            submitted = api.update_or_create_submission(homework, student)
+    for part in submitted.notebooks:
+        complete(api, part.notebook, part)
+        for grade in part.grades if nothing else ():
+            grade.needs_manual_grade = False

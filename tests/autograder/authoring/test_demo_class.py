@@ -11,7 +11,8 @@ from autograder.authoring.demo_class import NAMES, Part, demo_class, write_class
 from autograder.authoring.variants import Variant, load_variants
 from autograder.course.course import init_course
 from autograder.grading import batch
-from autograder.grading.batch import Options, grade_course
+from autograder.grading.batch import grade_course
+from autograder.grading.results import Options
 from autograder.homework import ipynb
 from autograder.judge import grade as grading
 from autograder.report import Report

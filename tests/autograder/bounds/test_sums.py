@@ -10,7 +10,8 @@ from nbformat import NotebookNode
 
 from autograder.course.course import Course
 from autograder.feedback import student_page, text
-from autograder.grading.batch import Options, grade_course
+from autograder.grading.batch import grade_course
+from autograder.grading.results import Options
 from autograder.homework import ipynb
 from autograder.judge import grade as grading
 from autograder.judge.grade import grade

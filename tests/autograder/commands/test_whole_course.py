@@ -136,7 +136,7 @@ def test_the_draw_is_the_same_again_and_no_neighbours_share_a_question(graded):
 def test_the_dry_run_says_what_changes_and_writes_nothing(graded):
     _, _, said = graded
     assert said["dry"].out.splitlines()[0] == "s01: none -> 3.5"
-    assert "60 marks of exam: 60 change" in said["dry"].err
+    assert "60 marks of exam: 60 changes" in said["dry"].err
     assert "nothing was written" in said["dry"].err
     assert said["import"].out == said["dry"].out
 

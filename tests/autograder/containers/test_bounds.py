@@ -11,7 +11,8 @@ from nbformat import NotebookNode
 
 from autograder.course.course import Course, init_course
 from autograder.grading import batch
-from autograder.grading.batch import Batch, Options, grade_course
+from autograder.grading.batch import grade_course
+from autograder.grading.results import Batch, Options
 from autograder.homework import ipynb
 from autograder.report import Report
 from autograder.sandbox.docker import Engine

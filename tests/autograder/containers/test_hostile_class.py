@@ -22,7 +22,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 from autograder.course.course import Course, init_course
 from autograder.grading import batch
-from autograder.grading.batch import Batch, Options, grade_course
+from autograder.grading.batch import grade_course
+from autograder.grading.results import Batch, Options
 from autograder.sandbox.docker import Engine
 from autograder.submissions.person import Person
 from tests.autograder import at_work

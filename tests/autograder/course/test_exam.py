@@ -6,8 +6,9 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
+import yaml
 
-from autograder.course.exam import EXAMPLE, Exam, draw, load_exam, marking_sheet
+from autograder.course.exam import EXAMPLE, Exam, draw, example, load_exam, marking_sheet
 from autograder.errors import UserError
 from autograder.yamlfile import load_yaml
 
@@ -22,6 +23,13 @@ def exam() -> Exam:
 def test_forty_questions_ship(exam):
     assert len(exam.questions) == 40
     assert all(question.topic and question.text.endswith(".") for question in exam.questions)
+
+
+def test_the_questions_are_given_under_the_courses_title():
+    assert yaml.safe_load(example('Models: "deep" ones'))["title"] == 'Models: "deep" ones, oral exam'
+    assert example("Ours").replace("Ours", "Deep generative models") == EXAMPLE.read_text().replace(
+        "title: Deep generative models, oral exam", 'title: "Deep generative models, oral exam"'
+    )
 
 
 def test_a_draw_can_be_repeated_and_neighbours_share_nothing(exam):

@@ -23,8 +23,9 @@ from autograder.commands.progress import summary
 from autograder.course.course import Course, init_course, load_course
 from autograder.errors import Infrastructure, UserError
 from autograder.grading import batch as module
-from autograder.grading.batch import Batch, Events, Options, grade_course
+from autograder.grading.batch import grade_course
 from autograder.grading.local import Trouble
+from autograder.grading.results import Batch, Events, Options
 from autograder.homework.settings import LATER
 from autograder.judge import grade as grading
 from autograder.judge.job import Job

@@ -12,6 +12,7 @@ import pytest
 from autograder.course.course import Course, load_course
 from autograder.grading import batch as module
 from autograder.grading.batch import take_in
+from autograder.grading.results import Options
 from autograder.records.gradebook import dump
 from autograder.records.record import FILE, Record
 from autograder.records.state import State
@@ -167,7 +168,7 @@ def test_a_broken_homework_hinders_no_other(course):
         (course.submitted_dir / student / "hw9" / f"{NAME}.ipynb").rename(
             course.submitted_dir / student / "hw9" / "hw9.ipynb"
         )
-    module.grade_course(course, "hw9", None, module.Options(sandbox="process"))
+    module.grade_course(course, "hw9", None, Options(sandbox="process"))
     header = course.scores_path.read_text().splitlines()[0]
     assert header.count("hw9/double") == 1
     assert points(course) == {"ada": 6.0, "bob": 2.0, "cleo": 0.0}

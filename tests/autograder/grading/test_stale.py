@@ -11,7 +11,8 @@ import pytest
 
 from autograder.commands.progress import summary
 from autograder.course.course import Course
-from autograder.grading.batch import Batch, Options, grade_course, look_ahead
+from autograder.grading.batch import grade_course, look_ahead
+from autograder.grading.results import Batch, Options
 from autograder.judge import grade as grading
 from autograder.judge.job import assignment_of
 from autograder.report import Report

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autograder.course.course import Course
-from autograder.grading.batch import Batch
+from autograder.grading.results import Batch
 from autograder.report import Report
 from tests.autograder.course_factory import ANSWERS, NAME
 from tests.autograder.grading.test_batch import WRONG, course, hand_in, here, provider, run

@@ -12,7 +12,8 @@ from autograder.authoring.release import release
 from autograder.authoring.template import write_template
 from autograder.course.course import Course, init_course
 from autograder.errors import UserError
-from autograder.grading.batch import Options, grade_course
+from autograder.grading.batch import grade_course
+from autograder.grading.results import Options
 from autograder.homework import ipynb
 from autograder.homework.assignment import load_assignment
 from autograder.homework.files import HomeworkFiles

@@ -227,7 +227,7 @@ def test_weights_handed_in_for_it_are_left_aside_with_a_sentence(files) -> None:
         "on data drawn for you."
     ]
     readme = released_files(load_assignment(files))["README.md"].decode()
-    assert "No weights are taken of `line`, trained in grading on data drawn for you." in readme
+    assert "Hand in no weights of `line`: grading trains that on data drawn for you." in readme
 
 
 def test_hidden_data_without_an_example_is_refused(files) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -93,13 +94,43 @@ def test_taking_an_override_back_leaves_a_score_that_formgrader_gave_since(cours
     assert grades(course)["why"][1] == 3.5
 
 
+def test_whoever_handed_in_nothing_has_the_points_and_is_not_called_graded(course, invoke):  # noqa: F811
+    (course.root / "students.csv").write_text("id,name\ns01,Student 01\ns02,Student 02\ns03,Student 03\n")
+    said = invoke("override", "s03", "hw1", "code", "1", "--why", WHY, "--by", "leo", "--course", course.root)
+    assert said.out == "s03, hw1, code: nothing -> 1 of 6 points\n"
+    row = course.scores_path.read_text().splitlines()[3]
+    assert row.startswith("s03,Student 03,1,15,nothing handed in,,1,")
+    assert not any(waits for *_, waits in grades(course, "s03").values())
+    found = json.loads(invoke("grades", "--json", "--course", course.root).out)[2]
+    assert (found["points"], found["missing"][0]) == ("1", "hw1: nothing handed in")
+    shown = invoke("show", "hw1", "s03", "--course", course.root).out
+    assert "`code` was given 1 point by leo" in shown
+
+
+def test_a_broken_file_of_extensions_is_said_before_anything_is_noted(course, invoke):  # noqa: F811
+    (course.root / "extensions.yaml").write_text("s01:\n  hw1: {untill: 2026-01-01T00:00:00Z, reason: r}\n")
+    words = ("override", "s01", "hw1", "train", "1", "--why", "w", "--course", course.root)
+    refused(invoke(*words), "extensions.yaml, line 2", "did you mean `s01.hw1.until`?")
+    assert not course.log_path.exists()
+
+
+def test_a_deadline_of_no_homework_is_noted(course, invoke):  # noqa: F811
+    assert "note" not in invoke("scores", "--course", course.root).err
+    path = course.root / "course.yaml"
+    path.write_text(path.read_text().replace("hw1: 2025", "hw01: 2025"))
+    for command in ("scores", "grades"):
+        said = invoke(command, "--course", course.root)
+        assert "note: `due:` of course.yaml names `hw01`, and no homework is called so (there are hw1)" in said.err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("s01", "hw1", "trian", "1"), "hw1 has no graded cell `trian`; there are code, train, why"),
         (("s01", "hw9", "train", "1"), "nothing of hw9 is graded yet"),
         (("eve", "hw1", "train", "1"), "`eve` is no student of the course"),
-        (("s01", "hw1", "train", "5.1"), "`train` has 5 points; 5.1 are not between 0 and that"),
+        (("s01", "hw1", "train", "5.1"), "`train` has 5 points; 5.1 is not between 0 and that"),
+        (("s01", "hw1", "train", "-1"), "`train` has 5 points; -1 is not between 0 and that"),
         (("s01", "hw1", "train", "nan"), "`nan` is no number of points; write 0.75"),
         (("s01", "hw1", "train", "a lot"), "`a lot` is no number of points"),
         (("s01", "hw1", "train"), "say how many points"),

@@ -41,6 +41,8 @@ def test_every_student_has_a_row_with_every_cell(course: tuple[Course, Repositor
         book.write(report("zoe", 0.7, 0.1), hw0, {}, person=Person(id="zoe", name="Zoe Z"))
     with Record(folder.root, hw0.name) as record:
         record.put_homework(hw0)
+        for who in ("alice", "bob", "zoe"):
+            record.change(who, report="-")
         record.rejected("eve", "the file is empty", "collecting")
         path = write_scores(folder, record)
     rows = list(csv.reader(path.open(encoding="utf-8")))

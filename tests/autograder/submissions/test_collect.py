@@ -16,8 +16,9 @@ from autograder.errors import UserError
 from autograder.homework import ipynb
 from autograder.homework.assignment import Assignment
 from autograder.submission import Submission
-from autograder.submissions.collect import Rejected, collect, store
+from autograder.submissions.collect import Rejected, collect
 from autograder.submissions.person import Person
+from autograder.submissions.storing import store
 from tests.autograder.course_factory import answered, blank_bytes, make_repository, to_bytes
 
 NAMES = {"alice": "Alice Archer", "bob": "Bob Brown", "jdoe7": "Jane Doe", "emilie": "Émilie du Châtelet"}

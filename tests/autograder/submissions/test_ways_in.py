@@ -213,6 +213,11 @@ def test_a_report_that_cannot_be_read_is_refused_with_its_line(
         read_times(tmp_path / "report.csv", roster_of(PEOPLE, hw0), UTC)
 
 
+def test_a_report_that_is_not_there_is_said(tmp_path: Path, hw0: Assignment) -> None:
+    with pytest.raises(UserError, match=r"report.csv does not exist\.$"):
+        read_times(tmp_path / "report.csv", roster_of(PEOPLE, hw0), UTC)
+
+
 def test_where_nothing_tells_the_time_nobody_is_late(tmp_path: Path, hw0: Assignment, good: bytes) -> None:
     alice = taken(collect(lay_out(tmp_path, {"alice/hw0.ipynb": good}), hw0, PEOPLE, DUE))["alice"]
     assert (alice.submitted, alice.clock, alice.late) == (None, "", False)
