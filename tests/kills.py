@@ -1,6 +1,6 @@
 """Ends the grader at every single step, starts it again, and compares what lies in the course folder afterwards.
 
-    python -m tests.kills                 # every step of collect, grade and regrade --publish; minutes
+    python -m tests.kills                 # every step of each command; minutes
     python -m tests.kills grade           # of one command
     pytest tests/autograder/grading/test_kills.py    # some steps of each
 
@@ -25,6 +25,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +39,20 @@ from autograder.grading.results import Options
 from autograder.homework.assignment import load_assignment
 from autograder.judge.job import Job
 from autograder.records.gradebook import dump
+from autograder.records.log import Override, append
 from autograder.records.record import FILE, Record
 from autograder.records.rendering import Rendered, grade_and_render, rendered
 from autograder.records.state import State
 from autograder.report import Report
 from autograder.sandbox import opening
 from autograder.submissions.collect import Look
-from tests.autograder.course_factory import ANSWERS, NAME
+from tests.autograder.course_factory import ANSWERS, NAME, answered, to_bytes
 from tests.autograder.grading.test_batch import WRONG, make_course
 from tests.autograder.providers import ForkProvider, leftovers
 
 FILE_EVENTS = {"os.rename", "os.link", "os.symlink", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.truncate"}
 TIMES = {"came", "stat"}  # of a state
+AT = datetime(2026, 1, 5, tzinfo=UTC)
 COLLECTED = re.compile(rb'"came": "[^"]*"')  # when, in what lies beside a hand-in
 ENDED = -signal.SIGKILL
 
@@ -145,6 +148,9 @@ class World:
         (self.export / "stranger").mkdir()
         (self.export / "stranger" / f"{NAME}.ipynb").write_text("{}")
         self.assignment = load_assignment(course.files(NAME))
+        self.worse = folder / "worse" / "ada" / f"{NAME}.ipynb"
+        self.worse.parent.mkdir(parents=True)
+        self.worse.write_bytes(to_bytes(answered(self.assignment.template, WRONG)))
         basis, trace = stale.worked_out(self.assignment, {"sandbox": "process"})
         self.bases = {"old": basis, "new": replace(basis, labels={**basis.labels, next(iter(basis.labels)): "other"})}
         patch.setattr(stale, "worked_out", lambda assignment, where: (self.bases[self.now], trace))
@@ -180,6 +186,26 @@ class World:
         self.now = "new"
         batch.grade_course(course, NAME, None, Options(sandbox="process", students=frozenset({"ada"})))
 
+    def several(self, folder: Path) -> None:
+        """A course in which the best of several hand-ins counts; of ada's the worse one came first."""
+        self.empty(folder)
+        with (folder / "course.yaml").open("a", encoding="utf-8") as file:
+            file.write("late: {submission: best}\n")
+        self.now = "old"
+        for_tas.collect(NAME, self.worse.parent.parent, folder)
+
+    def decided(self, folder: Path) -> None:
+        """A graded course in which somebody gave points and the late rule was written; nobody entered it yet."""
+        self.graded(folder)
+        with (folder / "course.yaml").open("a", encoding="utf-8") as file:
+            file.write(f"due: {{{NAME}: 2026-01-01T00:00:00Z}}\nlate: {{per_day: 10}}\n")
+        (folder / "extensions.yaml").write_text(f"bob: {{{NAME}: {{until: 2026-01-09T00:00:00Z, reason: illness}}}}\n")
+        for who in ("ada", "bob"):
+            with Record(folder, NAME) as record:
+                record.change(who, submitted="2026-01-03T12:00:00+00:00")
+            entry = Override(at=AT, by="leo", why="w", student=who, homework=NAME, cell="line", points=0.5)
+            append(folder / "log.jsonl", entry)
+
     def _graded(self, jobs: list[Job], workers: int, work: Any, started: object) -> Iterator[tuple[Job, Rendered]]:
         for job in jobs:
             yield job, work(job)
@@ -191,12 +217,14 @@ class World:
                 yield job, work(job)
                 continue
             report, basis = self.reports[job.submission.student], self.bases[self.now]
+            another = job.submission.sha256 != report.submission_sha256
             checks = [c.model_copy(update={"basis": basis.of(c.id.partition("[")[0])}) for c in report.checks]
             cells = report.cells
-            if self.now == "new":
+            if self.now == "new" or another:
                 earned = {"ada": 0.0, "bob": 2.0}[report.student]
                 cells = [c.model_copy(update={"earned": earned}) if c.cell == "double" else c for c in cells]
-            made = report.model_copy(update={"checks": checks, "cells": cells, "basis": basis.whole})
+            known = {"checks": checks, "cells": cells, "basis": basis.whole}
+            made = report.model_copy(update=known | {"submission_sha256": job.submission.sha256})
             yield job, rendered(work.args[0], self.assignment, made, job.submission.read())
 
     @property
@@ -206,6 +234,8 @@ class World:
         return {
             "collect": Scenario(self.empty, lambda root: for_tas.collect(NAME, self.export, root)),
             "grade": Scenario(self.empty, lambda root: for_tas.grade(NAME, self.export, root, **options)),
+            "best": Scenario(self.several, lambda root: for_tas.grade(NAME, self.export, root, **options)),
+            "scores": Scenario(self.decided, for_tas.scores),
             "publish": Scenario(self.graded, lambda root: again.regrade(NAME, root, publish=True, **options)),
         }
 
@@ -297,7 +327,7 @@ def _timeless(state: State) -> dict[str, object]:
 def main() -> None:
     """Every step of the commands that are named, or of all; the exit code says whether one left a trace."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("commands", nargs="*", choices=[[], "collect", "grade", "publish"])
+    parser.add_argument("commands", nargs="*", choices=[[], "collect", "grade", "best", "scores", "publish"])
     wanted = parser.parse_args().commands or ["collect", "grade", "publish"]
     wrong = 0
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:

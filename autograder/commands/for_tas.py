@@ -211,7 +211,7 @@ def scores(course: CourseOption = Path()) -> None:
     """
     from autograder.course.course import load_course
     from autograder.errors import AutograderError
-    from autograder.grading.alone import alone
+    from autograder.grading.alone import alone, remove_halves
     from autograder.homework.assignment import load_assignment
     from autograder.records.pages import refresh
     from autograder.records.record import Record
@@ -224,6 +224,8 @@ def scores(course: CourseOption = Path()) -> None:
         if not homeworks:
             raise UserError(f"nothing is graded yet in {loaded.root}.")
     with alone(loaded), Record(loaded.root, "") as record:
+        for name in homeworks:
+            remove_halves(loaded, name)
         print(write_scores(loaded, record))
     for name in homeworks:
         try:

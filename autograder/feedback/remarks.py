@@ -50,6 +50,7 @@ class Remarks:
     newer: str = ""  # why something handed in later was not graded, a sentence
     deadline: str = ""  # of whoever has the most time, in words
     over: bool = False  # it is
+    extended: bool = False  # it is later than that of the course
 
     def points(self, cell: str) -> float | None:
         """What a person gave a cell; None if nobody did."""

@@ -41,7 +41,7 @@ def remove_halves(course: Course, name: str) -> None:
         *course.feedback_dir(name).glob(".*.html.*"),
         *(course.root / WAYS / name).glob(".*.json.*"),
     ]
-    for whole in (course.scores_path.name, Path(course.gradebook_url).name, NBGRADER):
+    for whole in (course.scores_path.name, course.grades_path.name, Path(course.gradebook_url).name, NBGRADER):
         begun += course.root.glob(f".{whole}.*")
     for path in begun:
         if path.is_dir() and not path.is_symlink():

@@ -57,27 +57,32 @@ def remarks_of(course: Course, record: Record, student: str, answered: Mapping[s
     """
     states = record.of(student, course.config.due)
     late = lateness_of(course, record, student).get(student, {}).get(record.homework, IN_TIME)
-    last = last_deadline(record.homework, course.config.due, course.extensions)
-    state = states.get(record.homework, State(student))
-    return _remarks(state, read_log(course.log_path).of(student, record.homework), late, last, answered)
+    state, ends = states.get(record.homework, State(student)), _ends(course, record.homework)
+    return _remarks(state, read_log(course.log_path).of(student, record.homework), late, ends, answered)
 
 
 def remarks_of_class(course: Course, record: Record) -> Callable[[State], Remarks]:
     """The same for one after the other of a class; what concerns all is worked out once."""
     name, decided, late = record.homework, read_log(course.log_path), lateness_of(course, record)
-    last = last_deadline(name, course.config.due, course.extensions)
+    ends = _ends(course, name)
 
     def remarks(state: State) -> Remarks:
-        return _remarks(state, decided.of(state.who, name), late.get(state.who, {}).get(name, IN_TIME), last)
+        return _remarks(state, decided.of(state.who, name), late.get(state.who, {}).get(name, IN_TIME), ends)
 
     return remarks
+
+
+def _ends(course: Course, homework: str) -> tuple[datetime, datetime] | None:
+    """The deadline of the course, and when the time of everybody is over; None without one."""
+    last = last_deadline(homework, course.config.due, course.extensions)
+    return None if last is None else (course.config.due[homework], last)
 
 
 def _remarks(
     state: State,
     given: Mapping[str, Override],
     late: Late,
-    last: datetime | None,
+    ends: tuple[datetime, datetime] | None,
     answered: Mapping[str, bool] | None = None,
 ) -> Remarks:
     by_hand = {cell: ByHand(points, comment, again) for cell, (points, comment, again) in state.by_hand.items()}
@@ -90,8 +95,9 @@ def _remarks(
         handed_in=_handed_in(state),
         several=state.several,
         newer=state.rejected or "" if state.origin in ("collecting", "place") else "",
-        deadline="" if last is None else text.moment(last.isoformat()),
-        over=last is not None and datetime.now(UTC) >= last,
+        deadline="" if ends is None else text.moment(ends[1].isoformat()),
+        over=ends is not None and datetime.now(UTC) >= ends[1],
+        extended=ends is not None and ends[1] > ends[0],
     )
 
 

@@ -1,4 +1,4 @@
-"""On a phone nothing of a class page is hidden, cut off, or reached by scrolling sideways, as Chromium lays it out."""
+"""On a phone nothing of a page for the staff is hidden, cut off, or reached by scrolling sideways, as Chromium lays it out."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from autograder.feedback import Known, Theory, brief, class_page
+from autograder.feedback.exampage import Card, exam_page
+from autograder.feedback.similarpage import Side, Stretch, list_page, pair_page
 from tests.autograder.feedback.test_browser import CHROMIUM, opened, pytestmark  # noqa: F401
 from tests.autograder.report_factory import REJECTED, TITLE, a_class
 
@@ -17,7 +19,7 @@ from tests.autograder.report_factory import REJECTED, TITLE, a_class
 MEASURE = """
 <script>
 const missing = [];
-for (const one of document.querySelectorAll("th[scope=row], td, h2, dd, small, .points, svg text")) {
+for (const one of document.querySelectorAll("th[scope=row], td, h2, dd, small, .points, .code span, svg text")) {
   const box = one.getBoundingClientRect(), words = one.textContent.trim();
   const figure = one.closest(".histogram");  // one of two, by the width of the window
   const room = box.width >= 1 && box.height >= 1 && box.left >= 0 && box.right <= innerWidth + 1;
@@ -40,7 +42,30 @@ def test_every_word_of_a_class_page_stands_inside_the_window(tmp_path: Path, wid
     reports = a_class()
     known = {report.student: Known(f"{report.student} Longfamilyname", Theory(2.5, 4.0, 1)) for report in reports}
     odd = {"smithson": "`hw1.ipynb`: no student of the course is called 'smithson'. Did you mean `smith`?"}
-    page = class_page(map(brief, reports), {**REJECTED, **odd}, TITLE, known, ["smithson"])
+    assert_has_room(class_page(map(brief, reports), {**REJECTED, **odd}, TITLE, known, ["smithson"]), tmp_path, width)
+
+
+LONG = "Maximiliana-Theodora von und zu Hohenlohe-Waldenburg"
+SIDE = Side(LONG, [Stretch("cell 4", [("    return torch.logsumexp(values, dim=1).mean(0)" * 3, 0), ("pass", None)])])
+PAGES = {
+    "pairs": list_page(TITLE, [("pair-001.html", LONG, f"earlier: {LONG}", 0.93, 12)], 31),
+    "pair": pair_page(TITLE, 0.93, SIDE, SIDE),
+    "cards": exam_page(
+        f"{TITLE}, oral exam", [Card("m.hohenlohe@phystech.edu", LONG, [(7, "Flows", "What for? " * 40)])]
+    ),
+}
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("name", PAGES)
+def test_every_word_of_a_list_of_pairs_of_a_pair_and_of_cards_stands_inside_the_window(
+    tmp_path: Path, name: str, width: int
+) -> None:
+    assert_has_room(PAGES[name], tmp_path, width)
+
+
+def assert_has_room(page: str, tmp_path: Path, width: int) -> None:
+    """Nothing is cut off, and the page is no wider than the window."""
     page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
     (tmp_path / "inner.html").write_text(page.replace("</body>", f"{MEASURE}</body>"), errors="replace")
     document = opened(WINDOW.replace("{}", str(width)), tmp_path)

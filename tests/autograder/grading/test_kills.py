@@ -27,6 +27,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     [
         ("collect", {"commit", "os.mkdir", "open", "opened", "os.rename", "os.chmod", "os.rmdir"}),
         ("grade", {"commit", "os.mkdir", "open", "opened", "os.rename", "os.chmod", "os.link", "os.remove", "synced"}),
+        ("best", {"commit", "os.mkdir", "open", "opened", "os.rename", "os.chmod", "synced"}),
+        ("scores", {"commit", "open", "os.rename"}),
         ("publish", {"commit", "open", "opened", "os.rename", "os.chmod", "os.remove", "synced"}),
     ],
 )

@@ -205,6 +205,8 @@ def test_results_of_a_report_are_sound_and_add_up() -> None:
 def test_results_obey_what_students_may_read_when() -> None:
     found = sound(results_of(WHOLE, LATER))
     assert [test["visibility"] for test in found["tests"]] == ["visible", "after_due_date"]
+    extended = sound(results_of(WHOLE, LATER, Remarks(extended=True)))
+    assert [test["visibility"] for test in extended["tests"]] == ["visible", "hidden"], "Gradescope knows no extension"
     found = sound(results_of(WHOLE, POINTS))
     assert [(test["name"], test["output"]) for test in found["tests"]] == [("Double", ""), ("Line", "")]
 
