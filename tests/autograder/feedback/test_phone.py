@@ -1,4 +1,4 @@
-"""On a phone nothing of a page for the staff is hidden, cut off, or reached by scrolling sideways, as Chromium lays it out."""
+"""On a phone nothing of a page for the staff is hidden, cut off, or reached by scrolling sideways in Chromium."""
 
 from __future__ import annotations
 
