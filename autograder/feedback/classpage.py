@@ -165,6 +165,7 @@ class Tally:
     longest: dict[str, tuple[float, str]] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
     _seen: Outline | None = None
+    _columns: list[tuple[Counter[str], array[float]]] = field(default_factory=list)  # of `said` and `took`, as seen
 
     @classmethod
     def of(cls, briefs: Iterable[Brief], known: Mapping[str, Known] = MappingProxyType({})) -> Tally:
@@ -180,8 +181,7 @@ class Tally:
         """Count one report."""
         total, link = one.stages.get("total", 0.0), page_name(one.student)
         failed = len(one.said) - one.said.count(PASSED) - one.said.count(OPEN)
-        marks = _amended(one, known.remarks)
-        earned = float(sum((exact(points) for points in marks if points is not None), Fraction(0)))
+        marks, earned = _amended(one, known.remarks)
         self.students.append(StudentRow(one.student, link, earned, one.most, failed, total, _remark(one, known), known))
         self.most = max(self.most, one.most)
         self.unprotected |= one.sandbox == "process"
@@ -206,10 +206,10 @@ class Tally:
         if one.outline is not self._seen:
             self._seen = one.outline
             self._get_ready(one.outline)
-        for (check, cell, _), said, seconds in zip(one.outline.checks, one.said, one.took, strict=True):
+        for (counted, took), said, seconds in zip(self._columns, one.said, one.took, strict=True):
             if said != OPEN:
-                self.said[cell, check][said] += 1
-                self.took[cell, check].append(seconds)
+                counted[said] += 1
+                took.append(seconds)
         for at, said in one.stumbles:
             check, cell, _ = one.outline.checks[at]
             self.stumbles.setdefault((check, self.checks[cell, check][0]), []).append((one.said[at] == OPEN, said))
@@ -220,12 +220,16 @@ class Tally:
             self.checks.setdefault((cell, check), (outline.titles.get(cell, OTHER), title))
             self.said.setdefault((cell, check), Counter())
             self.took.setdefault((cell, check), array("d"))
+        self._columns = [(self.said[cell, check], self.took[cell, check]) for check, cell, _ in outline.checks]
 
 
-def _amended(one: Brief, remarks: Remarks) -> list[float | None]:
-    """Points of each cell, with those that people gave."""
+def _amended(one: Brief, remarks: Remarks) -> tuple[list[float | None], float]:
+    """Points of each cell and of all, with those that people gave."""
+    if not remarks.given and not remarks.by_hand:
+        return one.marks, one.earned
     given = [remarks.points(cell) for cell, *_ in one.outline.cells]
-    return [mark if points is None else points for mark, points in zip(one.marks, given, strict=True)]
+    marks = [mark if points is None else points for mark, points in zip(one.marks, given, strict=True)]
+    return marks, float(sum((exact(points) for points in marks if points is not None), Fraction(0)))
 
 
 def _remark(one: Brief, known: Known) -> str:

@@ -87,9 +87,9 @@ def segments(parts: list[tuple[str, float]], whole: float, gap: float = 0.0) -> 
         width = 100 * share / whole if whole else 0.0
         if width > 0:
             wide = max(width - gap, 0.2)
-            bar.append(Markup('<rect class="{}" x="{:.2f}" width="{:.2f}" height="1"/>').format(kind, left, wide))
+            bar.append(f'<rect class="{escape(kind)}" x="{left:.2f}" width="{wide:.2f}" height="1"/>')
         left += width
     return Markup(
         '<svg class="bar" viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">'
-        '<rect class="rest" width="100" height="1"/>{}</svg>'
-    ).format(Markup("").join(bar))
+        f'<rect class="rest" width="100" height="1"/>{"".join(bar)}</svg>'
+    )

@@ -12,6 +12,7 @@ import unicodedata
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 from autograder.report import CheckResult, Outcome, exact
 
@@ -60,6 +61,8 @@ def not_your_fault(check: CheckResult) -> str:
 
 def clean(text: str, limit: int = 4000) -> str:
     """`text` with only what can be read left in it, and only `limit` characters of that."""
+    if len(text) <= limit and text.isprintable():  # most are, and nothing else could be taken out of them
+        return text
     text = ESCAPES.sub("", text[: 8 * limit])
     lines = BREAKS.sub("\n", text).split("\n")
     text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)  # what a progress bar was rewritten to
@@ -79,6 +82,7 @@ def line(text: str, limit: int = 300) -> str:
     return " ".join(clean(text, limit).split())
 
 
+@lru_cache(1024)
 def points(value: float | Fraction) -> str:
     """Points as people write them: 2, 0.5, 1.25; at most two decimals, half a hundredth up, however it was added up."""
     near = Decimal(f"{float(value):.9f}").quantize(Decimal("0.01"), ROUND_HALF_UP)
