@@ -11,7 +11,6 @@ from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
 
@@ -227,9 +226,13 @@ def _amended(one: Brief, remarks: Remarks) -> tuple[list[float | None], float]:
     """Points of each cell and of all, with those that people gave."""
     if not remarks.given and not remarks.by_hand:
         return one.marks, one.earned
-    given = [remarks.points(cell) for cell, *_ in one.outline.cells]
-    marks = [mark if points is None else points for mark, points in zip(one.marks, given, strict=True)]
-    return marks, float(sum((exact(points) for points in marks if points is not None), Fraction(0)))
+    marks, earned = list(one.marks), exact(one.earned)
+    for at, (cell, *_) in enumerate(one.outline.cells):
+        points = remarks.points(cell)
+        if points is not None and points != marks[at]:
+            earned += exact(points) - exact(marks[at] or 0.0)
+            marks[at] = points
+    return marks, float(earned)
 
 
 def _remark(one: Brief, known: Known) -> str:

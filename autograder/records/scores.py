@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 from autograder.course.course import Course
@@ -93,11 +94,14 @@ def _theory(score: StudentScore, assignment: Assignment) -> Theory | None:
     cells = [score.cells[cell] for cell in assignment.manual if cell in score.cells]
     if not cells:
         return None
-    earned, most = (
-        sum((exact(value) for value in column), Fraction(0))
-        for column in ([cell.points for cell in cells], [cell.max_points for cell in cells])
-    )
-    return Theory(float(earned), float(most), sum(cell.needs_manual for cell in cells))
+    earned, most = _sum(tuple(cell.points for cell in cells)), _sum(tuple(cell.max_points for cell in cells))
+    return Theory(earned, most, sum(cell.needs_manual for cell in cells))
+
+
+@lru_cache(4096)
+def _sum(values: tuple[float, ...]) -> float:
+    """Added up exactly; in a large class many have the same points."""
+    return float(sum(map(exact, values), Fraction(0)))
 
 
 def safe(text: str) -> str:

@@ -147,7 +147,7 @@ def state_of(row: Sequence[Any]) -> State:
 
 def _loaded(text: str) -> Any:
     """What was written as JSON; most of it is nothing."""
-    return None if text == "null" else [] if text == "[]" else json.loads(text)
+    return None if text == "null" else [] if text == "[]" else {} if text == "{}" else json.loads(text)
 
 
 def moment(written: str | None) -> datetime | None:

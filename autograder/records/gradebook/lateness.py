@@ -19,15 +19,17 @@ class Lateness:
 def put_late(api: Any, homework: str, due: datetime | None, late: Mapping[str, Lateness]) -> None:
     """Enter the deadline and what being late costs; what is there is left alone."""
     from nbgrader.api import SubmittedAssignment, SubmittedNotebook
-    from sqlalchemy import select, update
+    from sqlalchemy import and_, select, update
 
     handed_in, notebooks = SubmittedAssignment.__table__.c, SubmittedNotebook.__table__.c
+    assignment = api.find_assignment(homework)
+    named = [notebook.id for notebook in assignment.notebooks]  # nbgrader's index begins with them
+    its = and_(notebooks.notebook_id.in_(named), notebooks.assignment_id == handed_in.id)
     query = (
         select(handed_in.id, handed_in.student_id, handed_in.extension)
         .add_columns(notebooks.id, notebooks.late_submission_penalty)
-        .outerjoin_from(handed_in.id.table, notebooks.id.table, notebooks.assignment_id == handed_in.id)
+        .outerjoin_from(handed_in.id.table, notebooks.id.table, its)
     )
-    assignment = api.find_assignment(homework)
     naive = None if due is None else due.astimezone(UTC).replace(tzinfo=None)
     if assignment.duedate != naive:
         assignment.duedate = naive
