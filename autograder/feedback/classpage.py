@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,6 +142,10 @@ class TroubleRow:
     final: bool
 
 
+def _doubles() -> defaultdict[str, array[float]]:
+    return defaultdict(lambda: array("d"))
+
+
 @dataclass
 class Tally:
     """What a class adds up to; each report counts when it is added, and is not kept."""
@@ -152,16 +156,16 @@ class Tally:
     full: int = 0
     most: float = 0.0
     unprotected: bool = False
-    marks: dict[str, array[float]] = field(default_factory=dict)  # of final reports, by cell
+    marks: defaultdict[str, array[float]] = field(default_factory=_doubles)  # of final reports, by cell
     worth: dict[str, float] = field(default_factory=dict)  # a cell
     checks: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)  # cell and id -> task and title
     said: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
     took: dict[tuple[str, str], array[float]] = field(default_factory=dict)
     stumbles: dict[tuple[str, str], list[tuple[bool, str]]] = field(default_factory=dict)  # open, what it said
-    cells: dict[str, array[float]] = field(default_factory=dict)  # seconds of each submission, by task
-    slowest: dict[str, tuple[float, int, str]] = field(default_factory=dict)  # seconds, number, whose
-    stages: dict[str, array[float]] = field(default_factory=dict)
-    longest: dict[str, tuple[float, str]] = field(default_factory=dict)
+    cells: defaultdict[str, array[float]] = field(default_factory=_doubles)  # seconds of each submission, by task
+    slowest: defaultdict[str, tuple[float, int, str]] = field(default_factory=lambda: defaultdict(lambda: (0.0, 0, "")))
+    stages: defaultdict[str, array[float]] = field(default_factory=_doubles)
+    longest: defaultdict[str, tuple[float, str]] = field(default_factory=lambda: defaultdict(lambda: (-1.0, "")))
     titles: dict[str, str] = field(default_factory=dict)
     _seen: Outline | None = None
     _columns: list[tuple[Counter[str], array[float]]] = field(default_factory=list)  # of `said` and `took`, as seen
@@ -189,17 +193,18 @@ class Tally:
         else:
             self.points.append(earned)
             self.full += earned == one.most
-            for (cell, _, most, _), points in zip(one.outline.cells, marks, strict=True):
+            for (cell, *_), points in zip(one.outline.cells, marks, strict=True):
                 if points is not None:
-                    self.worth.setdefault(cell, most)
-                    self.marks.setdefault(cell, array("d")).append(points)
+                    self.marks[cell].append(points)
         self._add_checks(one)
         for task, seconds, longest, number in one.tasks:
-            self.cells.setdefault(task, array("d")).append(seconds)
-            self.slowest[task] = max(self.slowest.get(task, (0.0, 0, "")), (longest, number, one.student))
+            self.cells[task].append(seconds)
+            if longest >= self.slowest[task][0]:
+                self.slowest[task] = max(self.slowest[task], (longest, number, one.student))
         for stage, seconds in one.stages.items():
-            self.stages.setdefault(stage, array("d")).append(seconds)
-            self.longest[stage] = max(self.longest.get(stage, (-1.0, "")), (seconds, one.student))
+            self.stages[stage].append(seconds)
+            if seconds >= self.longest[stage][0]:
+                self.longest[stage] = max(self.longest[stage], (seconds, one.student))
 
     def _add_checks(self, one: Brief) -> None:
         if one.outline is not self._seen:
@@ -215,6 +220,7 @@ class Tally:
 
     def _get_ready(self, outline: Outline) -> None:
         self.titles |= outline.titles
+        self.worth = {cell: most for cell, _, most, _ in outline.cells} | self.worth
         for check, cell, title in outline.checks:
             self.checks.setdefault((cell, check), (outline.titles.get(cell, OTHER), title))
             self.said.setdefault((cell, check), Counter())
