@@ -73,6 +73,7 @@ def grade_repeatedly(
     with _played(job, assignment, played) as session:
         ready = time.monotonic()
         for seed in seeds:
+            session.clock.begin_checks()
             only = narrow.get(seed)
             keys, sources, who = keys_of(job, seed), sources_of(restored.cells, submission.files), submission.student
             watch = kept or Kept(None)

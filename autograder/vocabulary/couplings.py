@@ -77,6 +77,9 @@ def assert_bijection(
 ) -> None:
     """A trained flow and its `inverse` undo each other, row by row, and `inverse` does not hide a table in last digits.
 
+    A trained flow may send a little noise so far out that nothing brings it back (there a logit is saturated): of the
+    noise, `share` of the rows must return; of the data, all.
+
     A row's answer must be the same in any company, so that a flow can not be one thing to few rows and another to many:
     give all the rows about which something else is asked, or as many.
 
@@ -84,9 +87,13 @@ def assert_bijection(
         x, z: data and noise of the judge's, (B, *), at least four rows each, float64 by preference.
         atol: accepted distance of a way there and back.
         nudge, jump, share: when z moves by about `nudge`, `share` of the results move by less than `jump`.
+
+    Raises:
+        Wrong: with the direction, and how far off it is.
     """
     inverse = f"{what}'s `inverse`"
-    assert_inverse(flow, flow.inverse, x, z, atol=atol, rtol=0.0, what=what, inverse_what=inverse)
+    kept = z[_returns(flow, z, atol, share, what)]
+    assert_inverse(flow, flow.inverse, x, kept, atol=atol, rtol=0.0, what=what, inverse_what=inverse)
 
     def there(data: Tensor) -> Tensor:
         return result_part(contents(call(flow, data, mode="eval")), 0, what).flatten(1)
@@ -103,6 +110,18 @@ def assert_bijection(
             f"{inverse} jumps: when z moves by {nudge:g}, {1 - calm:.0%} of its results move by more than {jump:g}, at "
             f"most {1 - share:.0%} may"
         )
+
+
+def _returns(flow: Any, z: Tensor, atol: float, share: float, what: str) -> Tensor:
+    """Which rows of the noise come back, (B,) of bool; all where too few do, so that a complaint names them."""
+    all_of_them = torch.ones(len(z), dtype=torch.bool)
+    there = result_part(call(flow.inverse, z, mode="eval", seed=0), 0, f"{what}'s `inverse`")
+    parts = contents(call(flow, there, mode="eval", seed=0))
+    back = parts[0] if isinstance(parts, tuple | list) and parts else None
+    if not isinstance(back, Tensor) or back.numel() != z.numel() or back.is_complex():
+        return all_of_them
+    near = (as_double(back).reshape(len(z), -1) - as_double(z).flatten(1)).abs().amax(1) <= atol
+    return near if float(near.double().mean()) >= share else all_of_them
 
 
 def _kind(layer: Any, x: Tensor, what: str) -> str:

@@ -174,6 +174,22 @@ def test_a_sandbox_that_was_ended_for_its_age_is_nobodys_fault():
     starved_by(lambda: Student(session, "a").x)
 
 
+# --- an audit runs the checks of one submission many times
+
+
+def test_checks_under_each_seed_may_take_as_much_as_under_the_first(provider):
+    source = "import time\ntime.sleep(0.2)\ndef f(): time.sleep(0.3); return 1"
+    session = session_of(provider, source, submission_seconds=1.2)
+    session.play()
+    for _ in range(5):
+        session.clock.begin_checks()
+        with session.check():
+            assert Student(session, "a").f() == 1
+        assert session.clock.whole.used >= 0.5  # the notebook's own time counts each time
+    with session.check():
+        assert fault_of(lambda: [Student(session, "a").f() for _ in range(4)]).reason == "timeout"
+
+
 # --- the grader's own work
 
 

@@ -182,6 +182,26 @@ def test_couplings_are_a_bijection(seed: int) -> None:
     assert_bijection(Trained(), drawn(seed, 9, D), drawn(seed + 50, 9, D), generator=generator(seed))
 
 
+class Saturated(nn.Module):
+    """A logit; of noise far out its inverse makes 1 in every digit, and nothing brings that back."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.logit() / 12, x.new_zeros(len(x))
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return (12 * z).sigmoid(), z.new_zeros(len(z))
+
+
+def test_a_little_noise_may_be_lost_where_a_flow_is_saturated() -> None:
+    flow, lost = Saturated(), 0
+    for seed in range(20):
+        x, z = drawn(seed, 40, D).sigmoid(), drawn(seed + 50, 40, D)
+        assert_bijection(flow, x, z, generator=generator(seed))
+        lost += int(((flow(flow.inverse(z)[0])[0] - z).abs().amax(1) > 1e-4).sum())
+        fails(lambda x=x, z=z: assert_bijection(flow, x, 40 * z, generator=generator(0)), says="the flow")
+    assert lost > 5
+
+
 @pytest.mark.parametrize(
     ("wrong", "atol", "says"),
     [
