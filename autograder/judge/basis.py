@@ -15,7 +15,7 @@ import ast
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
 
@@ -281,6 +281,7 @@ def _template(assignment: Assignment, check: Check, trees: list[ast.stmt]) -> It
             yield f"template: {name}", sha256(content.encode()).hexdigest()[:16]
 
 
+@cache
 def _code(source: str) -> str:
     """A cell without comments where it is Python, else as it is."""
     try:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -44,15 +45,12 @@ class Source:
     stars: list[Import] = field(default_factory=list)
     statements: list[ast.stmt] = field(default_factory=list)
     homes: dict[str, str] = field(default_factory=dict)  # of a lazy face: name -> module
+    digests: dict[str, str] = field(default_factory=dict)  # name -> hash, of those that were asked for
 
     @classmethod
     def read(cls, path: Path) -> Source:
-        """Take a file apart. Raises SyntaxError."""
-        tree = _without_docstrings(ast.parse(path.read_bytes(), filename=str(path)))
-        source = cls(path)
-        for statement in tree.body:
-            source._take(statement)
-        return source
+        """Take a file apart, once for each content that it has. Raises SyntaxError."""
+        return _taken_apart(path, path.read_bytes())
 
     @property
     def is_package(self) -> bool:
@@ -62,7 +60,15 @@ class Source:
         """What binds a name; for "" what runs."""
         return self.bound.get(name, []) if name else self.statements
 
-    def _take(self, statement: ast.stmt, inside: bool = False) -> None:
+    def digest(self, name: str) -> str:
+        """A hash over what binds a name."""
+        if name not in self.digests:
+            text = "\0".join(ast.dump(statement) for statement in self.tree_of(name))
+            self.digests[name] = sha256(text.encode()).hexdigest()[:16]
+        return self.digests[name]
+
+    def take(self, statement: ast.stmt, inside: bool = False) -> None:
+        """Add a statement of the file."""
         if isinstance(statement, ast.Import | ast.ImportFrom):
             for name, what in imported(statement):
                 if name == "*":
@@ -88,10 +94,18 @@ class Source:
             for part in ast.iter_child_nodes(statement):
                 for below in [part, *getattr(part, "body", [])] if isinstance(part, ast.ExceptHandler) else [part]:
                     if isinstance(below, ast.stmt):
-                        self._take(below, inside=True)
+                        self.take(below, inside=True)
 
     def _bind(self, name: str, statement: ast.stmt) -> None:
         self.bound.setdefault(name, []).append(statement)
+
+
+@cache
+def _taken_apart(path: Path, content: bytes) -> Source:
+    source = Source(path)
+    for statement in _without_docstrings(ast.parse(content, filename=str(path))).body:
+        source.take(statement)
+    return source
 
 
 class Definitions:
@@ -116,7 +130,7 @@ class Definitions:
         self._names = {folder.resolve(): name for folder, name in names.items()}
         self._sources: dict[Path, Source] = {}
         self._edges: dict[Node, frozenset[Node]] = {}
-        self._digests: dict[Node, str] = {}
+        self._run_with: dict[Path, list[Path]] = {}
         self._loaded: dict[Path, frozenset[Path]] = {}
         self._modules: dict[tuple[Path | None, str], Path | None] = {}
         self.looked_for: dict[Path, bool] = {}  # every file that was looked for, and whether it was there
@@ -149,10 +163,8 @@ class Definitions:
 
     def digest(self, node: Node) -> str:
         """A hash over a definition's tree."""
-        if node not in self._digests:
-            trees = [ast.dump(statement) for statement in self.tree_of(node)]
-            self._digests[node] = sha256("\0".join(trees).encode()).hexdigest()[:16]
-        return self._digests[node]
+        silent = node.name and node.file in self._carriers
+        return sha256(b"").hexdigest()[:16] if silent else self.source(node.file).digest(node.name)
 
     def tree_of(self, node: Node) -> list[ast.stmt]:
         """What a definition says."""
@@ -198,14 +210,18 @@ class Definitions:
             queue = [file]
             while queue:
                 path = queue.pop()
-                if path in found:
-                    continue
-                found.add(path)
-                queue += self._packages_of(path)
-                for what in self.source(path).loads:
-                    queue += self._files_of(path, what)
+                if path not in found:
+                    found.add(path)
+                    queue += self._those_it_runs(path)
             self._loaded[file] = frozenset(found)
         return self._loaded[file]
+
+    def _those_it_runs(self, file: Path) -> list[Path]:
+        """The files of ours that a file's import runs itself: the packages above it, and what it names."""
+        if file not in self._run_with:
+            named = (path for what in self.source(file).loads for path in self._files_of(file, what))
+            self._run_with[file] = list(dict.fromkeys([*self._packages_of(file), *named]))
+        return self._run_with[file]
 
     def _packages_of(self, file: Path) -> list[Path]:
         """The `__init__` of every package above a file."""
