@@ -10,6 +10,7 @@ import typer
 
 from autograder.commands import (
     again,
+    clusters,
     exams,
     exporting,
     for_instructors,
@@ -35,6 +36,9 @@ app = typer.Typer(
 )
 image = typer.Typer(help="The container image that submissions run in.", no_args_is_help=True)
 app.add_typer(image, name="image", rich_help_panel="Machine")
+
+cluster = typer.Typer(help="Machines that grade together.", no_args_is_help=True)
+app.add_typer(cluster, name="cluster", rich_help_panel="Machine")
 
 exam = typer.Typer(help="An oral exam: its questions, and who draws which.", no_args_is_help=True)
 app.add_typer(exam, name="exam", rich_help_panel="Instructor")
@@ -62,6 +66,7 @@ app.command(rich_help_panel="Instructor")(for_instructors.audit)
 app.command(rich_help_panel="Instructor")(for_instructors.calibrate)
 app.command(rich_help_panel="Instructor")(for_instructors.demo)
 app.command(rich_help_panel="Machine")(machine.doctor)
+app.command(rich_help_panel="Machine")(clusters.worker)
 exam.command("init")(exams.exam_init)
 exam.command("draw")(exams.exam_draw)
 marks.command("import")(exams.marks_import)
@@ -73,6 +78,8 @@ export.command("moodle")(exporting.export_moodle)
 export.command("feedback")(exporting.export_feedback)
 export.command("gradescope")(exporting.export_gradescope)
 image.command("build")(machine.image_build)
+cluster.command("init")(clusters.cluster_init)
+cluster.command("scheduler")(clusters.cluster_scheduler)
 
 
 @app.callback(invoke_without_command=True)

@@ -31,7 +31,8 @@ from rich.progress import track
 from autograder.authoring.release import release
 from autograder.authoring.template import build_template, read_solution
 from autograder.course.course import init_course
-from autograder.grading.local import run_jobs
+from autograder.grading.executor import run_jobs
+from autograder.grading.local import Local
 from autograder.homework.files import HomeworkFiles
 from autograder.homework.ipynb import to_text
 from autograder.judge.grade import grade
@@ -146,7 +147,7 @@ class Bench:
             alone.append(bare_seconds(loops))
             jobs = [self.job(f"s{number}", work) for number in range(count)]
             begin = time.perf_counter()
-            results = [result for _, result in run_jobs(jobs, CORES, grade)]
+            results = [result for _, result in run_jobs(jobs, Local(CORES), grade)]
             ours.append((time.perf_counter() - begin) * CORES / (count * alone[-1]))
             assert all(isinstance(r, Report) and r.earned == 1 for r in results), results
             begin = time.perf_counter()
@@ -213,7 +214,7 @@ class Bench:
         """Megabytes: proportional memory of a judge process after a job, and of a container that waits for one."""
         pids: set[int] = set()
         before = set(children())
-        for _, result in run_jobs([self.job("s0")], 1, grade):
+        for _, result in run_jobs([self.job("s0")], Local(1), grade):
             assert isinstance(result, Report)
             pids = set(children()) - before
             judge = max(proportional_mb(pid) for pid in pids)

@@ -20,7 +20,8 @@ from contextlib import closing
 from pathlib import Path
 
 from autograder.errors import Infrastructure, StudentFault
-from autograder.grading.local import Trouble, run_jobs
+from autograder.grading.executor import Trouble, run_jobs
+from autograder.grading.local import Local
 from autograder.homework.settings import Budgets
 from autograder.judge.grade import grade
 from autograder.judge.job import Job
@@ -163,7 +164,7 @@ def whole_table(sandbox: SandboxKind, seconds: float, say: Callable[[str], None]
     with tempfile.TemporaryDirectory(prefix="clock-") as folder:
         jobs = [_job(Path(folder), place, kind, seconds, sandbox) for place in PLACES for kind in KINDS]
         found: Table = {}
-        with closing(run_jobs(jobs, 2, grade)) as results:
+        with closing(run_jobs(jobs, Local(2), grade)) as results:
             for job, result in results:
                 place, kind = job.submission.student.split("-")
                 found[place, kind] = _codes(result)

@@ -213,7 +213,7 @@ class World:
     def _replayed(self, jobs: list[Job], workers: int, work: Any, started: object) -> Iterator[tuple[Job, Rendered]]:
         """Of what stands on another basis, ada gets nothing and bob everything."""
         for job in jobs:
-            if work.func is not grade_and_render:
+            if work is not grade_and_render:
                 yield job, work(job)
                 continue
             report, basis = self.reports[job.submission.student], self.bases[self.now]
@@ -225,7 +225,7 @@ class World:
                 cells = [c.model_copy(update={"earned": earned}) if c.cell == "double" else c for c in cells]
             known = {"checks": checks, "cells": cells, "basis": basis.whole}
             made = report.model_copy(update=known | {"submission_sha256": job.submission.sha256})
-            yield job, rendered(work.args[0], self.assignment, made, job.submission.read())
+            yield job, rendered(self.assignment, made, job.submission.read(), job.remarks)
 
     @property
     def scenarios(self) -> Mapping[str, Scenario]:

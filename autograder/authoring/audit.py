@@ -20,7 +20,8 @@ from autograder.authoring.reached import Trainings
 from autograder.authoring.template import write_template
 from autograder.authoring.variants import Variant, load_variants
 from autograder.errors import UserError
-from autograder.grading.local import Trouble, run_jobs
+from autograder.grading.executor import Trouble, run_jobs
+from autograder.grading.local import Local
 from autograder.homework.assignment import Assignment, load_assignment
 from autograder.homework.checkfile import local_imports
 from autograder.homework.files import HomeworkFiles
@@ -198,7 +199,7 @@ def run_audit(
             queue = [Job(homework.resolved(), v.submission, sandbox, round=batch[0], control=False) for v in left]
             workers = jobs or len(os.sched_getaffinity(0))
             work = partial(_grade_variant, seeds=batch, narrow=narrow)
-            with closing(run_jobs(queue, workers, work)) as results:
+            with closing(run_jobs(queue, Local(workers), work)) as results:
                 for job, result in results:
                     who = job.submission.student
                     take(by_student[who], result)

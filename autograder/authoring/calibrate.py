@@ -34,7 +34,8 @@ from autograder.authoring.template import write_template
 from autograder.authoring.variants import Edit, edited, load_variants, submission_of
 from autograder.errors import UserError
 from autograder.feedback.text import duration
-from autograder.grading.local import Trouble, run_jobs
+from autograder.grading.executor import Trouble, run_jobs
+from autograder.grading.local import Local
 from autograder.homework.assignment import Assignment, load_assignment
 from autograder.homework.files import HomeworkFiles
 from autograder.judge.grade import grade_repeatedly
@@ -225,7 +226,7 @@ def run_calibration(
     work = partial(_train_and_grade, trained=cells)
     begin = time.monotonic()
     try:
-        with closing(run_jobs(queue, jobs or len(os.sched_getaffinity(0)), work)) as runs:
+        with closing(run_jobs(queue, Local(jobs or len(os.sched_getaffinity(0))), work)) as runs:
             for number, (job, reports) in enumerate(runs, start=1):
                 name = names[job.submission.student]
                 left = (time.monotonic() - begin) / number * (len(queue) - number)

@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from autograder.commands.for_tas import AsRootOption, CourseOption, Name, SandboxChoice
+from autograder.commands.for_tas import (
+    AsRootOption,
+    CertificatesOption,
+    ClusterOption,
+    CourseOption,
+    Name,
+    PlainOption,
+    SandboxChoice,
+)
 
 
 def regrade(
@@ -20,9 +28,12 @@ def regrade(
     ] = None,
     no_walls_as_root: AsRootOption = False,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Submissions at a time.")] = None,
-    gpus: Annotated[str | None, typer.Option(help="Device id handed to each sandbox, as in `0`.")] = None,
+    gpus: Annotated[str | None, typer.Option(help="Device ids, as in `0,1`: each sandbox has one of them.")] = None,
     profile: Annotated[str | None, typer.Option(help="Of assignment.yaml: other budgets and data.")] = None,
     student: Annotated[list[str] | None, typer.Option(help="Only this student; repeat for several.")] = None,
+    cluster: ClusterOption = None,
+    certificates: CertificatesOption = None,
+    no_tls: PlainOption = False,
 ) -> None:
     """Grade again what is stale, and say which marks would move; with `--publish` they do.
 
@@ -34,12 +45,14 @@ def regrade(
     from autograder.commands.progress import live, summary
     from autograder.course.course import load_course
     from autograder.grading.batch import grade_course
+    from autograder.grading.cluster import reach
     from autograder.grading.results import Options
 
     loaded = load_course(course)
     options = Options(
         sandbox=sandbox.value if sandbox else None, as_root=no_walls_as_root, jobs=jobs, gpu=gpus, profile=profile,
         students=frozenset(student or []), only_again=True, publish=publish,
+        cluster=reach(loaded, cluster, certificates, plain=no_tls),
     )  # fmt: skip
     try:
         with live() as events:

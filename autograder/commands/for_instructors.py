@@ -217,7 +217,7 @@ def demo(
     from autograder.commands.progress import live, one_line, summary
     from autograder.course.course import FILE, init_course, load_course
     from autograder.grading.batch import grade_course
-    from autograder.grading.local import Trouble
+    from autograder.grading.executor import Trouble
     from autograder.grading.results import Options
     from autograder.homework.files import HomeworkFiles
     from autograder.report import Report

@@ -29,6 +29,18 @@ AsRootOption = Annotated[
 ]
 
 
+ClusterOption = Annotated[
+    str | None,
+    typer.Option("--cluster", help="Grade on a cluster: its scheduler's address, or `local` for this machine."),
+]
+CertificatesOption = Annotated[
+    Path | None, typer.Option(help="For a cluster: what `autograder cluster init` made.", show_default="course.yaml")
+]
+PlainOption = Annotated[
+    bool, typer.Option("--no-tls", help="Talk to a cluster unencrypted: whoever reaches its port may run code.")
+]
+
+
 class SandboxChoice(StrEnum):
     """Which sandbox; there is none in the place of the one that is named."""
 
@@ -95,12 +107,15 @@ def grade(
     ] = None,
     no_walls_as_root: AsRootOption = False,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Submissions at a time.")] = None,
-    gpus: Annotated[str | None, typer.Option(help="Device id handed to each sandbox, as in `0`.")] = None,
+    gpus: Annotated[str | None, typer.Option(help="Device ids, as in `0,1`: each sandbox has one of them.")] = None,
     profile: Annotated[str | None, typer.Option(help="Of assignment.yaml: other budgets and data.")] = None,
     force: Annotated[bool, typer.Option(help="Run unchanged submissions again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, why, and what it takes.")] = False,
     student: Annotated[list[str] | None, typer.Option(help="Only this student; repeat for several.")] = None,
     times: TimesOption = None,
+    cluster: ClusterOption = None,
+    certificates: CertificatesOption = None,
+    no_tls: PlainOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Grade a class: run every submission in a sandbox, check it, write gradebook, scores and pages.
@@ -116,6 +131,7 @@ def grade(
     from autograder.commands.progress import live, summary
     from autograder.course.course import load_course
     from autograder.grading.batch import grade_course
+    from autograder.grading.cluster import reach
     from autograder.grading.results import Options
 
     loaded = load_course(course)
@@ -123,6 +139,7 @@ def grade(
     options = Options(
         sandbox=sandbox.value if sandbox else None, as_root=no_walls_as_root, jobs=jobs, gpu=gpus, force=force,
         students=frozenset(student or []), profile=profile, times=times,
+        cluster=reach(loaded, cluster, certificates, plain=no_tls),
     )  # fmt: skip
     if dry_run:
         from autograder.commands.ahead import say_plan

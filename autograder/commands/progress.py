@@ -20,7 +20,7 @@ from rich.text import Text
 from autograder.commands.show import moved, show_class
 from autograder.course.course import Course
 from autograder.feedback import text
-from autograder.grading.local import Trouble
+from autograder.grading.executor import Trouble
 from autograder.grading.results import Batch, Events
 from autograder.records.gradebook import shown_url
 from autograder.records.state import State
@@ -72,7 +72,10 @@ def live(
                 f"{text.line(student, 30):14}{_words(result)}" + (f"   {more}" if more else ""), soft_wrap=True
             )
 
-        yield Events(total=lambda count: bar.update(task, total=count), started=started, done=done)
+        def said(line: str) -> None:
+            console.print(text.line(line, 1000), soft_wrap=True)
+
+        yield Events(total=lambda count: bar.update(task, total=count), started=started, done=done, said=said)
 
 
 @contextmanager

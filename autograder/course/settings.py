@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 from autograder.course.late import LateRule
 from autograder.course.policy import Component, Name
@@ -11,7 +14,23 @@ from autograder.submissions.person import Person
 from autograder.submissions.settings import Deadlines
 from autograder.yamlfile import StrictModel
 
+ADDRESS = re.compile(r"(tls|tcp)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
 SQLITE = "sqlite:///"
+
+
+def address_of(text: str) -> str:
+    """An address as Dask takes it. Raises ValueError, the rest of a sentence."""
+    found = ADDRESS.fullmatch(text)
+    if found is None or not 0 < int(found[3]) < 65536:
+        raise ValueError("should be an address such as tls://scheduler:8786")
+    return text
+
+
+class ClusterSettings(StrictModel):
+    """Machines that help to grade."""
+
+    address: Annotated[str, AfterValidator(address_of)] | None = None  # of the scheduler; None: this machine grades
+    certificates: str = "cluster"  # their folder, from the course folder on unless absolute
 
 
 class CourseConfig(StrictModel):
@@ -31,3 +50,4 @@ class CourseConfig(StrictModel):
     components: dict[Name, Component] = Field(default={})  # what the course says in the place of its policy
     sandbox: SandboxSettings = SandboxSettings()
     image: ImageSettings = ImageSettings()
+    cluster: ClusterSettings = ClusterSettings()

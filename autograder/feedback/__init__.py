@@ -9,10 +9,11 @@ A page is one HTML file without scripts or requests. Pages are pure functions of
 from autograder.feedback.brief import Brief, Outline, brief
 from autograder.feedback.classpage import Known, Theory, class_page, write_class_page
 from autograder.feedback.page import page_name, rejected_page, student_page, write_student_page
-from autograder.feedback.remarks import ByHand, Given, Remarks, amended
+from autograder.feedback.remarks import NOTHING, ByHand, Given, Remarks, amended
 from autograder.feedback.visible import visible
 
 __all__ = [
+    "NOTHING",
     "Brief",
     "ByHand",
     "Given",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from autograder.feedback import text
@@ -57,6 +57,12 @@ class Remarks:
         if cell in self.given:
             return self.given[cell].points
         return self.by_hand[cell].points if cell in self.by_hand else None
+
+    def with_blanks(self, answered: Mapping[str, bool]) -> Remarks:
+        """With the cells graded by hand that have no answer, which the course does not know before they are read."""
+        blank = {cell: ByHand(0.0, blank=True) for cell, there in answered.items() if not there}
+        marked = {cell: one for cell, one in self.by_hand.items() if not one.blank}
+        return replace(self, by_hand=blank | marked)
 
     def lines(self, *, staff: bool) -> list[str]:
         """For people: what a page, a terminal and the list of the class say."""

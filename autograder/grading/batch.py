@@ -7,8 +7,7 @@ undisturbed one does. What did not change since costs a `stat` and a row of the 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -20,28 +19,27 @@ from autograder.errors import UserError
 from autograder.grading.alone import alone, remove_halves
 from autograder.grading.best import all_of, choose, to_grade
 from autograder.grading.collecting import collect_into
-from autograder.grading.local import Trouble, run_jobs
+from autograder.grading.executor import Executor, Trouble, run_jobs
+from autograder.grading.orders import Orders, image_of
 from autograder.grading.places import look_at_places, stored
-from autograder.grading.plan import Plan, Task, Terms, plan_of
+from autograder.grading.plan import Plan, Task, Terms, plan_of, usual_seconds
 from autograder.grading.reading import Reader
 from autograder.grading.results import Batch, Events, Move, Options
 from autograder.grading.stale import basis_now, note
 from autograder.homework.assignment import Assignment, load_assignment
 from autograder.homework.settings import LATER
-from autograder.judge.job import Again, Job
 from autograder.records.gradebook import Book, StudentScore
 from autograder.records.nbgrader_config import configure
 from autograder.records.pages import refresh, take_over_from_book
 from autograder.records.record import Record
-from autograder.records.rendering import Rendered, grade_and_render, render_again, render_proposed
+from autograder.records.rendering import Order, Rendered, grade_and_render, render_again, render_proposed
 from autograder.records.reports import final_report
 from autograder.records.scores import write_scores
 from autograder.records.settle import Desk, enter_again, settle
-from autograder.records.standing import entered_now
+from autograder.records.standing import entered_now, remarks_of_class
 from autograder.records.state import State
 from autograder.sandbox import permitted, sweep
 from autograder.sandbox.identity import identity
-from autograder.sandbox.tags import tag_of
 from autograder.submission import Stored, Submission
 
 
@@ -98,19 +96,19 @@ def _grade_others(
     Returns:
         how many were graded.
     """
-    name = terms.assignment.name
     packed = take_in(course, terms.assignment, record, source, options.times)
     several = all_of(course, record, terms, packed)
     todo = to_grade(several, terms, publish=options.publish, only_again=options.only_again)
     events.total(len(todo))
-    jobs = [_job(course, terms, options, attempt.stored(course)) for attempt in todo]
+    orders = Orders(course, terms, options)
+    jobs = [orders.of(attempt.stored(course)) for attempt in todo]
     places = {(attempt.student, attempt.sha256): attempt for attempt in todo}
     try:
         with Book(course.gradebook_url) as book:
             desk = Desk(course, terms.assignment, book, record)
-            for made, submission in _made(desk, jobs, grade_and_render, _workers(course, options), events):
-                note(course, name, terms.basis)
-                places[submission.student, submission.sha256].put_report(made.report)
+            with closing(_graded(desk, jobs, orders, events)) as results:
+                for made, submission in results:
+                    places[submission.student, submission.sha256].put_report(made.report)
     finally:
         sweep()
     _choose(course, record, terms, packed)
@@ -154,7 +152,7 @@ def _opened(course: Course, name: str, record: Record, options: Options) -> tupl
             f"{assignment.files.config}: `feedback:` shows hidden checks after the deadline, and `due:` of course.yaml "
             f"has none for `{name}`."
         )
-    where = identity(kind, _image(course, options, assignment) if kind == "docker" else None)
+    where = identity(kind, image_of(course, options, assignment) if kind == "docker" else None)
     return assignment, Terms(assignment, kind, basis_now(record, assignment, where), options.force, options.students)
 
 
@@ -190,31 +188,6 @@ def take_in(
         return look_at_places(course, assignment, record, look)
 
 
-def _image(course: Course, options: Options, assignment: Assignment) -> str:
-    """The image submissions run in: one that was named, or the course's own with the homework's packages."""
-    needed = [*course.config.image.requirements, *assignment.config.packages]
-    return options.image or course.config.sandbox.image or tag_of(needed)
-
-
-def _job(
-    course: Course, terms: Terms, options: Options, submission: Submission | Stored, again: Again | None = None
-) -> Job:
-    return Job(
-        homework=course.files(terms.assignment.name, options.profile).resolved(),
-        submission=submission,
-        sandbox=terms.sandbox,
-        salt=course.config.salt,
-        gpu=options.gpu or course.config.sandbox.gpu,
-        image=_image(course, options, terms.assignment),
-        basis=terms.basis,
-        again=again,
-    )
-
-
-def _workers(course: Course, options: Options) -> int:
-    return options.jobs or course.config.sandbox.jobs or len(os.sched_getaffinity(0))
-
-
 def _grade_all(desk: Desk, batch: Batch, plan: Plan, terms: Terms, options: Options, events: Events) -> None:
     course = desk.course
     desk.book.ensure_assignment(desk.assignment)
@@ -222,23 +195,24 @@ def _grade_all(desk: Desk, batch: Batch, plan: Plan, terms: Terms, options: Opti
     for state in plan.lacking:
         enter_again(desk, state)
     _forget_what_is_gone(desk)
+    remarks, lean = remarks_of_class(course, desk.record), replace(course, people={})
+    orders, usual = Orders(course, terms, options), usual_seconds(plan)
 
-    def job(task: Task) -> Job:
-        return _job(course, terms, options, task.submission, task.again)
+    def order(task: Task) -> Order:
+        return orders.of(task.submission, task.again, remarks(task.state), task.seconds or usual)
 
     events.total(len(plan.grade))
-    workers, basis = _workers(course, options), terms.basis
-    render = [job(task) for task in plan.render]
+    render = [order(task) for task in plan.render]
     known = {task.state.who: task.state for task in plan.grade}
-    for made, submission in _made(desk, render, render_again, workers, Events()):
+    for made, submission in _made(desk, render, partial(render_again, lean), orders.here, Events()):
         settle(desk, made, submission, fresh=False)
-    for made, submission in _made(desk, [job(task) for task in plan.grade], grade_and_render, workers, events):
-        note(course, desk.assignment.name, basis)  # once there is a report that stands on it
-        _settle(desk, batch, known[submission.student], made, submission, options)
+    with closing(_graded(desk, [order(task) for task in plan.grade], orders, events)) as results:
+        for made, submission in results:
+            _settle(desk, batch, known[submission.student], made, submission, options)
     if options.publish:
         waiting = [state for state in desk.record.states("proposed") if batch.is_mine(state)]
-        tasks = [job(Task(state, stored(course, state), "")) for state in waiting if state.files is not None]
-        for made, submission in _made(desk, tasks, render_proposed, workers, Events()):
+        tasks = [order(Task(state, stored(course, state), "")) for state in waiting if state.files is not None]
+        for made, submission in _made(desk, tasks, partial(render_proposed, lean), orders.here, Events()):
             _publish(desk, batch, made, submission)
 
 
@@ -286,11 +260,25 @@ def _forget_what_is_gone(desk: Desk) -> None:
             desk.record.change(state.who, proposed=None, basis=report.basis)
 
 
+def _graded(
+    desk: Desk, jobs: list[Order], orders: Orders, events: Events
+) -> Generator[tuple[Rendered, Submission | Stored], None, None]:
+    """Grade submissions, here or on the cluster."""
+    if jobs:
+        with (
+            orders.machines(jobs, events.said) as executor,
+            closing(_made(desk, jobs, grade_and_render, executor, events)) as results,
+        ):
+            for made in results:
+                note(desk.course, desk.assignment.name, orders.terms.basis)  # once there is a report that stands on it
+                yield made
+
+
 def _made(
-    desk: Desk, jobs: list[Job], work: Callable[[Course, Job], Rendered], workers: int, events: Events
-) -> Iterator[tuple[Rendered, Submission | Stored]]:
+    desk: Desk, jobs: list[Order], work: Callable[[Order], Rendered], executor: Executor, events: Events
+) -> Generator[tuple[Rendered, Submission | Stored], None, None]:
     """Do every job in a judge process; what cannot be done is written down."""
-    with closing(run_jobs(jobs, workers, partial(work, replace(desk.course, people={})), events.started)) as results:
+    with closing(run_jobs(jobs, executor, work, events.started)) as results:
         for job, made in results:
             student = job.submission.student
             if isinstance(made, Trouble):

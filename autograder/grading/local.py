@@ -1,4 +1,4 @@
-"""Grading a class: jobs on an executor, results as they come, a batch that never dies of one submission."""
+"""Judge processes of this machine, which a batch never dies of."""
 
 from __future__ import annotations
 
@@ -6,126 +6,94 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
-import tempfile
 import threading
 import warnings
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
+from types import TracebackType
 from typing import TypeVar
 
-from autograder.errors import AutograderError, SandboxWarning, UserError
+from autograder.errors import SandboxWarning, UserError
+from autograder.grading.executor import Trouble, attempt
 from autograder.judge.job import Job
-from autograder.judge.watchdog import overran, wall_in
-from autograder.records.rendering import Rendered
-from autograder.report import Report
+from autograder.judge.watchdog import wall_in
 from autograder.sandbox import traces
+
+J = TypeVar("J", bound=Job)
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """A submission that could not be graded, through no fault of its author."""
-
-    student: str
-    sentence: str
-
-
-R = TypeVar("R")
-DEATHS = 2  # of judges that ran nothing but one job
-
-
-def run_jobs(
-    jobs: Sequence[Job],
-    workers: int,
-    work: Callable[[Job], R],
-    started: Callable[[str], None] = lambda student: None,
-) -> Generator[tuple[Job, R | Trouble], None, None]:
-    """Do every job, `workers` at a time, and yield each with its result as soon as it is there.
-
-    A judge process that dies takes the jobs along that run at that moment; they are done again at the end, one at a
-    time, so that the one that kills its judge is known and costs nobody else anything. What it had found before is
-    kept: after a second death it is done once more, without what it died of. What the machine was too busy for, and a
-    check in which the judge's own part was stopped, are tried once more at the end as well, and then taken as they are.
-    Close the iterator to end the judge processes early.
+class Local:
+    """Judge processes of this machine, each of which keeps torch and pytest warm and runs one sandbox at a time.
 
     Args:
-        jobs: one per submission.
-        workers: judge processes; each keeps torch and pytest warm and runs one sandbox at a time.
-        work: what to do with a job; picklable.
-        started: called with a student's name when their submission begins.
-
-    Raises:
-        UserError: the assignment itself is broken, so that no submission can be graded.
+        workers: how many, at most.
+        gpus: ids of devices; each job has one of them, the one that the fewest have. Empty: as the job says itself.
     """
-    more = [position + workers < len(jobs) for position in range(len(jobs))]
-    with tempfile.TemporaryDirectory(prefix="kept-", dir=get_temp_dir()) as spools:
-        queue = [replace(job, more=more[n], last=False, spool=f"{spools}/{n}") for n, job in enumerate(jobs)]
-        yield from _run_queue(queue, workers, work, started)
+
+    workers: int
+    gpus: Sequence[str] = ()
+
+    @contextmanager
+    def opened(self, width: int) -> Iterator[Judges]:
+        """Judge processes for as long as the block lasts."""
+        with Judges(min(width, self.workers), self.gpus) as places:
+            yield places
 
 
-def _run_queue(
-    queue: list[Job],
-    workers: int,
-    work: Callable[[Job], R],
-    started: Callable[[str], None],
-) -> Generator[tuple[Job, R | Trouble], None, None]:
-    waiting, suspects = deque(range(len(queue))), deque[int]()
-    deaths = [0] * len(queue)
-    while waiting or suspects:
-        alone = not waiting
-        todo, width = (suspects, 1) if alone else (waiting, min(workers, len(waiting)))
-        running: dict[Future[R | Trouble | UserError], int] = {}
-        with judges(width) as executor:
-            try:
-                while todo or running:
-                    while todo and len(running) < width:
-                        running[executor.submit(_attempt, work, queue[todo[0]])] = todo[0]
-                        started(queue[todo.popleft()].submission.student)
-                    done, _ = wait(running, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        result = future.result()
-                        position = running.pop(future)
-                        job = queue[position]
-                        if isinstance(result, UserError):
-                            raise result
-                        if _unfinished(result) and not job.last:
-                            queue[position] = replace(job, last=True, more=False)
-                            suspects.append(position)
-                        else:
-                            yield job, result
-            except BrokenProcessPool:
-                for position in running.values():
-                    deaths[position] += alone
-                    if deaths[position] < DEATHS:
-                        queue[position] = replace(queue[position], last=True, more=False)
-                        suspects.append(position)
-                    else:
-                        trouble = "the judge's process died three times; grade again"
-                        yield queue[position], Trouble(queue[position].submission.student, trouble)
+class Judges:
+    """Judge processes, and new ones in their place if one dies: it takes the others along.
 
+    A context manager; whatever ends the block early ends them at once.
+    """
 
-def _unfinished(result: object) -> bool:
-    """True if the machine was too busy for a part of a report, or the judge's own part of a check was stopped."""
-    parts = result if isinstance(result, list) else [result]
-    reports = [part.report if isinstance(part, Rendered) else part for part in parts]
-    return any(getattr(part, "starved", False) or (isinstance(part, Report) and overran(part)) for part in reports)
+    def __init__(self, width: int, gpus: Sequence[str] = ()) -> None:
+        self.width = width
+        self._used = Counter(dict.fromkeys(gpus, 0))
+        self._stack = ExitStack()
+        self._pool: ProcessPoolExecutor | None = None
 
+    def __enter__(self) -> Judges:
+        return self
 
-def _attempt(work: Callable[[Job], R], job: Job) -> R | Trouble | UserError:
-    """Runs in a judge process. Errors come back as values: an exception that can not be unpickled breaks the pool."""
-    try:
-        return work(job)
-    except UserError as error:
-        return UserError(str(error))
-    except AutograderError as error:
-        return Trouble(job.submission.student, str(error))
-    except BaseException as error:
-        return Trouble(job.submission.student, f"the grader stumbled ({type(error).__name__}: {error})")
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def end(self) -> None:
+        """End them at once; the next job has new ones."""
+        if self._pool is not None:
+            end_judges(self._pool)
+        self._stack.close()
+        self._pool = None
+
+    def submit(self, work: Callable[[J], R], job: J) -> Future[R | Trouble | UserError]:
+        """Begin a job."""
+        if self._used:
+            gpu = min(self._used, key=self._used.__getitem__)
+            self._used[gpu] += 1
+            future = self._begun(work, replace(job, gpu=gpu))
+            future.add_done_callback(lambda _: self._used.subtract([gpu]))
+            return future
+        return self._begun(work, job)
+
+    def _begun(self, work: Callable[[J], R], job: J) -> Future[R | Trouble | UserError]:
+        if self._pool is None:
+            self._pool = self._stack.enter_context(judges(self.width))
+        try:
+            return self._pool.submit(attempt, work, job)
+        except BrokenProcessPool:
+            self._stack.close()
+            self._pool = None
+            return self._begun(work, job)
 
 
 @contextmanager

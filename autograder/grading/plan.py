@@ -191,8 +191,13 @@ def _seen(course: Course, record: Record, name: str, state: State) -> State:
     return record.get(state.who) or state
 
 
-def core_seconds(plan: Plan) -> float:
-    """What grading will take of one core, as far as earlier gradings tell; what is new takes what others took."""
+def usual_seconds(plan: Plan) -> float:
+    """What a submission takes of one core that was never graded: what others took."""
     known = sorted(s for s in (*(t.state.seconds for t in plan.grade), *plan.took) if s)
-    usual = known[len(known) // 2] if known else 0.0
+    return known[len(known) // 2] if known else 0.0
+
+
+def core_seconds(plan: Plan) -> float:
+    """What grading will take of one core, as far as earlier gradings tell."""
+    usual = usual_seconds(plan)
     return sum(task.seconds or usual for task in plan.grade)

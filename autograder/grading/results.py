@@ -8,7 +8,8 @@ from pathlib import Path
 
 from autograder.course.course import Course
 from autograder.feedback import Brief
-from autograder.grading.local import Trouble
+from autograder.grading.cluster import Reach
+from autograder.grading.executor import Trouble
 from autograder.homework.assignment import Assignment
 from autograder.records.record import Kind, Record
 from autograder.records.state import State
@@ -23,7 +24,8 @@ class Options:
     sandbox: SandboxKind | None = None
     as_root: bool = False  # said a second time, by root who names the process sandbox
     jobs: int | None = None
-    gpu: str | None = None
+    gpu: str | None = None  # ids of devices, as in "0,1": each job has one of them
+    cluster: Reach | None = None  # None: this machine grades
     image: str | None = None
     force: bool = False
     students: frozenset[str] = frozenset()  # only these; empty: all
@@ -106,8 +108,9 @@ def _open_part(report: Report) -> Report:
 
 @dataclass(frozen=True)
 class Events:
-    """Told as grading goes on; each gets the student's name."""
+    """Told as grading goes on; started and done get the student's name."""
 
     total: Callable[[int], None] = lambda count: None
     started: Callable[[str], None] = lambda student: None
     done: Callable[[str, Report | Trouble], None] = lambda student, result: None
+    said: Callable[[str], None] = lambda line: None  # what else a person should know

@@ -29,13 +29,12 @@ NAME_ENDS = frozenset(")\"'> \n")
 LONGEST_NAME = 300  # characters of an attachment's name as it is written
 
 
-def changed_answers(path: Path, answers: Mapping[str, str]) -> frozenset[str]:
-    """Manual cells whose answer is not the one in the notebook a human has seen; none if there is no such notebook."""
+def seen_answers(path: Path) -> dict[str, str]:
+    """A hash of every answer in the notebook that a human has seen; none if there is no such notebook."""
     try:
-        seen = json.loads(path.read_bytes())["metadata"]["autograder"]["answers"]
+        return dict(json.loads(path.read_bytes())["metadata"]["autograder"]["answers"])
     except (OSError, ValueError, KeyError, TypeError):
-        return frozenset()
-    return frozenset(name for name, text in answers.items() if name in seen and seen[name] != _digest(text))
+        return {}
 
 
 def digests(answers: Mapping[str, str]) -> dict[str, str]:

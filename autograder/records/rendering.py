@@ -1,7 +1,8 @@
 """What is made of one submission beside its report: the notebook a human grades from, and the student's page.
 
-It is made where submissions are graded, in a judge process: a notebook may be large, and the process that serves a
-whole class reads none. What is made of the same content is not made again: the record says of which it was made.
+It is made where submissions are graded, in a judge process of this machine or another: a notebook may be large, and
+the process that serves a whole class reads none. What the course adds to a page travels with the job, so that nothing
+of its folder is read there. What is made of the same content is not made again: the record says of which it was made.
 """
 
 from __future__ import annotations
@@ -14,14 +15,12 @@ from pathlib import Path
 
 from autograder import feedback, homework
 from autograder.course.course import Course
-from autograder.feedback import Remarks, page_name, student_page
+from autograder.feedback import NOTHING, Remarks, page_name, student_page
 from autograder.homework import ipynb
 from autograder.homework.assignment import Assignment
 from autograder.homework.restore import restore
 from autograder.judge.job import Job, assignment_of
-from autograder.records.autograded import changed_answers, digests, for_humans
-from autograder.records.record import Record
-from autograder.records.standing import remarks_of
+from autograder.records.autograded import digests, for_humans
 from autograder.records.state import State, digest_of
 from autograder.report import Report
 from autograder.submission import Submission
@@ -39,41 +38,66 @@ class Rendered:
     remarked: str  # hash over what people and rules added to the page
     answered: dict[str, bool]  # manual cells: whether there is an answer
     answers: dict[str, str]  # manual cells: a hash of the answer
-    changed: frozenset[str]  # manual cells whose answer is not the one in the notebook a human has seen
     notebook: str = field(repr=False)  # for humans
     page: str = field(repr=False)
 
 
-def grade_and_render(course: Course, job: Job) -> Rendered:
-    """Grade a submission and make all that is made of it; done in a judge process."""
+@dataclass(frozen=True)
+class Order(Job):
+    """A submission to grade and to render.
+
+    Args:
+        remarks: what the course adds to the page, as far as it is known before anybody reads the answers.
+        cost: the seconds it is expected to take.
+        folders: where homework lies on this machine, and where it does for whoever reads the report.
+    """
+
+    remarks: Remarks = NOTHING
+    cost: float = 0.0
+    folders: tuple[tuple[str, str], ...] = ()
+
+
+def grade_and_render(order: Order) -> Rendered:
+    """Grade a submission and make all that is made of it: a pure function, done in a judge process."""
     from autograder.judge.grade import grade  # and torch, which the process that serves all never needs
 
-    submission = job.submission.read()
-    return rendered(course, assignment_of(job.homework), grade(replace(job, submission=submission)), submission)
+    submission = order.submission.read()
+    report = _at_home(grade(replace(order, submission=submission)), order.folders)
+    return rendered(assignment_of(order.homework), report, submission, order.remarks)
 
 
-def render_again(course: Course, job: Job) -> Rendered:
+def _at_home(report: Report, folders: Iterable[tuple[str, str]]) -> Report:
+    """A report whose tracebacks name the files that its reader has."""
+    checks = report.checks
+    for here, there in folders:
+        checks = [
+            check.model_copy(update={"detail": check.detail.replace(here, there)}) if check.detail else check
+            for check in checks
+        ]
+    return report.model_copy(update={"checks": checks})
+
+
+def render_again(course: Course, order: Order) -> Rendered:
     """Make it from the report that lies in the course folder."""
-    assignment, submission = assignment_of(job.homework), job.submission.read()
+    assignment, submission = assignment_of(order.homework), order.submission.read()
     report = Report.load(course.report_path(assignment.name, submission.student))
-    return rendered(course, assignment, report, submission)
+    return rendered(assignment, report, submission, order.remarks)
 
 
-def render_proposed(course: Course, job: Job) -> Rendered:
+def render_proposed(course: Course, order: Order) -> Rendered:
     """Make it from the report that is to take the place of the one that counts."""
-    assignment, submission = assignment_of(job.homework), job.submission.read()
+    assignment, submission = assignment_of(order.homework), order.submission.read()
     report = Report.load(course.proposed_path(assignment.name, submission.student))
-    return rendered(course, assignment, report, submission)
+    return rendered(assignment, report, submission, order.remarks)
 
 
-def rendered(course: Course, assignment: Assignment, report: Report, submission: Submission) -> Rendered:
+def rendered(assignment: Assignment, report: Report, submission: Submission, remarks: Remarks = NOTHING) -> Rendered:
     """All that is made of one report."""
     notebook, _ = ipynb.parse(submission.notebook_bytes)
     answers = restore(notebook, assignment.template).answers
     text = report.text
     answered = {cell: bool(answer.strip()) for cell, answer in answers.items()}
-    with Record(course.root, assignment.name) as record:
-        remarks = remarks_of(course, record, report.student, answered)
+    remarks = remarks.with_blanks(answered)
     return Rendered(
         report=report,
         text=text,
@@ -81,7 +105,6 @@ def rendered(course: Course, assignment: Assignment, report: Report, submission:
         remarked=digest_of(str(remarks).encode()),
         answered=answered,
         answers=digests(answers),
-        changed=changed_answers(course.autograded_path(assignment.name, report.student), answers),
         notebook=ipynb.to_text(for_humans(notebook, assignment.template, answers, report)),
         page=student_page(report, assignment.title, rule=assignment.config.feedback, remarks=remarks),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from autograder.course.course import Course
 from autograder.feedback import page_name
 from autograder.homework.assignment import Assignment
+from autograder.records.autograded import seen_answers
 from autograder.records.gradebook import Book
 from autograder.records.record import Record
 from autograder.records.rendering import Rendered, answers_of
@@ -57,21 +58,25 @@ def settle(desk: Desk, made: Rendered, submission: Submission | Stored, *, fresh
 def enter(desk: Desk, made: Rendered, submission: Submission | Stored) -> None:
     """Enter one report in the gradebook and write the notebook a human grades from.
 
-    The gradebook comes first: if the grader is killed in between, the old notebook still tells which answers changed.
+    The gradebook comes first: if the grader is killed in between, the record still tells which answers changed.
     An infrastructure failure leaves both as they were.
     """
     report, course = made.report, desk.course
     if report.infrastructure:
         return
     person, answers, when = course.people.get(report.student), answers_of(made.answered), submission.submitted
-    changed = made.changed | _changed(desk.record.get(report.student), made)
+    changed = _changed(desk, made)
     desk.book.write(report, desk.assignment, answers, person=person, submitted=when, changed=changed)
     write_atomically(course.autograded_path(desk.assignment.name, report.student), made.notebook)
 
 
-def _changed(before: State | None, made: Rendered) -> frozenset[str]:
-    """Manual cells whose answer is not the one that was entered before."""
-    known = {} if before is None else before.answers
+def _changed(desk: Desk, made: Rendered) -> frozenset[str]:
+    """Manual cells whose answer is not the one that was entered before; of a record made anew the notebook tells it."""
+    if not made.answers:
+        return frozenset()
+    before, student = desk.record.get(made.report.student), made.report.student
+    known = before.answers if before is not None and before.answers else {}
+    known = known or seen_answers(desk.course.autograded_path(desk.assignment.name, student))
     return frozenset(name for name, digest in made.answers.items() if known.get(name, digest) != digest)
 
 

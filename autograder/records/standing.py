@@ -49,16 +49,12 @@ def lateness_of(course: Course, record: Record, student: str | None = None) -> d
     return found
 
 
-def remarks_of(course: Course, record: Record, student: str, answered: Mapping[str, bool] | None = None) -> Remarks:
-    """What people and the course's rules add to a report of the record's homework.
-
-    Args:
-        answered: cells graded by hand, and whether there is an answer, where the record does not know it yet.
-    """
+def remarks_of(course: Course, record: Record, student: str) -> Remarks:
+    """What people and the course's rules add to a report of the record's homework."""
     states = record.of(student, course.config.due)
     late = lateness_of(course, record, student).get(student, {}).get(record.homework, IN_TIME)
     state, ends = states.get(record.homework, State(student)), _ends(course, record.homework)
-    return _remarks(state, read_log(course.log_path).of(student, record.homework), late, ends, answered)
+    return _remarks(state, read_log(course.log_path).of(student, record.homework), late, ends)
 
 
 def remarks_of_class(course: Course, record: Record) -> Callable[[State], Remarks]:
@@ -79,19 +75,14 @@ def _ends(course: Course, homework: str) -> tuple[datetime, datetime] | None:
 
 
 def _remarks(
-    state: State,
-    given: Mapping[str, Override],
-    late: Late,
-    ends: tuple[datetime, datetime] | None,
-    answered: Mapping[str, bool] | None = None,
+    state: State, given: Mapping[str, Override], late: Late, ends: tuple[datetime, datetime] | None
 ) -> Remarks:
     by_hand = {cell: ByHand(points, comment, again) for cell, (points, comment, again) in state.by_hand.items()}
-    blank = [cell for cell, there in (state.answered if answered is None else answered).items() if not there]
-    return Remarks(
+    remarks = Remarks(
         late.words,
         late.percent,
         {cell: _given(override) for cell, override in given.items()},
-        {cell: ByHand(0.0, blank=True) for cell in blank} | by_hand,
+        by_hand,
         handed_in=_handed_in(state),
         several=state.several,
         newer=state.rejected or "" if state.origin in ("collecting", "place") else "",
@@ -99,6 +90,7 @@ def _remarks(
         over=ends is not None and datetime.now(UTC) >= ends[1],
         extended=ends is not None and ends[1] > ends[0],
     )
+    return remarks.with_blanks(state.answered)
 
 
 def _handed_in(state: State) -> str:

@@ -17,13 +17,19 @@ from autograder.course.course import Course
 from autograder.errors import Infrastructure, StudentFault, UserError
 from autograder.judge.grade import grade
 from autograder.judge.job import Job
-from autograder.records.rendering import Rendered, grade_and_render
+from autograder.records.rendering import Order, Rendered, grade_and_render
 from autograder.report import Report
 
 
 def name(job: Job) -> tuple[str, bool, int]:
     """Who was graded, whether another job follows, and by which process."""
     return job.submission.student, job.more, os.getpid()
+
+
+def gpu(job: Job) -> str | None:
+    """The device a job has."""
+    time.sleep(0.2)
+    return job.gpu
 
 
 def threads(job: Job) -> int:
@@ -139,9 +145,9 @@ def peak() -> float:
     return int(re.findall(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)[0]) / 1024
 
 
-def weighed(course: Course, job: Job) -> Rendered:
+def weighed(course: Course, job: Order) -> Rendered:
     """Grades and renders as ever; how much memory this judge held lies in the course's folder."""
-    made = grade_and_render(course, job)
+    made = grade_and_render(job)
     with (course.root / "peaks").open("a") as file:
         file.write(f"{job.submission.student} {peak():.0f}\n")
     return made

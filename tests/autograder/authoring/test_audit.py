@@ -13,7 +13,7 @@ from autograder.authoring.audit import Audit, run_audit
 from autograder.authoring.variants import load_variants
 from autograder.commands.matrix import print_audit, print_audit_json
 from autograder.errors import Infrastructure, UserError
-from autograder.grading.local import Trouble
+from autograder.grading.executor import Trouble
 from autograder.judge import grade as grading
 from tests.autograder.course_factory import NAME, Repository, make_repository, plant_variants
 from tests.autograder.providers import FailingProvider, FakeProvider, ForkProvider

@@ -48,7 +48,7 @@ def course(tmp_path: Path, here: object, provider: object, monkeypatch: pytest.M
     def copied(jobs: list[Job], workers: int, work: Any, started: object) -> Iterator[tuple[Job, Rendered]]:
         for job in jobs:
             report = first.model_copy(update={"student": job.submission.student})
-            yield job, rendered(work.args[0], assignment, report, job.submission.read())
+            yield job, rendered(assignment, report, job.submission.read(), job.remarks)
 
     monkeypatch.setattr(batch, "run_jobs", copied)
     run(made)

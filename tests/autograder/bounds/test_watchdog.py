@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from autograder.grading.local import Trouble, run_jobs
+from autograder.grading.executor import Trouble, run_jobs
+from autograder.grading.local import Local
 from autograder.judge.job import Job
 from autograder.report import Report
 from autograder.submission import Submission
@@ -38,7 +39,7 @@ def job(tmp_path) -> Callable[[str, str], Job]:
 
 
 def graded(*jobs: Job) -> dict[str, Report | Trouble]:
-    return {job.submission.student: result for job, result in run_jobs(jobs, 1, at_work.impatient)}
+    return {job.submission.student: result for job, result in run_jobs(jobs, Local(1), at_work.impatient)}
 
 
 @pytest.mark.parametrize("kind", SLOW)
@@ -62,6 +63,6 @@ def test_a_check_that_costs_the_judge_too_much_is_named_and_the_others_are_kept(
 
 
 def test_a_judge_process_has_a_wall_around_its_memory(job):
-    ((_, soft),) = run_jobs([job("ada", "pass")], 1, at_work.wall)
+    ((_, soft),) = run_jobs([job("ada", "pass")], Local(1), at_work.wall)
     assert soft != resource.RLIM_INFINITY
     assert soft < 4 << 30

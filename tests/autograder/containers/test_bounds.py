@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def graded(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> tuple[Co
     )
     hand_in(root / "export", repository.load().template)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batch, "grade_and_render", at_work.weighed)
+        patch.setattr(batch, "grade_and_render", partial(at_work.weighed, course))
         return course, grade_course(course, NAME, root / "export", Options(sandbox="docker", jobs=2))
 
 

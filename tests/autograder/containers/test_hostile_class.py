@@ -13,6 +13,7 @@ import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -184,7 +185,7 @@ def graded(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Graded:
     )
     before = snapshot(root / "repository") | snapshot(root / "elsewhere")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batch, "grade_and_render", at_work.weighed)
+        patch.setattr(batch, "grade_and_render", partial(at_work.weighed, course))
         made = grade_course(course, NAME, source, Options(sandbox="docker", jobs=2))
     return Graded(course, made, before == snapshot(root / "repository") | snapshot(root / "elsewhere"))
 

@@ -24,7 +24,7 @@ from autograder.course.course import Course, init_course, load_course
 from autograder.errors import Infrastructure, UserError
 from autograder.grading import batch as module
 from autograder.grading.batch import grade_course
-from autograder.grading.local import Trouble
+from autograder.grading.executor import Trouble
 from autograder.grading.results import Batch, Events, Options
 from autograder.homework.settings import LATER
 from autograder.judge import grade as grading
@@ -50,7 +50,7 @@ def here(monkeypatch) -> list[str]:
 
     def run(jobs: list[Job], workers: int, work: Work, started: Callable[[str], None]) -> Iterator[tuple[Job, Report]]:
         for job in jobs:
-            if work.func is grade_and_render:
+            if work is grade_and_render:
                 ran.append(job.submission.student)
             started(job.submission.student)
             yield job, work(job)
@@ -334,7 +334,7 @@ def test_a_grader_killed_at_any_moment_and_started_again_ends_like_an_undisturbe
         """What was graded before, so that nearly all the time goes where a kill could hurt."""
         for job in jobs:
             known = reports[job.submission.student]
-            yield job, rendered(work.args[0], module.load_assignment(job.homework), known, job.submission.read())
+            yield job, rendered(module.load_assignment(job.homework), known, job.submission.read(), job.remarks)
 
     monkeypatch.setattr(module, "run_jobs", replay)
     expected = dump(undisturbed.gradebook_url)

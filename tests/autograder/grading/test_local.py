@@ -11,7 +11,8 @@ from contextlib import closing
 import pytest
 
 from autograder.errors import UserError
-from autograder.grading.local import Trouble, run_jobs
+from autograder.grading.executor import Trouble, run_jobs
+from autograder.grading.local import Local
 from autograder.homework.files import HomeworkFiles
 from autograder.judge.job import Job
 from autograder.submission import Submission
@@ -29,12 +30,12 @@ def jobs(tmp_path) -> Callable[..., list[Job]]:
 
 
 def results(jobs: list[Job], work: Callable[[Job], object], workers: int = 2) -> dict[str, object]:
-    return {job.submission.student: result for job, result in run_jobs(jobs, workers, work)}
+    return {job.submission.student: result for job, result in run_jobs(jobs, Local(workers), work)}
 
 
 def test_every_job_is_done_once_and_knows_whether_another_follows(jobs):
     begun: list[str] = []
-    found = list(run_jobs(jobs("a", "b", "c", "d", "e"), 2, at_work.name, begun.append))
+    found = list(run_jobs(jobs("a", "b", "c", "d", "e"), Local(2), at_work.name, begun.append))
     assert sorted(job.submission.student for job, _ in found) == ["a", "b", "c", "d", "e"]
     assert begun == ["a", "b", "c", "d", "e"]
     assert {student: more for _, (student, more, _) in found} == {
@@ -64,7 +65,7 @@ def test_what_the_machine_was_too_busy_for_is_done_once_more_at_the_end_alone_an
     queue = jobs("busy", "a", "once", "b", "never")
     found = {
         job.submission.student: (result.starved, job.last, job.more)
-        for job, result in run_jobs(queue, 2, at_work.starve, begun.append)
+        for job, result in run_jobs(queue, Local(2), at_work.starve, begun.append)
     }
     assert found == {
         "a": (False, False, True),
@@ -78,7 +79,7 @@ def test_what_the_machine_was_too_busy_for_is_done_once_more_at_the_end_alone_an
 
 
 def test_several_reports_of_one_job_are_made_once_more_together(jobs):
-    ((job, reports),) = run_jobs(jobs("once"), 1, at_work.starve_twice)
+    ((job, reports),) = run_jobs(jobs("once"), Local(1), at_work.starve_twice)
     assert (len(reports), job.last) == (2, True)
     assert not any(report.starved for report in reports)
 
@@ -104,7 +105,7 @@ def test_a_broken_assignment_ends_the_batch_in_its_sentence(jobs):
 
 def test_closing_ends_the_judges_in_the_middle_of_their_work(jobs, tmp_path):
     pids: set[int] = set()
-    with closing(run_jobs([*jobs("quick"), *jobs("a", "b")], 3, at_work.sleep, lambda student: None)) as running:
+    with closing(run_jobs([*jobs("quick"), *jobs("a", "b")], Local(3), at_work.sleep, lambda student: None)) as running:
 
         def interrupt(signum: int, frame: object) -> None:
             pids.update(int(path.name) for path in tmp_path.iterdir())

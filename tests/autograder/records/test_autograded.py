@@ -18,7 +18,7 @@ from autograder.homework import ipynb
 from autograder.homework.assignment import Assignment
 from autograder.homework.restore import restore
 from autograder.records import settle as settling
-from autograder.records.autograded import changed_answers, for_humans
+from autograder.records.autograded import for_humans, seen_answers
 from autograder.records.disarm import disarm
 from autograder.records.gradebook import Book, dump
 from autograder.records.record import Record
@@ -87,7 +87,7 @@ def enter(book: Book, course: Course, hw0: Assignment, graded: Report, submissio
     """Make all that is made of a report, and enter it."""
     with Record(course.root, hw0.name) as record:
         desk = Desk(course, hw0, book, record)
-        settling.enter(desk, made_of(course, hw0, graded, submission), submission)
+        settling.enter(desk, made_of(hw0, graded, submission), submission)
 
 
 def test_nbgraders_tools_find_scores_and_cells_in_it(course: Course, repository: Repository) -> None:
@@ -170,10 +170,10 @@ def test_an_infrastructure_failure_records_nothing(course: Course, repository: R
 
 
 def test_without_a_notebook_seen_before_nothing_counts_as_changed(tmp_path: Path) -> None:
-    assert changed_answers(tmp_path / "none.ipynb", {"why": "x"}) == frozenset()
+    assert seen_answers(tmp_path / "none.ipynb") == {}
     for text in ("", "[]", "{}", '{"metadata": {"autograder": 3}}'):
         (tmp_path / "odd.ipynb").write_text(text)
-        assert changed_answers(tmp_path / "odd.ipynb", {"why": "x"}) == frozenset()
+        assert seen_answers(tmp_path / "odd.ipynb") == {}
 
 
 class Harm(HTMLParser):
@@ -329,7 +329,7 @@ def test_nothing_only_a_ta_may_read_lies_where_nbgrader_makes_feedback_from(
         book.ensure_assignment(assignment)
         with Record(course.root, assignment.name) as record:
             desk = Desk(course, assignment, book, record)
-            settle(desk, made_of(course, assignment, told, submission), submission)
+            settle(desk, made_of(assignment, told, submission), submission)
     command = [sys.executable, "-m", "nbgrader", "generate_feedback", "hw0"]
     done = subprocess.run(command, cwd=course.root, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr

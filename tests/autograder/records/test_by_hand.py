@@ -40,7 +40,7 @@ def settled(course: Course, repository: Repository, answers: dict[str, str] = AN
         book.ensure_assignment(hw0)
         record.put_homework(hw0)
         record.change("alice", sha=submission.sha256, **known)
-        settle(Desk(course, hw0, book, record), rendered(course, hw0, report(), submission), submission)
+        settle(Desk(course, hw0, book, record), rendered(hw0, report(), submission), submission)
         refresh(course, hw0, record)
         write_scores(course, record)
 

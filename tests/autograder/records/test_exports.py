@@ -66,7 +66,7 @@ def course(repository: Repository) -> Course:
         record.put_homework(hw0)
         exported = "Alice Archer_7_assignsubmission_file_"
         record.change("alice", sha=submission.sha256, exported=exported)
-        settle(Desk(course, hw0, book, record), rendered(course, hw0, WHOLE, submission), submission)
+        settle(Desk(course, hw0, book, record), rendered(hw0, WHOLE, submission), submission)
     return course
 
 

@@ -50,7 +50,7 @@ def course(repository: Repository) -> Course:
         book.ensure_assignment(hw0)
         submission = Submission.of("alice", to_bytes(answered(hw0.template)))
         with Record(course.root, hw0.name) as record:
-            settle(Desk(course, hw0, book, record), rendered(course, hw0, report(), submission), submission)
+            settle(Desk(course, hw0, book, record), rendered(hw0, report(), submission), submission)
     configure(course)
     return course
 
