@@ -6,6 +6,7 @@ AutograderError
 ├── Infrastructure       the machine failed (engine, image, disk): never costs a student points
 │   ├── Starved          it was too busy to run the student's code: tried once more alone, then final
 │   └── Overrun          the judge's own part of a check took too much time or memory: tried once more alone
+├── Lost                 the place where a submission was graded is gone: it is graded elsewhere, and nobody counts it
 ├── RefusedError         something handed in is not taken: the rest of a sentence that begins with its name
 ├── UnreadableError      a file is no notebook: the rest of a sentence that begins with its name
 └── StudentFault         the submission failed a check: a reason code and a message for the student
@@ -62,6 +63,10 @@ class UnreadableError(AutograderError):
 
 class SandboxWarning(UserWarning):
     """Said once: where student code runs is no boundary."""
+
+
+class Lost(AutograderError):  # noqa: N818 (nobody erred)
+    """The place where a submission was graded is gone; it is graded in another one, and nobody counts it."""
 
 
 class StudentFault(AutograderError):  # noqa: N818 (no error of the program)

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import dask
 from distributed import Client, KilledWorker
 
-from autograder.errors import AutograderError, UserError
-from autograder.grading.executor import Lost, Trouble
+from autograder.errors import AutograderError, Lost, UserError
+from autograder.grading.executor import Trouble
 from autograder.grading.node import TOPIC, Died, Gone, Parcel, Terms, TermsPlugin, do
 from autograder.grading.serving import quiet
 from autograder.judge.job import Job

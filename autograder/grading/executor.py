@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.util import get_temp_dir
 from typing import Generic, Protocol, TypeVar
 
-from autograder.errors import AutograderError, UserError
+from autograder.errors import AutograderError, Lost, UserError
 from autograder.judge.job import Job
 from autograder.judge.watchdog import overran
 from autograder.records.rendering import Order, Rendered
@@ -37,10 +37,6 @@ class Trouble:
 
     student: str
     sentence: str
-
-
-class Lost(Exception):  # noqa: N818 (the place was lost, and it is no error)
-    """The place where a job was done is gone: it is done in another one, and nobody counts it."""
 
 
 class Places(Protocol):

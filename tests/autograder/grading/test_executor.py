@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from autograder.grading.executor import FairQueue, Lost, Trouble, run_jobs
+from autograder.errors import Lost
+from autograder.grading.executor import FairQueue, Trouble, run_jobs
 from autograder.grading.local import Local
 from autograder.homework.files import HomeworkFiles
 from autograder.judge.job import Job
