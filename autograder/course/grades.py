@@ -31,12 +31,18 @@ class Homework:
     late: Late = IN_TIME
     words: str = ""  # "graded", "nothing handed in", "not graded: …"
     stage: Literal["nothing", "handed in", "graded"] = "nothing"
+    given: bool = False  # somebody gave points where nothing was graded
     closed: bool = False  # nothing can be handed in any more
 
     @property
     def counted(self) -> Fraction:
         """Points that count."""
         return self.earned - self.late.cost(self.earned)
+
+    @property
+    def has_points(self) -> bool:
+        """True if another program should hear of them."""
+        return self.stage == "graded" or self.given
 
     @property
     def open(self) -> Fraction:

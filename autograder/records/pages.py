@@ -11,7 +11,7 @@ from autograder.homework.assignment import Assignment
 from autograder.records.by_hand import take_over
 from autograder.records.gradebook import Book, StudentScore
 from autograder.records.record import Record
-from autograder.records.rendering import makers
+from autograder.records.rendering import makers, remarked_of
 from autograder.records.reports import final_report
 from autograder.records.scores import known_people
 from autograder.records.standing import Entered, entered_now, remarks_of_class
@@ -36,7 +36,7 @@ def refresh(course: Course, assignment: Assignment, record: Record, entered: Ent
         take_over(record, book, entered.scores.get(assignment.name, {}))
     remarks = remarks_of_class(course, record)
     for state in record.states():
-        if state.report is not None and state.remarked:
+        if state.report is not None:
             page_again(course, record, assignment, state, remarks(state))
     write_pages(course, assignment, record, entered)
 
@@ -75,8 +75,8 @@ def write_pages(course: Course, assignment: Assignment, record: Record, entered:
 
 
 def page_again(course: Course, record: Record, assignment: Assignment, state: State, remarks: Remarks) -> None:
-    """Write a student's page anew from the report that counts, if what people and rules add to it has changed."""
-    remarked = digest_of(str(remarks).encode())
+    """Write a student's page anew from the report that counts, if what people and rules make of it has changed."""
+    remarked = remarked_of(assignment, remarks)
     if state.remarked == remarked:
         return
     report = final_report(course.report_path(assignment.name, state.who), final=False)

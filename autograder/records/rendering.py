@@ -102,7 +102,7 @@ def rendered(assignment: Assignment, report: Report, submission: Submission, rem
         report=report,
         text=text,
         content=content_of(assignment, digest_of(text.encode())),
-        remarked=digest_of(str(remarks).encode()),
+        remarked=remarked_of(assignment, remarks),
         answered=answered,
         answers=digests(answers),
         notebook=ipynb.to_text(for_humans(notebook, assignment.template, answers, report)),
@@ -115,9 +115,14 @@ def up_to_date(course: Course, assignment: Assignment, state: State, remarks: Re
     made = [course.feedback_dir(assignment.name) / page_name(state.who)]
     if not state.infrastructure:
         made.append(course.autograded_path(assignment.name, state.who))
-    remarked = digest_of(str(remarks).encode())
-    current = state.content == content_of(assignment, state.report or "") and state.remarked == remarked
+    current = state.content == content_of(assignment, state.report or "")
+    current = current and state.remarked == remarked_of(assignment, remarks)
     return current and all(path.is_file() for path in made)
+
+
+def remarked_of(assignment: Assignment, remarks: Remarks) -> str:
+    """One hash over what people and rules make of a page: what they add to it, and what of it may be read."""
+    return digest_of(f"{assignment.config.feedback}\n{remarks}".encode())
 
 
 def answers_of(answered: dict[str, bool]) -> dict[str, str]:

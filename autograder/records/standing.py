@@ -174,7 +174,8 @@ def _homework(score: StudentScore | None, state: State | None, late: Late, cells
         handed_in = state is not None and state.sha is not None
         words = state.sentence if state is not None else "nothing handed in"
         earned = Fraction(0) if score is None else earned_of(score)
-        return Homework(earned, most, late=late, words=words, stage="handed in" if handed_in else "nothing")
+        found = Homework(earned, most, late=late, words=words, given=score is not None)
+        return replace(found, stage="handed in") if handed_in else found
     waits = [name for name, cell in score.cells.items() if cell.needs_manual]
     waiting = sum((exact(cells.get(name, 0.0)) - exact(score.cells[name].points) for name in waits), Fraction(0))
     words = state.sentence if state.rejected is not None else "waits for a human" if waits else "graded"

@@ -25,6 +25,7 @@ STUDENTS = [f"s{n:02d}" for n in range(1, 61)]
 CELLS = {"code": 6.0, "train": 5.0, "why": 4.0}
 START = datetime(2025, 9, 15, 21, tzinfo=UTC)
 DUE = {name: START + timedelta(weeks=2 * n) for n, name in enumerate(HOMEWORKS)}
+RULES = {"late": {"grace_minutes": 15, "per_day": 10, "free_days": 3, "last_day": 7}}
 SOLUTION = """\
 # %% [markdown]
 # # {name}
@@ -74,8 +75,8 @@ def by_hand(student: int, homework: int) -> float:
     return float((student + 2 * homework) % 9) / 2
 
 
-def make_course(folder: Path, *, policy: str = "aimasters-2025", homeworks: int = 6, students: int = 60) -> Course:
-    """The course folder, with everything handed in, graded and read by a human."""
+def write_homeworks(folder: Path, homeworks: int = 6) -> None:
+    """The homeworks' files: `folder/assignments` and `folder/solutions`."""
     from autograder.authoring.template import build_template
     from autograder.homework.ipynb import to_text
 
@@ -88,11 +89,16 @@ def make_course(folder: Path, *, policy: str = "aimasters-2025", homeworks: int 
         (hidden / "checks.py").write_text(CHECK.format(cell="train", points=5))
         (public / "assignment.yaml").write_text(f"name: {name}\ntitle: Homework {name[2:]}\npoints: 15\n")
         (public / f"{name}.ipynb").write_text(to_text(build_template(hidden / f"{name}.py")))
+
+
+def make_course(folder: Path, *, policy: str = "aimasters-2025", homeworks: int = 6, students: int = 60) -> Course:
+    """The course folder, with everything handed in, graded and read by a human."""
+    write_homeworks(folder, homeworks)
     people = [Person(id=who, name=f"Student {who[1:]}") for who in STUDENTS[:students]]
     settings = {
         "salt": 2**130 + 7,
         "due": {name: DUE[name] for name in HOMEWORKS[:homeworks]},
-        "late": {"grace_minutes": 15, "per_day": 10, "free_days": 3, "last_day": 7},
+        **RULES,
         "policy": policy,
     }
     folders = {"assignments": folder / "assignments", "solutions": folder / "solutions"}

@@ -151,7 +151,7 @@ class _Table:
     ) -> Filled:
         """With points in a column; `label` says whom a row names."""
         found = Filled("")
-        graded = {student: one for student, one in points.items() if one.stage == "graded"}
+        graded = {student: one for student, one in points.items() if one.has_points}
         for row in self.rows:
             named = label(row)
             match = None if named is None else people.find(named)

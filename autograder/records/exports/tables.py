@@ -58,7 +58,7 @@ def mail_csv(course: Course, record: Record) -> str:
         person, state = course.people.get(student), states.get(student)
         email, name = ("", "") if person is None else (person.email, person.name)
         page = page_name(student) if state is not None and state.page else ""
-        points = f"{float(stands.counted):g}" if stands.stage == "graded" else ""
+        points = f"{float(stands.counted):g}" if stands.has_points else ""
         rows.append([student, name, email, record.homework, points, f"{float(stands.most):g}", stands.words, page])
     return _csv(MAIL, rows)
 

@@ -96,10 +96,11 @@ def test_two_notebooks_a_renamed_one_and_an_unknown_student(invoke, provider, co
 
 
 def test_collecting_names_what_it_refuses_and_keeps_the_rest(invoke, course, notebook, tmp_path):
-    said = invoke("collect", NAME, export(tmp_path, ada=notebook, bob=b""), "-c", course.root)
+    said = invoke("collect", NAME, export(tmp_path, ada=notebook, bob=b"", zoe=notebook), "-c", course.root)
     assert (said.code, said.out) == (1, "")
-    assert "1 submissions" in said.err
-    assert "Rejected: bob" in said.err
+    assert "1 submission of hw0 lies under" in said.err
+    assert "Rejected: bob: " in said.err
+    assert "Rejected: `zoe`: no student" in said.err
     refused(invoke("collect", NAME, tmp_path / "nowhere.zip", "-c", course.root), "nowhere.zip", "does not exist")
 
 

@@ -392,3 +392,15 @@ def test_points_and_durations_are_written_as_people_write_them() -> None:
     assert durations == ["0.0 s", "9.9 s", "10 s", "119 s", "3 min 20 s"]
     assert text.moment("2026-11-21T05:00:00+02:00") == "21 November 2026, 03:00 UTC"
     assert text.moment("yesterday") == "yesterday"
+
+
+@pytest.mark.parametrize(("value", "said"), [(1, "1 point"), (1.0, "1 point"), (0.999, "1 point"), (0, "0 points")])
+def test_points_are_counted_in_the_singular_where_there_is_one(value, said):
+    assert text.amount(value) == said
+    assert text.amount(value, "automatic point").replace("automatic ", "") == said
+    assert text.amount(1.25) == "1.25 points"
+
+
+def test_whose_sentence_it_is_is_said_once():
+    assert text.blamed("zoe.ipynb", "`zoe.ipynb`: no student.") == "`zoe.ipynb`: no student."
+    assert text.blamed("dan", "`dan.ipynb` is not a notebook.") == "dan: `dan.ipynb` is not a notebook."

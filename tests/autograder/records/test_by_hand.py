@@ -69,7 +69,7 @@ def test_points_and_comments_reach_everything_without_grading_again(
         book.set_manual(repository.load(), "alice", "why", 0.75, "Name the <minimum>, too.")
     page = looked_at(course, repository)
     assert WAITS not in page
-    assert "0.75 of 1 points of theory." in page
+    assert "0.75 of 1 point of theory." in page
     assert "Name the &lt;minimum&gt;, too." in page
     assert (row(course)["hw0/why"], row(course)["needs_manual"], row(course)["status"]) == ("0.75", "", "graded")
     assert "0.75 / 1" in (course.feedback_dir(NAME) / "class.html").read_text()
@@ -91,7 +91,7 @@ def test_a_changed_answer_keeps_its_points_and_is_to_be_looked_at_again(
     course.autograded_path(NAME, "alice").unlink()  # as nbgrader's own autograde does before it asks us
     settled(course, repository, ANSWERS | {"why": "Something else.\n"})
     page = (course.feedback_dir(NAME) / "alice.html").read_text()
-    assert "0.75 of 1 points of theory." in page
+    assert "0.75 of 1 point of theory." in page
     assert "Your answer has changed since; it will be looked at again." in page
     assert (row(course)["hw0/why"], row(course)["needs_manual"]) == ("0.75", "why")
 
