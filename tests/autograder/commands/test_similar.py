@@ -7,7 +7,7 @@ from pathlib import Path
 
 from autograder.course.course import Course
 from tests.autograder.commands.saying import Invoke, refused
-from tests.autograder.course_factory import ANSWERS, NAME, Repository, answered, to_bytes
+from tests.autograder.course_factory import NAME, Repository, answered, to_bytes
 
 WRITTEN = """\
 def helper(values, scale):
@@ -31,7 +31,7 @@ def handed(folder: Path, repository: Repository, **codes: str) -> Path:
     template = repository.load().template
     for who, code in codes.items():
         (folder / who).mkdir(parents=True)
-        (folder / who / f"{NAME}.ipynb").write_bytes(to_bytes(answered(template, ANSWERS | {"double-answer": code})))
+        (folder / who / f"{NAME}.ipynb").write_bytes(to_bytes(answered(template, {"double-answer": code})))
     return folder
 
 

@@ -146,8 +146,12 @@ def test_the_rule_of_a_homework_is_what_its_page_obeys(repository: Repository, c
     config: Path = repository.files.config
     text = config.read_text()
     try:
-        config.write_text(f"{text}feedback: points only\n")
         settled(course, repository)
-        assert "Doubling 1 gives 2" not in (course.feedback_dir(NAME) / "alice.html").read_text()
+        assert "Doubling 1 gives 2" in (course.feedback_dir(NAME) / "alice.html").read_text()
+        config.write_text(f"{text}feedback: points only\n")
+        assert "Doubling 1 gives 2" not in looked_at(course, repository)
+        (course.root / "state.db").unlink()
+        (course.feedback_dir(NAME) / "alice.html").unlink()
+        assert "<h1>" in looked_at(course, repository), "made anew, as the record is"
     finally:
         config.write_text(text)
