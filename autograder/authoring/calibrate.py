@@ -44,7 +44,7 @@ from autograder.judge.model_answers import read_solution
 from autograder.report import CheckResult, Report, lost_cells
 from autograder.sandbox import SandboxKind, permitted, sweep
 from autograder.submission import Submission
-from autograder.yamlfile import StrictModel, load_yaml
+from autograder.yamlfile import StrictModel, load_yaml, parse_yaml
 
 AGAIN = 10_000  # rounds from here on draw the laws of earlier ones
 Kind = Literal["solution", "right", "honest", "baseline"]
@@ -78,6 +78,7 @@ class Training:
     submission: Submission
     loses: frozenset[str] = frozenset()
     fails: frozenset[str] = frozenset()
+    place: str = ""  # where it is written
 
 
 @dataclass
@@ -167,14 +168,14 @@ def load_trainings(homework: HomeworkFiles) -> list[Training]:
     right = [variant for variant in load_variants(homework) if variant.kind in ("solution", "right")]
     found = [Training(v.name, "solution" if v.kind == "solution" else "right", v.submission) for v in right]
     answers = read_solution(homework.solution)
-    for config in load_yaml(homework.calibration, CalibrationFile).honest:
-        submission = submission_of(config.name, edited(answers, config, homework.calibration))
+    _, lines = parse_yaml(homework.calibration)
+    for number, config in enumerate(load_yaml(homework.calibration, CalibrationFile).honest):
+        place = f"{homework.calibration}, line {lines['honest', number]}"
+        if any(config.name == training.name for training in found):
+            raise UserError(f"{place}: two trainings are called `{config.name}`.")
+        submission = submission_of(config.name, edited(answers, config, place))
         kind: Kind = "baseline" if config.baseline else "honest"
-        found.append(Training(config.name, kind, submission, frozenset(config.loses), frozenset(config.fails)))
-    names = [training.submission.student for training in found]
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"{homework.calibration}: two trainings are called `{name}`.")
+        found.append(Training(config.name, kind, submission, frozenset(config.loses), frozenset(config.fails), place))
     return found
 
 
@@ -211,7 +212,7 @@ def run_calibration(
     if unknown:
         raise UserError(f"there is no training called {', '.join(sorted(unknown))}.")
     trainings = [training for training in trainings if not only or training.name in {"solution", *only}]
-    _known_names(assignment, trainings, homework)
+    _known_names(assignment, trainings)
     if seeds < LEAST:
         raise UserError(f"a calibration takes at least {LEAST} seeds, got {seeds}; a spread is estimated from them.")
     cells = frozenset(check.cell for check in assignment.checks if check.trains is not None)
@@ -264,10 +265,10 @@ def _figures_of(report: Report) -> str:
     return "  ".join("none" if measure.value is None else f"{measure.value:.3f}" for measure in measures)
 
 
-def _known_names(assignment: Assignment, trainings: Sequence[Training], homework: HomeworkFiles) -> None:
+def _known_names(assignment: Assignment, trainings: Sequence[Training]) -> None:
     checks = {check.name for check in assignment.checks}
     for training in trainings:
         for name in training.loses - set(assignment.automatic):
-            raise UserError(f"{homework.calibration}: `{training.name}` loses `{name}`, which checks do not grade.")
+            raise UserError(f"{training.place}: `{training.name}` loses `{name}`, which checks do not grade.")
         for name in training.fails - checks:
-            raise UserError(f"{homework.calibration}: `{training.name}` fails `{name}`, which is no check.")
+            raise UserError(f"{training.place}: `{training.name}` fails `{name}`, which is no check.")

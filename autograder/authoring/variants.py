@@ -24,7 +24,7 @@ from autograder.homework import ipynb
 from autograder.homework.files import HomeworkFiles
 from autograder.judge.model_answers import read_solution
 from autograder.submission import Submission
-from autograder.yamlfile import StrictModel, load_yaml
+from autograder.yamlfile import StrictModel, load_yaml, parse_yaml
 
 VariantKind = Literal["solution", "right", "wrong", "blank", "cheat"]
 
@@ -135,23 +135,24 @@ def _cheat(file: VariantFile, template: NotebookNode, *, shared: bool = False) -
 
 
 def _wrong(path: Path, answers: NotebookNode) -> Iterator[Variant]:
-    for config in load_yaml(path, WrongFile).wrong:
-        submission = submission_of(config.name, edited(answers, config, path))
+    _, lines = parse_yaml(path)
+    for number, config in enumerate(load_yaml(path, WrongFile).wrong):
+        submission = submission_of(config.name, edited(answers, config, f"{path}, line {lines['wrong', number]}"))
         yield Variant(config.name, "wrong", config.why, submission, loses=frozenset(config.loses))
 
 
-def edited(base: NotebookNode, config: Edited, path: Path) -> NotebookNode:
-    """The notebook with a variant's edits. Raises UserError naming file, variant and cell."""
+def edited(base: NotebookNode, config: Edited, place: str) -> NotebookNode:
+    """The notebook with a variant's edits. Raises UserError naming the place, variant and cell."""
     cells = {name: cell for cell in base.cells if (name := ipynb.grade_id(cell))}
     sources = dict(config.cells)
     for name in [*sources, *(edit.cell for edit in config.edits)]:
         if name not in cells:
-            raise UserError(f"{path}: `{config.name}` edits the cell `{name}`, which the solution does not have.")
+            raise UserError(f"{place}: `{config.name}` edits the cell `{name}`, which the solution does not have.")
     for edit in config.edits:
         source = sources.get(edit.cell, cells[edit.cell].source)
         count = source.count(edit.find)
         if count != 1:
-            where = f"{path}: `{config.name}` looks for {edit.find!r} in `{edit.cell}`"
+            where = f"{place}: `{config.name}` looks for {edit.find!r} in `{edit.cell}`"
             there = [name for name, cell in cells.items() if edit.find in cell.source]
             hint = f"; it is in `{there[0]}`" if there and not count else ""
             raise UserError(f"{where}, where it stands {count} times{hint}.")

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from autograder.course.course import Course
 from autograder.errors import Infrastructure, UserError
+from autograder.feedback.text import count
 from autograder.homework.first_cell import DISTRIBUTION
 from autograder.records.nbgrader_config import CONFIG, is_configured
 from autograder.sandbox import Limits, base_image, traces
@@ -127,7 +128,7 @@ def leftovers() -> Diagnosis:
     """Folders of graders that were killed, together with their reaper."""
     dead = [path.name for path in traces.root().iterdir() if traces.is_dead(path.name)]
     if dead:
-        says = f"{len(dead)} killed graders left something behind; the next `autograder grade` removes it"
+        says = f"{count(len(dead), 'killed grader')} left something behind; the next `autograder grade` removes it"
         return Diagnosis("leftovers", "advice", says, "autograder doctor --sweep")
     return Diagnosis("leftovers", "ok", "nothing left behind by killed graders")
 

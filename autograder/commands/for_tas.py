@@ -204,17 +204,17 @@ def show(
         elif student is None and (graded or states):
             rejected = {state.who: state.rejected for state in states if state.rejected is not None}
             show_class(record.briefs(graded), rejected, title)
-        elif student is not None and states:
+        elif student is not None and graded:
+            take_over_from_book(loaded, record, record.homeworks().get(name, {}))
+            report, remarks = load_reports(loaded, name, graded)[0], remarks_of(loaded, record, student)
             show_state(states[0], title, staff=ta)
-            if graded:
-                take_over_from_book(loaded, record, record.homeworks().get(name, {}))
-                report, remarks = load_reports(loaded, name, graded)[0], remarks_of(loaded, record, student)
-                show_report(report, title, audience="ta" if ta else "student", rubrics=rubrics, remarks=remarks)
-        elif student is not None and (decided := remarks_of(loaded, record, student).lines(staff=ta)):
-            show_state(State(student), title, staff=ta)
-            print("\n".join(map(line, decided)))
+            show_report(report, title, audience="ta" if ta else "student", rubrics=rubrics, remarks=remarks)
         elif student is not None:
-            raise UserError(f"nothing of {name} is known of {student}; collect or grade it first.")
+            said = remarks_of(loaded, record, student).lines(staff=ta)
+            if not states and not said:
+                raise UserError(f"nothing of {name} is known of {student}; collect or grade it first.")
+            show_state(states[0] if states else State(student), title, staff=ta)
+            print("\n".join(map(line, said)), end="\n" * bool(said))
         else:
             raise UserError(f"nothing of {name} is graded yet; run `autograder grade {name}`.")
 

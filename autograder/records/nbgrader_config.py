@@ -33,6 +33,7 @@ c.GenerateAssignment.preprocessors = [
     "nbgrader.preprocessors.SaveCells",
 ]
 c.Autograde.sanitize_preprocessors = ["nbgrader.preprocessors.ClearOutput"]
+c.ExportPlugin.to = "nbgrader.csv"  # grades.csv is what `autograder grades` writes
 c.Autograde.autograde_preprocessors = ["{GRADE}"]  # in containers, with the course's checks; it writes the scores
 """
 OLDER = "# Read by nbgrader's commands and by formgrader, which shows rubrics"  # begins what older versions wrote

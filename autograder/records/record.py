@@ -298,14 +298,6 @@ class Record:
             found.setdefault(who, set()).add(homework)
         return found
 
-    def late(self) -> dict[str, list[str]]:
-        """Student -> homeworks of which what counts was handed in late."""
-        found: dict[str, list[str]] = {}
-        known = "SELECT who, homework FROM state WHERE student AND late AND report IS NOT NULL ORDER BY homework"
-        for who, homework in self._connection.execute(known):
-            found.setdefault(who, []).append(homework)
-        return found
-
     # --- the file
 
     def _open(self) -> None:

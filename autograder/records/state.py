@@ -99,13 +99,12 @@ class State:
 
     @property
     def sentence(self) -> str:
-        """Where they stand, for a human."""
-        late = ", handed in late" if self.late else ""
+        """Where they stand, for a human; what being late means is said by the course's rule."""
         if self.rejected is not None:
             return f"not graded: {self.rejected}"
         if self.report is None:
-            return f"handed in, not graded yet{late}" if self.sha else "nothing handed in"
-        return f"the machine failed, to be graded again{late}" if self.infrastructure else f"graded{late}"
+            return "handed in, not graded yet" if self.sha else "nothing handed in"
+        return "the machine failed, to be graded again" if self.infrastructure else "graded"
 
 
 NAMES = tuple(item.name for item in fields(State))

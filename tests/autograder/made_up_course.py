@@ -6,6 +6,7 @@ that a test can work out everybody's grade by other means.
 
 from __future__ import annotations
 
+import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from autograder.records.rendering import Rendered
 from autograder.records.settle import Desk, settle
 from autograder.report import CellResult, CheckResult, Report
 from autograder.submission import Submission
+from tests.autograder.course_factory import answered, to_bytes
 from tests.autograder.report_factory import failed, report
 
 HOMEWORKS = [f"hw{n}" for n in range(1, 7)]
@@ -26,6 +28,21 @@ CELLS = {"code": 6.0, "train": 5.0, "why": 4.0}
 START = datetime(2025, 9, 15, 21, tzinfo=UTC)
 DUE = {name: START + timedelta(weeks=2 * n) for n, name in enumerate(HOMEWORKS)}
 RULES = {"late": {"grace_minutes": 15, "per_day": 10, "free_days": 3, "last_day": 7}}
+FIRST_NAMES = ("Ada", "Ben", "Cleo", "Dan", "Eve", "Finn")
+ALIKE = """\
+def mean(values, scale):
+    total = 0
+    for number, value in enumerate(values):
+        total += scale * value ** 2 - number
+        if total > 100:
+            total = total // 2
+    return [value / (1 + total) for value in values]
+"""
+CODE = {"s21": ALIKE, "s22": ALIKE.replace("mean", "average").replace("value", "item").replace("total", "acc")}
+WORKSHEET = (
+    "Identifier,Full name,Email address,Status,Grade,Maximum Grade,Grade can be changed,"
+    "Last modified (submission),Last modified (grade),Feedback comments"
+)
 SOLUTION = """\
 # %% [markdown]
 # # {name}
@@ -127,6 +144,39 @@ def hand_in_and_settle(course: Course, name: str, number: int, students: int = 6
             book.set_manual(assignment, who, "why", by_hand(position, number))
 
 
+def name_of(who: str) -> str:
+    """As Moodle and Canvas write it; no id of ours is in it."""
+    number = int(who[1:])
+    return f"{FIRST_NAMES[number % 6]} Student{'abcdefghij'[number // 6 % 10]}"
+
+
+def moodles_export(course: Course, name: str, number: int) -> tuple[Path, Path]:
+    """Moodle's zip of a homework and its grading worksheet; a stranger handed in as well, two wrote the same.
+
+    The reports lie there already, as a grader leaves them that was killed right after the last.
+    """
+    template = load_assignment(course.files(name)).template
+    export, worksheet = course.root.parent / "moodle.zip", course.root.parent / "worksheet.csv"
+    lines = [WORKSHEET]
+    with zipfile.ZipFile(export, "w") as file:
+        file.writestr("Some Stranger_900_assignsubmission_file_/mine.ipynb", to_bytes(template))
+        for position, who in enumerate(STUDENTS, 1):
+            code = {"code-answer": CODE[who]} if who in CODE else {}
+            data = to_bytes(answered(template, {"why": f"Because, says {who}.", **code}))
+            file.writestr(f"{name_of(who)}_{700 + position}_assignsubmission_file_/{name}.ipynb", data)
+            when = DUE[name] - timedelta(hours=3) + timedelta(days=days_late(position, number))
+            lines.append(
+                f"Participant {700 + position},{name_of(who)},{who}@uni.edu,Submitted for grading,,15.00,Yes,"
+                f'"{when:%A, %d %B %Y, %I:%M %p}",-,'
+            )
+            report = made_report(name, who, earned(position, number))
+            known = {"submission_sha256": Submission.of(who, data).sha256}
+            known |= {"environment": report.environment.model_copy(update={"sandbox": "process"})}
+            report.model_copy(update=known).save(course.report_path(name, who))
+    worksheet.write_text("\n".join(lines) + "\n")
+    return export, worksheet
+
+
 def rendering(made: Report) -> Rendered:
     """A report with a page and a notebook that hold nothing."""
     return Rendered(
@@ -154,7 +204,12 @@ def made_report(name: str, who: str, points: dict[str, float | None]) -> Report:
             lost = {"outcome": "passed", "fraction": 1.0} if share == 1 else failed("wrong", share)
             checks.append(
                 CheckResult(
-                    id=f"test_{cell}", cell=cell, title=f"The {cell} is right.", public=True, points=most, **lost
+                    id=f"test_{cell}",
+                    cell=cell,
+                    title=f"The {cell} is right.",
+                    public=cell == "code",
+                    points=most,
+                    **lost,
                 )
             )
     return base.model_copy(update={"assignment": name, "cells": cells, "checks": checks, "basis": ""})

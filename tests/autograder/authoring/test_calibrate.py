@@ -179,7 +179,7 @@ FAULTS = {
 def test_a_file_that_is_not_sound_is_refused_in_a_sentence(tmp_path: Path, fault: str) -> None:
     old, new, said = FAULTS[fault]
     broken = homework(tmp_path, HONEST.replace(old, new))
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=rf"calibration\.yaml, line \d+: .*{said}"):
         run_calibration(broken.files, seeds=4, sandbox="process", as_root=True)
 
 

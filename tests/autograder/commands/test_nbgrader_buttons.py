@@ -72,7 +72,7 @@ def test_nbgrader_autograde_grades_in_our_sandbox_with_our_checks(course: Course
     assert (course.feedback_dir(NAME) / "bob.html").is_file()
     exported = nbgrader(course, "export")
     assert exported.returncode == 0, exported.stderr
-    assert "bob" in (course.root / "grades.csv").read_text()
+    assert "bob" in (course.root / "nbgrader.csv").read_text()
     given = nbgrader(course, "generate_feedback", NAME)
     assert given.returncode == 0, given.stderr
     assert (course.root / "feedback" / "bob" / NAME / f"{NAME}.html").is_file()

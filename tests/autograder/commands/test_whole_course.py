@@ -1,4 +1,8 @@
-"""A made-up course of six homeworks, sixty students and an exam, run by the real commands from homeworks to grades."""
+"""A made-up course of six homeworks, sixty students and an exam, run by the real commands from homeworks to grades.
+
+The second homework is Moodle's from its release to the points that Moodle takes back; a student who has more time than
+the others keeps its hidden checks closed for all, until that time is taken back.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +13,22 @@ import re
 import subprocess
 import sys
 import zipfile
-from datetime import timedelta
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import yaml
+from nbgrader.apps import nbgraderapp
 
+from autograder import cli
 from autograder.course.course import Course, load_course
 from autograder.homework.assignment import load_assignment
+from autograder.homework.settings import LATER
 from autograder.records.gradebook import Book
-from autograder.submission import Submission
-from tests.autograder.commands.saying import Said
-from tests.autograder.course_factory import answered, to_bytes
+from tests.autograder.commands.saying import Said, forked
+from tests.autograder.feedback.test_browser import pytestmark as chromium
+from tests.autograder.feedback.test_phone import assert_has_room
 from tests.autograder.made_up_course import (
     DUE,
     HOMEWORKS,
@@ -33,20 +39,28 @@ from tests.autograder.made_up_course import (
     earned,
     hand_in_and_settle,
     handed_in,
-    made_report,
+    moodles_export,
+    name_of,
     write_homeworks,
 )
 
 COLLECTED = "hw2"  # by the commands
+EXTENSIONS = "s07:\n  hw2: {until: 2025-10-06T21:00:00+00:00, reason: illness}\n"
+MORE_TIME = "s09:\n  hw2: {until: 2999-01-01T00:00:00+00:00, reason: a year abroad}\n"
 
 
 def autograder(course: Course, *words: str) -> Said:
-    """A real command in a process of its own, started in the course folder."""
-    return in_folder(course.root, *words)
+    """A command as its entry point runs it, in the course folder."""
+    return forked(course.root, cli.main, "autograder", *words)
 
 
-def in_folder(folder: Path, *words: str) -> Said:
-    """The same in any folder."""
+def nbgrader(course: Course, *words: str) -> Said:
+    """A command of nbgrader's, likewise."""
+    return forked(course.root, nbgraderapp.main, "nbgrader", *words)
+
+
+def started(folder: Path, *words: str) -> Said:
+    """A command in an interpreter of its own, as a shell starts it."""
     ran = subprocess.run(
         [sys.executable, "-m", "autograder", *words],
         cwd=folder,
@@ -66,52 +80,40 @@ def course(tmp_path_factory) -> Course:
     """
     folder = tmp_path_factory.mktemp("six")
     write_homeworks(folder)
-    made = in_folder(folder, "init", "course")
+    config = folder / "assignments" / COLLECTED / "assignment.yaml"
+    config.write_text(f"{config.read_text()}feedback: {LATER}\n")
+    made = started(folder, "init", "course")
     assert (made.code, made.err) == (0, "")
     root = folder / "course"
-    rows = [f"{who},Student {who[1:]},{who}@uni.edu,{n}" for n, who in enumerate(STUDENTS, 101)]
+    rows = [f"{who},{name_of(who)},{who}@uni.edu,{n}" for n, who in enumerate(STUDENTS, 101)]
     (root / "students.csv").write_text("\n".join(["id,name,email,canvas_id", *rows]))
     settings = {"due": DUE, "policy": "aimasters-2025", **RULES}
     (root / "course.yaml").write_text((root / "course.yaml").read_text() + yaml.safe_dump(settings))
     course = load_course(root)
     for number, name in enumerate(HOMEWORKS, 1):
         if name == COLLECTED:
-            collect_and_grade(course, number)
+            release_collect_and_grade(course, number)
         else:
             hand_in_and_settle(course, name, number)
     return course
 
 
-def collect_and_grade(course: Course, number: int) -> None:
+def release_collect_and_grade(course: Course, number: int) -> None:
     """A homework by the commands."""
-    export, times = handed_in_files(course, COLLECTED, number)
-    where = ("--times", str(times), "--sandbox", "process", "--no-walls-as-root", "--jobs", "1")
-    said = autograder(course, "grade", COLLECTED, str(export), *where)
-    assert said.code == 0, said
-    assert "60 of them are unchanged and were not run again" in said.out
-    with Book(course.gradebook_url) as book:
+    given = autograder(course, "release", COLLECTED)
+    assert (given.code, Path(given.out.strip()).name) == (0, COLLECTED), given
+    export, worksheet = moodles_export(course, COLLECTED, number)
+    said = autograder(course, "collect", COLLECTED, str(export), "--times", str(worksheet))
+    assert said.code == 1
+    assert f"60 submissions of {COLLECTED} lie under" in said.err
+    assert "Rejected: `Some Stranger_900`: no student of the course is called" in said.err
+    where = ("--sandbox", "process", "--no-walls-as-root", "--jobs", "1")
+    said = started(course.root, "grade", COLLECTED, *where)
+    assert "60 of them are unchanged and were not run again" in said.out, said
+    with Book(course.gradebook_url) as book:  # as formgrader does
         assignment = load_assignment(course.files(COLLECTED))
         for position, who in enumerate(STUDENTS, 1):
             book.set_manual(assignment, who, "why", by_hand(position, number))
-
-
-def handed_in_files(course: Course, name: str, number: int) -> tuple[Path, Path]:
-    """A zip of a notebook each, and a table of times; the reports are there as well."""
-    template = load_assignment(course.files(name)).template
-    export, times = course.root.parent / f"{name}.zip", course.root.parent / f"{name}.csv"
-    lines = ["id,submitted"]
-    with zipfile.ZipFile(export, "w") as file:
-        for position, who in enumerate(STUDENTS, 1):
-            data = to_bytes(answered(template, {"why": f"Because, says {who}."}))
-            file.writestr(f"{who}.ipynb", data)
-            when = DUE[name] - timedelta(hours=3) + timedelta(days=days_late(position, number))
-            lines.append(f"{who},{when:%Y-%m-%d %H:%M} UTC")
-            report = made_report(name, who, earned(position, number))
-            known = {"submission_sha256": Submission.of(who, data).sha256}
-            known |= {"environment": report.environment.model_copy(update={"sandbox": "process"})}
-            report.model_copy(update=known).save(course.report_path(name, who))
-    times.write_text("\n".join(lines))
-    return export, times
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +133,7 @@ def graded(course) -> tuple[Course, dict[str, dict[str, str]], dict[str, Said]]:
     said["override"] = autograder(
         course, "override", "s05", "hw1", "code", "6", "--why", "The check was wrong.", "--by", "leo"
     )
-    (course.root / "extensions.yaml").write_text("s07:\n  hw2: {until: 2025-10-06T21:00:00+00:00, reason: illness}\n")
+    (course.root / "extensions.yaml").write_text(EXTENSIONS + MORE_TIME)
     said["grades"] = autograder(course, "grades")
     said["scores"] = autograder(course, "scores")
     said["log"] = autograder(course, "log")
@@ -176,31 +178,68 @@ def test_every_grade_is_the_one_worked_out_by_hand(graded):
 
 
 @pytest.fixture(scope="module")
-def canvas(graded) -> str:
-    """Canvas' gradebook as it is before the first import."""
-    rows = [f'"{who[1:]}, Student",{n},,{who},A,,' for n, who in enumerate(STUDENTS, 101)]
-    head = ["Student,ID,SIS User ID,SIS Login ID,Section,hw1 (555),hw2 (556)", "    Points Possible,,,,,15,15"]
-    return "\n".join([*head, *rows]) + "\n"
-
-
-def test_what_other_programs_take_has_the_same_points(graded, canvas):
+def scored(graded) -> list[float]:
+    """Points of the second homework, as `scores.csv` has them."""
     course, _, _ = graded
-    given = course.root.parent / "canvas.csv"
-    given.write_text(canvas)
-    said = autograder(course, "export", "canvas", "hw2", str(given))
-    assert (said.code, said.err) == (0, "Points of 60 students.\n")
-    with (course.root / "exports" / "hw2-canvas.csv").open() as file:
-        column = [float(row[-1]) for row in list(csv.reader(file))[2:]]
-    assert autograder(course, "export", "mail", "hw2").code == 0
-    with (course.root / "exports" / "hw2-mail.csv").open() as file:
-        mailed = [float(row["points"]) for row in csv.DictReader(file)]
     with course.scores_path.open() as file:
         rows = list(csv.DictReader(file))
-    scored = [sum(float(row[f"hw2/{cell}"]) for cell in ("code", "train", "why", "late")) for row in rows]
-    assert column == pytest.approx(scored)
-    assert mailed == pytest.approx(scored)
+    return [sum(float(row[f"hw2/{cell}"]) for cell in ("code", "train", "why", "late")) for row in rows]
+
+
+def test_moodle_and_canvas_take_back_the_points_of_scores(graded, scored):
+    course, _, _ = graded
+    worksheet, gradebook = course.root.parent / "worksheet.csv", course.root.parent / "canvas.csv"
+    rows = [f'"{", ".join(reversed(name_of(who).split()))}",{n},,{who},A,,' for n, who in enumerate(STUDENTS, 101)]
+    head = ["Student,ID,SIS User ID,SIS Login ID,Section,hw1 (555),hw2 (556)", "    Points Possible,,,,,15,15"]
+    gradebook.write_text("\n".join([*head, *rows]) + "\n")
+    for kind, given, column, first in (("moodle", worksheet, 4, 1), ("canvas", gradebook, 6, 2)):
+        said = autograder(course, "export", kind, "hw2", str(given))
+        assert (said.code, said.err) == (0, "Points of 60 students.\n")
+        with given.open() as old, (course.root / "exports" / f"hw2-{kind}.csv").open() as file:
+            before, after = list(csv.reader(old)), list(csv.reader(file))
+        assert [float(row[column]) for row in after[first:]] == pytest.approx(scored)
+        assert [row[:column] + row[column + 1 :] for row in after] == [
+            row[:column] + row[column + 1 :] for row in before
+        ]
+
+
+def test_what_else_is_exported_has_everybody(graded, scored):
+    course, _, _ = graded
+    exports = course.root / "exports"
+    assert autograder(course, "export", "mail", "hw2").code == 0
+    with (exports / "hw2-mail.csv").open() as file:
+        assert [float(row["points"]) for row in csv.DictReader(file)] == pytest.approx(scored)
     assert autograder(course, "export", "csv", "hw1").code == 0
-    assert len((course.root / "exports" / "hw1-checks.csv").read_text().splitlines()) == 1 + 2 * 60
+    assert len((exports / "hw1-checks.csv").read_text().splitlines()) == 1 + 2 * 60
+    assert autograder(course, "export", "jsonl", "hw2").code == 0
+    reports = [json.loads(line) for line in (exports / "hw2.jsonl").read_text().splitlines()]
+    assert [report["student"] for report in reports] == STUDENTS
+    assert autograder(course, "export", "feedback", "hw2", "--names", "moodle").code == 0
+    with zipfile.ZipFile(exports / "hw2-feedback-moodle.zip") as packed:
+        named = {f"{name_of(who)}_{n}_assignsubmission_file_/feedback.html" for n, who in enumerate(STUDENTS, 701)}
+        assert set(packed.namelist()) == named
+    assert autograder(course, "export", "gradescope", "hw2", "--zip").code == 0
+    with zipfile.ZipFile(exports / "hw2-gradescope.zip") as packed:
+        texts = b"".join(packed.read(name) for name in packed.namelist() if not name.endswith(".whl"))
+    assert b"The code is right." in texts
+    assert b"The train is right." not in texts
+
+
+def test_nbgraders_own_export_leaves_the_grades_alone(graded):
+    course, _, _ = graded
+    before = course.grades_path.read_bytes()
+    assert nbgrader(course, "export").code == 0
+    assert course.grades_path.read_bytes() == before
+    with (course.root / "nbgrader.csv").open() as file:
+        rows = {(row["assignment"], row["student_id"]): row for row in csv.DictReader(file)}
+    assert len({who for _, who in rows}) == 60
+    assert float(rows["hw4", "s14"]["late_submission_penalty"]) == 1.3
+
+
+def test_who_shares_code_is_first_of_the_list(graded):
+    course, _, _ = graded
+    said = autograder(course, "similar", "hw2")
+    assert re.fullmatch(r" *\d+ %  s21 and s22\n", said.out), said
 
 
 def test_free_days_and_an_extension_were_used_where_they_should(graded):
@@ -253,6 +292,16 @@ def test_the_log_tells_who_decided_what_and_why(graded):
     assert re.search(r"leo: s05 hw1 code: 6 points \(The check was wrong\.\)", said["log"].out)
 
 
+def test_show_says_when_something_came_and_what_an_extension_made_of_it(graded):
+    course, _, _ = graded
+    said = autograder(course, "show", "hw2", "s07")
+    assert said.code == 0
+    assert "handed in: 1 October 2025, 18:00 UTC (the course page's report)" in said.out
+    assert "known: by full name" in said.out
+    assert "handed in late" not in said.out
+    assert "in time (extension until 2025-10-06" in " ".join(said.out.split())
+
+
 def test_a_students_page_shows_the_formula_with_the_numbers_put_in(graded):
     course, _, _ = graded
     page = (course.root / "feedback" / "course" / "s05.html").read_text()
@@ -287,3 +336,53 @@ def test_an_override_stays_until_it_is_taken_back(graded):
     assert back.out == "s06, hw2, train: 0.5 -> 5 of 5 points\n"
     after = json.loads(autograder(course, "grades", "--json").out)
     assert float(Fraction(after[5]["points"])) == float(grades["s06"]["points"])
+
+
+def test_hidden_checks_stay_closed_for_all_while_one_has_more_time_and_open_after_it(graded):
+    course, _, _ = graded
+
+    def read() -> list[object]:
+        """What a student of them all may see of a hidden check: on the page, at Gradescope, in nbgrader's feedback."""
+        title = "The train is right."
+        page = (course.feedback_dir("hw2") / "s01.html").read_text()
+        assert "The code is right." in page
+        assert autograder(course, "export", "gradescope", "hw2").code == 0
+        tests = json.loads((course.root / "exports" / "hw2-gradescope" / "s01.json").read_text())["tests"]
+        nbgraders = nbgrader(course, "generate_feedback", "hw2", "--student", "s01", "--force")
+        made = course.root / "feedback" / "s01" / "hw2" / "hw2.html"
+        assert made.exists() == (nbgraders.code == 0), nbgraders
+        return [
+            title in page,
+            next(test["visibility"] for test in tests if test["name"] == title),
+            made.exists() and title in made.read_text(),
+        ]
+
+    assert read() == [False, "hidden", False]
+    (course.root / "extensions.yaml").write_text(EXTENSIONS)
+    assert autograder(course, "scores").code == 0
+    assert read() == [True, "visible", True]
+
+
+def test_what_was_turned_away_is_so_in_every_place_and_has_a_page(graded):
+    course, _, _ = graded
+    broken = course.root.parent / "s10.ipynb"
+    broken.write_text("")
+    collected = autograder(course, "collect", "hw4", str(broken))
+    assert collected.code == 1
+    said = [autograder(course, *words) for words in (("scores",), ("grades",), ("show", "hw4", "s10"), ("show", "hw4"))]
+    assert [one.code for one in said] == [0, 0, 0, 0]
+    pages = [course.feedback_dir("hw4") / "s10.html", course.feedback_dir("hw4") / "class.html"]
+    tables = [course.scores_path, course.grades_path]
+    rows = [next(row for row in path.read_text().splitlines() if row.startswith("s10,")) for path in tables]
+    told = [collected.err, said[2].out, said[3].out, *rows, *(page.read_text() for page in pages)]
+    assert ["is empty" in text for text in told] == [True] * 7
+
+
+@chromium
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(
+    "page", ["course/class.html", "course/s14.html", "hw2/s07.html", "hw2/class.html", "hw4/s10.html"]
+)
+def test_every_word_of_every_kind_of_page_stands_inside_the_window(graded, tmp_path, page, width):
+    course, _, _ = graded
+    assert_has_room((course.root / "feedback" / page).read_text(), tmp_path, width)

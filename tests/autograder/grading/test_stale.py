@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -13,8 +14,12 @@ from autograder.commands.progress import summary
 from autograder.course.course import Course
 from autograder.grading.batch import grade_course, look_ahead
 from autograder.grading.results import Batch, Options
+from autograder.homework.assignment import load_assignment
+from autograder.homework.settings import POINTS as ONLY_POINTS
 from autograder.judge import grade as grading
 from autograder.judge.job import assignment_of
+from autograder.records.gradebook import Book
+from autograder.records.log import Override, append
 from autograder.report import Report
 from tests.autograder.course_factory import ANSWERS, NAME
 from tests.autograder.grading.test_batch import (  # noqa: F401 (fixtures)
@@ -158,6 +163,25 @@ def test_published_marks_stay_until_the_new_ones_are_published(course, here, cap
     assert (course.feedback_dir(NAME) / "ada.html").read_text() != page
     assert list(course.proposed_dir(NAME).iterdir()) == []
     assert publish(course).moves == []
+
+
+def test_what_people_gave_stays_when_new_marks_are_published_and_pages_obey_the_homeworks_rule(course):
+    with Book(course.gradebook_url) as book:  # as formgrader does
+        book.set_manual(load_assignment(course.files(NAME)), "ada", "why", 0.75, "Name the minimum.")
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    given = {"student": "bob", "homework": NAME, "cell": "line", "points": 0.5}
+    append(course.log_path, Override(at=now, by="leo", why="Half of it is right.", **given))
+    edit(course, "title: Doubling", f"title: Doubling\nfeedback: {ONLY_POINTS}", "yaml")
+    harder(course)
+    run(course)
+    assert points(course) == {"ada": 3.75, "bob": 0.5, "cleo": 0.0}
+    assert publish(course).moves
+    assert points(course) == {"ada": 1.75, "bob": 2.5, "cleo": 0.0}
+    ada, bob = ((course.feedback_dir(NAME) / f"{who}.html").read_text() for who in ("ada", "bob"))
+    assert "0.75 of 1 point of theory" in ada
+    assert "Name the minimum." in ada
+    assert "Half of it is right." in bob
+    assert "Doubling 1 gives 2." not in ada + bob
 
 
 def publish(course: Course) -> Batch:
