@@ -28,7 +28,7 @@ from autograder.homework.settings import LATER
 from autograder.records.gradebook import Book
 from tests.autograder.commands.saying import Said, forked
 from tests.autograder.feedback.test_browser import pytestmark as chromium
-from tests.autograder.feedback.test_phone import assert_has_room
+from tests.autograder.feedback.test_phone import assert_have_room
 from tests.autograder.made_up_course import (
     DUE,
     HOMEWORKS,
@@ -379,10 +379,8 @@ def test_what_was_turned_away_is_so_in_every_place_and_has_a_page(graded):
 
 
 @chromium
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize(
-    "page", ["course/class.html", "course/s14.html", "hw2/s07.html", "hw2/class.html", "hw4/s10.html"]
-)
-def test_every_word_of_every_kind_of_page_stands_inside_the_window(graded, tmp_path, page, width):
+def test_every_word_of_every_kind_of_page_stands_inside_the_window(graded, tmp_path):
     course, _, _ = graded
-    assert_has_room((course.root / "feedback" / page).read_text(), tmp_path, width)
+    pages = ("course/class", "course/s14", "hw2/s07", "hw2/class", "hw4/s10")
+    texts = {page.replace("/", "-"): (course.root / "feedback" / f"{page}.html").read_text() for page in pages}
+    assert_have_room(texts, tmp_path)
