@@ -84,6 +84,8 @@ def days_late(student: int, homework: int) -> int:
 def earned(student: int, homework: int) -> dict[str, float | None]:
     """Points of one student by cell; None where a human is waited for."""
     code = 6.0 if (student + homework) % 5 else 3.0
+    if homework == 6 and student % 2:  # a check that is too hard for half the class
+        code = 0.0
     return {"code": code, "train": float(min(student % 8, 5)), "why": None}
 
 
@@ -186,7 +188,6 @@ def rendering(made: Report) -> Rendered:
         remarked="-",
         answered={"why": True},
         answers={"why": "-"},
-        changed=frozenset(),
         notebook="{}",
         page=f"<p>{made.student}</p>",
     )

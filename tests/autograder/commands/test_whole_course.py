@@ -326,6 +326,9 @@ def test_the_class_page_has_every_homework_with_its_tasks_and_checks(graded):
     assert all(f'id="{name}"' in page for name in HOMEWORKS)
     assert page.count("<code>train</code>") == 6
     assert page.count("32 partly, 7 not right yet") == 3
+    suspects = page[page.index("Checks to look at") : page.index("<h2>Homeworks</h2>")]
+    assert re.findall(r"hw\d, The \w+|\d+ of \d+", suspects) == ["hw6, The code", "30 of 54"]
+    assert page.count("9 min 24 s") == 3, "60 times what one report says its student's code took"
 
 
 def test_an_override_stays_until_it_is_taken_back(graded):
