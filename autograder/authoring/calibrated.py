@@ -159,7 +159,7 @@ def complaints(assignment: Assignment) -> Iterator[str]:
 def digest_of(assignment: Assignment) -> str:
     """A hash of all that trained figures follow from, lines left out."""
     config = assignment.config
-    settings = [config.budgets.model_dump(), {k: v.model_dump() for k, v in config.training.items()}]
+    settings = [config.budgets.model_dump(exclude_none=True), {k: v.model_dump() for k, v in config.training.items()}]
     total = hashlib.sha256(json.dumps([*settings, _without_lines(config.data)], sort_keys=True).encode())
     for cell in read_solution(assignment.files.solution).cells:
         if cell.cell_type == "code":

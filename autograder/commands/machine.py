@@ -82,6 +82,8 @@ def _prune(yes: bool) -> None:
 def image_build(
     base: Annotated[str | None, typer.Option(help="Base image with Python, such as python:3.11-slim.")] = None,
     python: Annotated[str | None, typer.Option(help="Version of Python, such as 3.12.")] = None,
+    cuda: Annotated[str | None, typer.Option(help="torch built for CUDA, such as cu126; CUDA comes with it.")] = None,
+    wheels: Annotated[str | None, typer.Option(help="An index or a folder that has that torch.")] = None,
     force: Annotated[bool, typer.Option(help="Build even if nothing changed.")] = False,
     course: CourseOption = Path(),
     homework: Annotated[str | None, typer.Option(help="With the packages that this homework names as well.")] = None,
@@ -91,15 +93,19 @@ def image_build(
 
     A homework whose assignment.yaml names `packages` has an image of its own: `--homework hw7` builds that one.
 
-    Without a base it is made from this machine's Debian packages.
+    Without a base it is made from this machine's Debian packages. What is named here and not in course.yaml is known to
+    this command alone: `cuda` has to stand there for gradings to use that image.
 
     Example: `autograder image build --base python:3.11-slim`
     """
+    import re
+
     from autograder.course.course import FILE, load_course
+    from autograder.errors import UserError
     from autograder.homework.files import HomeworkFiles
     from autograder.homework.settings import AssignmentConfig
     from autograder.sandbox import image
-    from autograder.sandbox.settings import ImageSettings
+    from autograder.sandbox.settings import CUDA, ImageSettings
     from autograder.yamlfile import load_yaml
 
     console = Console(stderr=True, markup=False, highlight=False)
@@ -107,14 +113,18 @@ def image_build(
     if (course / FILE).exists():
         loaded = load_course(course)
         settings, assignments = loaded.config.image, loaded.assignments_dir
+    if cuda is not None and not re.fullmatch(CUDA, cuda):
+        raise UserError(f"`--cuda {cuda}` is no build of torch; name one such as cu126.")
+    settings = settings.model_copy(update={"cuda": cuda or settings.cuda, "wheels": wheels or settings.wheels})
     packages: list[str] = []
     if homework is not None:
         packages = load_yaml(HomeworkFiles(homework, assignments, None).config, AssignmentConfig).packages
     built = image.build(
         base or settings.base,
         python=python or settings.python,
-        requirements=[*settings.requirements, *packages],
+        requirements=[*settings.packages, *packages],
         force=force,
+        pip_options=settings.pip_options,
         say=console.print,
     )
     console.print("The image is up to date." if built.reused else "The image is built.")

@@ -20,7 +20,7 @@ from autograder.grading.alone import alone, remove_halves
 from autograder.grading.best import all_of, choose, to_grade
 from autograder.grading.collecting import collect_into
 from autograder.grading.executor import Executor, Trouble, run_jobs
-from autograder.grading.orders import Orders, image_of
+from autograder.grading.orders import Orders, gpus_of, image_of
 from autograder.grading.places import look_at_places, stored
 from autograder.grading.plan import Plan, Task, Terms, plan_of, usual_seconds
 from autograder.grading.reading import Reader
@@ -147,6 +147,7 @@ def _opened(course: Course, name: str, record: Record, options: Options) -> tupl
     kind = permitted(options.sandbox or course.config.sandbox.kind, as_root=options.as_root)
     assignment = load_assignment(course.files(name, options.profile))
     _ = assignment.datasets  # at hand, or a sentence says which is not
+    gpus_of(course, options, kind)  # likewise
     if assignment.config.feedback == LATER and name not in course.config.due:
         raise UserError(
             f"{assignment.files.config}: `feedback:` shows hidden checks after the deadline, and `due:` of course.yaml "

@@ -23,7 +23,7 @@ from distributed import Client, KilledWorker
 
 from autograder.errors import AutograderError, Lost, UserError
 from autograder.grading.executor import Trouble
-from autograder.grading.node import TOPIC, Died, Gone, Parcel, Terms, TermsPlugin, do
+from autograder.grading.node import TOPIC, Died, Gone, Parcel, Terms, TermsPlugin, do, resource
 from autograder.grading.serving import quiet
 from autograder.judge.job import Job
 
@@ -136,7 +136,7 @@ class Sent:
 
     def __init__(self, cluster: Cluster, most: int) -> None:
         self._cluster, self._most = cluster, most
-        self._resource = "gpu" if cluster.gpu else cluster.terms.kind
+        self._resource = resource(cluster.terms.kind, gpu=cluster.gpu)
         self._losses: Counter[str] = Counter()
         self._missing = 0
         self._tasks: dict[Future[Any], Any] = {}  # Dask forgets what nobody holds

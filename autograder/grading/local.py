@@ -56,7 +56,8 @@ class Judges:
 
     def __init__(self, width: int, gpus: Sequence[str] = ()) -> None:
         self.width = width
-        self._used = Counter(dict.fromkeys(gpus, 0))
+        self._used = Counter(dict.fromkeys(gpus, 0))  # jobs that have each device
+        self._counting = threading.Lock()  # jobs end in other threads
         self._stack = ExitStack()
         self._pool: ProcessPoolExecutor | None = None
 
@@ -78,12 +79,17 @@ class Judges:
     def submit(self, work: Callable[[J], R], job: J) -> Future[R | Trouble | UserError]:
         """Begin a job."""
         if self._used:
-            gpu = min(self._used, key=self._used.__getitem__)
-            self._used[gpu] += 1
+            with self._counting:
+                gpu = min(self._used, key=self._used.__getitem__)
+                self._used[gpu] += 1
             future = self._begun(work, replace(job, gpu=gpu))
-            future.add_done_callback(lambda _: self._used.subtract([gpu]))
+            future.add_done_callback(lambda _: self._give_back(gpu))
             return future
         return self._begun(work, job)
+
+    def _give_back(self, gpu: str) -> None:
+        with self._counting:
+            self._used[gpu] -= 1
 
     def _begun(self, work: Callable[[J], R], job: J) -> Future[R | Trouble | UserError]:
         if self._pool is None:

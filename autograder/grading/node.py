@@ -80,6 +80,11 @@ class Gone:
     missing: bool = False
 
 
+def resource(kind: SandboxKind, *, gpu: bool) -> str:
+    """What a job needs one of, by the name that Dask counts it under."""
+    return f"{kind} with a GPU" if gpu else kind
+
+
 class TermsPlugin(WorkerPlugin):
     """Brings the terms to every worker there is and to each that joins."""
 
@@ -143,7 +148,7 @@ class Node:
     @property
     def resources(self) -> dict[str, float]:
         """As Dask counts them."""
-        return {self.kind: self.jobs, **({"gpu": self.jobs} if self.gpus else {})}
+        return {resource(self.kind, gpu=gpu): self.jobs for gpu in ((False, True) if self.gpus else (False,))}
 
     @property
     def is_idle(self) -> bool:

@@ -19,6 +19,7 @@ from autograder.homework.assignment import Assignment
 from autograder.homework.files import HomeworkFiles
 from autograder.judge.job import Again
 from autograder.records.rendering import Order
+from autograder.sandbox import SandboxKind, look_at_gpu
 from autograder.sandbox.tags import tag_of
 from autograder.submission import Stored, Submission
 
@@ -62,9 +63,8 @@ class Orders:
     @property
     def here(self) -> Local:
         """The judges of this machine."""
-        settings = self.course.config.sandbox
-        gpus = [name for name in (self.options.gpu or settings.gpu or "").split(",") if name]
-        return Local(self.options.jobs or settings.jobs or len(os.sched_getaffinity(0)), gpus)
+        jobs = self.options.jobs or self.course.config.sandbox.jobs or len(os.sched_getaffinity(0))
+        return Local(jobs, gpus_of(self.course, self.options, self.terms.sandbox))
 
     def machines(self, orders: Sequence[Order], say: Callable[[str], None]) -> AbstractContextManager[Executor]:
         """What fills orders: this machine, or the cluster that was named. Raises UserError as `machines` does."""
@@ -73,5 +73,13 @@ class Orders:
 
 def image_of(course: Course, options: Options, assignment: Assignment) -> str:
     """The image submissions run in: one that was named, or the course's own with the homework's packages."""
-    needed = [*course.config.image.requirements, *assignment.config.packages]
+    needed = [*course.config.image.packages, *assignment.config.packages]
     return options.image or course.config.sandbox.image or tag_of(needed)
+
+
+def gpus_of(course: Course, options: Options, kind: SandboxKind) -> list[str]:
+    """The devices of which each job has one, by id. Raises UserError if one is none for this kind of sandbox."""
+    found = [name.strip() for name in (options.gpu or course.config.sandbox.gpu or "").split(",") if name.strip()]
+    for name in found:
+        look_at_gpu(kind, name)
+    return found

@@ -231,7 +231,7 @@ def _digest_of_file(path: Path, definitions: Definitions) -> str:
 
 def _settings(assignment: Assignment, check: Check, trees: list[ast.stmt]) -> Iterator[tuple[str, str]]:
     """Limits, training and data that count for a check."""
-    limits = assignment.config.budgets.model_dump()
+    limits = assignment.config.budgets.model_dump(exclude_none=True)
     for name, value in limits.items():
         own = name == "check_seconds" and check.seconds is not None
         if not own and not (name == "train_seconds" and check.trains is None):

@@ -21,7 +21,7 @@ killed grader left behind, and a small reaper process removes it the moment the 
     worker_files            the worker's own files, which both kinds start
 """
 
-from autograder.sandbox.opening import answering, open_provider, permitted, sweep
+from autograder.sandbox.opening import answering, look_at_gpu, open_provider, permitted, sweep
 from autograder.sandbox.protocol import Ending, Limits, Provider, Sandbox, SandboxKind, Usage
 from autograder.sandbox.reading import Reading, waited_here
 
@@ -34,6 +34,7 @@ __all__ = [
     "SandboxKind",
     "Usage",
     "answering",
+    "look_at_gpu",
     "open_provider",
     "permitted",
     "sweep",

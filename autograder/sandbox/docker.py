@@ -28,7 +28,7 @@ from autograder.sandbox.endings import describe_exit
 from autograder.sandbox.engine import Engine, connect, engine_errors, engine_socket
 from autograder.sandbox.image import current
 from autograder.sandbox.live import SPARE_SECONDS, LiveSandbox, WarmProvider
-from autograder.sandbox.protocol import Ending, Limits, SandboxKind, Usage
+from autograder.sandbox.protocol import ON_A_GPU, Ending, Limits, SandboxKind, Usage
 from autograder.sandbox.reading import Group, Reading, Threads
 from autograder.sandbox.tags import IMAGE_TAG, REPOSITORY
 from autograder.worker.datasets import FOLDER
@@ -107,6 +107,7 @@ def container_config(
     }
     if gpu is not None:
         host["DeviceRequests"] = [device_request(gpu)]
+        environment |= ON_A_GPU
     # `timeout` ends the container should everybody outside be dead; ending `timeout` ends the container as well.
     python = ["python3", "-I", "-B", "/opt/worker", "--walls", "--socket", f"{MOUNT}/socket"]
     return {

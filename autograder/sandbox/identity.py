@@ -16,8 +16,7 @@ import docker.errors
 
 from autograder.sandbox.engine import connect, engine_errors
 from autograder.sandbox.protocol import SandboxKind
-
-PACKAGES = Path(__file__).with_name("requirements.txt")
+from autograder.sandbox.tags import PACKAGES
 
 
 @cache

@@ -55,6 +55,12 @@ def is_root() -> bool:
     return os.geteuid() == 0
 
 
+def look_at_gpu(kind: SandboxKind, gpu: str | None) -> None:
+    """Raise UserError if a sandbox of this kind cannot be given a device of that name."""
+    if kind == "process" and gpu is not None and "=" in gpu:
+        raise UserError(f"`{gpu}` names a GPU to a container engine; --sandbox process takes a device id, as in `0`")
+
+
 def open_provider(
     kind: SandboxKind,
     limits: Limits | None = None,
@@ -80,8 +86,7 @@ def open_provider(
         return DockerProvider(limits, gpu=gpu, image=image, datasets=datasets)
     from autograder.sandbox.process import ProcessProvider
 
-    if gpu is not None and "=" in gpu:
-        raise UserError(f"`{gpu}` names a GPU to a container engine; --sandbox process takes a device id, as in `0`")
+    look_at_gpu(kind, gpu)
     return ProcessProvider(limits, gpu=gpu, datasets=datasets)
 
 

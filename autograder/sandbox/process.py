@@ -28,7 +28,7 @@ from autograder.errors import SandboxWarning
 from autograder.sandbox import traces
 from autograder.sandbox.endings import describe_exit
 from autograder.sandbox.live import LiveSandbox, WarmProvider
-from autograder.sandbox.protocol import Ending, Limits, SandboxKind, Usage
+from autograder.sandbox.protocol import ON_A_GPU, Ending, Limits, SandboxKind, Usage
 from autograder.sandbox.reading import Reading, Threads
 from autograder.sandbox.reaper import MARK, processes_of
 from autograder.sandbox.worker_files import WORKER
@@ -182,6 +182,7 @@ def environment(folder: Path, gpu: str | None = None) -> dict[str, str]:
     return (
         threads
         | driver
+        | (ON_A_GPU if gpu is not None else {})
         | {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "HOME": str(folder),

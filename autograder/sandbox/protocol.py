@@ -12,6 +12,10 @@ from autograder.errors import UserError
 from autograder.sandbox.reading import Reading
 
 SandboxKind = Literal["docker", "process"]
+ON_A_GPU = {  # what makes its arithmetic repeatable, and has to be known before CUDA starts
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    "NVIDIA_TF32_OVERRIDE": "0",
+}
 
 
 @dataclass(frozen=True)

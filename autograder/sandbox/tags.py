@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 REPOSITORY = "autograder-sandbox"
 IMAGE_TAG = f"{REPOSITORY}:latest"
+PACKAGES = Path(__file__).with_name("requirements.txt")  # of every image
 
 
 def tag_of(requirements: Sequence[str]) -> str:
@@ -19,3 +22,10 @@ def tag_of(requirements: Sequence[str]) -> str:
 def lines_of(requirements: Sequence[str]) -> str:
     """The packages a line each, sorted, each once."""
     return "".join(f"{line}\n" for line in sorted({" ".join(line.split()) for line in requirements}))
+
+
+def pinned(package: str) -> str:
+    """The version of a package that every image has."""
+    found = re.search(rf"^{package}==(\S+)$", PACKAGES.read_text(encoding="utf-8"), re.MULTILINE)
+    assert found is not None
+    return found[1]

@@ -210,6 +210,12 @@ def test_without_an_image_the_command_that_builds_it_is_named(invoke, handed_in,
     assert not (handed_in.root / "reports").exists()
 
 
+def test_a_cuda_that_is_none_is_refused_before_anything_is_built(invoke, tmp_path):
+    refused(invoke("image", "build", "-c", tmp_path, "--cuda", "12.6"), "no build of torch; name one such as cu126")
+    options = ("--cuda", "cu126", "--wheels", tmp_path)
+    refused(invoke("image", "build", "-c", tmp_path, *options), f"there are no wheels in {tmp_path}")
+
+
 def test_an_engines_name_of_a_gpu_is_refused_for_processes(invoke, handed_in, monkeypatch):
     monkeypatch.setattr(batch, "run_jobs", in_this_process)
     name = "nvidia.com/gpu=0"

@@ -501,6 +501,11 @@ def test_a_gpu_is_asked_for_as_the_engine_wants_it() -> None:
     request = docker.device_request("1")
     assert request == {"Driver": "nvidia", "DeviceIDs": ["1"], "Capabilities": [["gpu", "compute", "utility"]]}
     assert docker.device_request("nvidia.com/gpu=0")["DeviceIDs"] == ["nvidia.com/gpu=0"]
+    assert docker.device_request("MIG-1c2d")["DeviceIDs"] == ["MIG-1c2d"]
+    asked = {"image": "none", "uid": 61184, "folder": Path("/var/empty"), "labels": {}}
+    repeatable = {f"{name}={value}" for name, value in docker.ON_A_GPU.items()}
+    assert repeatable <= set(docker.container_config(Limits(), **asked, gpu="1")["Env"])
+    assert not repeatable & set(docker.container_config(Limits(), **asked)["Env"])
 
 
 def test_the_request_for_a_gpu_reaches_the_engine(engine: Engine, digest: str) -> None:

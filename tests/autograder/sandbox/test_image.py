@@ -178,6 +178,31 @@ def built(monkeypatch: pytest.MonkeyPatch, folder: Path, has: str, **options: An
     return client, said
 
 
+def test_torch_for_cuda_is_the_judges_version_from_the_place_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / "wheels" / "torch.whl").touch()
+    places = {
+        "https://wheels.example/cu126": ["--extra-index-url", "https://wheels.example/cu126"],
+        str(tmp_path / "wheels"): ["--find-links", str(tmp_path / "wheels")],
+    }
+    line = f"torch=={tags.pinned('torch')}+cu126"
+    for wheels, words in places.items():
+        settings = ImageSettings(requirements=["wandb"], cuda="cu126", wheels=wheels)
+        more = {"requirements": settings.packages, "pip_options": settings.pip_options, "base": "cuda:12.6-runtime"}
+        client, said = built(monkeypatch, tmp_path, "3.11", **more)
+        assert said[said.index(words[0]) :][:2] == words
+        assert client.built["requirements"].endswith(f"{line}\nwandb\n")
+        assert client.built["tag"] == tags.tag_of(["wandb", line])
+        assert client.built["arguments"]["BASE"] == "cuda:12.6-runtime"
+    assert ImageSettings().packages == ImageSettings().pip_options == []
+    with pytest.raises(UserError, match="there are no wheels in"):
+        _ = ImageSettings(cuda="cu126", wheels=str(tmp_path)).pip_options
+    with pytest.raises(ValidationError):
+        ImageSettings(cuda="12.6")
+
+
 def test_another_python_is_a_base_and_wheels_of_that_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client, said = built(monkeypatch, tmp_path, "3.12", python="3.12", requirements=["wandb"])
     assert client.base == "python:3.12-slim"

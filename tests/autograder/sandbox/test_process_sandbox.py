@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -261,9 +262,22 @@ def test_a_gpu_is_seen_by_whom_it_is_given_to_and_by_nobody_else(monkeypatch: py
     assert "LD_LIBRARY_PATH" not in without
     assert with_one["CUDA_VISIBLE_DEVICES"] == "1"
     assert with_one["LD_LIBRARY_PATH"] == "/usr/local/driver"
+    assert with_one["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert not process.ON_A_GPU.keys() & without.keys()
+    assert process.environment(Path("/x/y"), "MIG-1c2d")["CUDA_VISIBLE_DEVICES"] == "MIG-1c2d"
     with pytest.warns(SandboxWarning), open_provider("process", LIMITS, gpu="1") as source:
         seen = tell(source.acquire(), "import os, json; print(json.dumps(os.environ['CUDA_VISIBLE_DEVICES']))")
     assert seen == "1"
+
+
+def test_the_limits_let_cuda_reserve_what_it_never_touches() -> None:
+    """CUDA maps addresses for all memory of machine and device at its start; only what is used counts here."""
+    assert resource.RLIMIT_AS not in process.rlimits(LIMITS)
+    reserve = (
+        "import mmap; m = mmap.mmap(-1, 1 << 40, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0); print(len(m))"
+    )
+    with pytest.warns(SandboxWarning), open_provider("process", LIMITS, gpu="0") as source:
+        assert tell(source.acquire(), reserve) == 1 << 40
 
 
 def test_an_engines_name_of_a_gpu_is_none_of_a_process() -> None:
