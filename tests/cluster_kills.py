@@ -1,11 +1,10 @@
-"""Ends workers, judges, scheduler, grader and network of a cluster at random moments; compares what lies there then.
+"""Ends workers, judges, the scheduler and the grader of a cluster at random moments, and compares what lies there then.
 
     python -m tests.cluster_kills 30      # kills; about a minute for five of them on a quiet core
     pytest tests/autograder/grading/test_cluster.py    # some of each kind
 
 A class of four is graded here, undisturbed, and again and again by a cluster of two workers while somebody ends one
-process after the other with SIGKILL, or cuts all workers off for some seconds. What is ended is started again, as
-whoever looks after the machines would do.
+process after the other with SIGKILL. What is ended is started again, as whoever looks after the machines would do.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from tests.autograder.fleet import CLASS, PROCESS, Fleet, copy_of, timeless
 from tests.autograder.grading.test_batch import make_course
 from tests.autograder.running import PATIENCE
 
-KINDS = ("worker", "judge", "client", "scheduler", "network")
+KINDS = ("worker", "judge", "client", "scheduler")
 LONGEST = 2.5  # seconds between two ends
 AGAIN = 3  # times the same command is started where it ends with something open
 
@@ -56,10 +55,6 @@ def disturbed(fleet: Fleet, course: Course, kinds: list[str], chance: random.Ran
             fleet.scheduler.kill()
             fleet.scheduler.wait()
             fleet.start_scheduler()
-        elif kind == "network":
-            fleet.network.cut()
-            time.sleep(chance.uniform(0, LONGEST))
-            fleet.network.mend()
         elif kind == "worker":
             number = chance.randrange(len(fleet.workers))
             fleet.workers[number].kill()

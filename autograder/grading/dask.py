@@ -24,7 +24,7 @@ from distributed import Client, KilledWorker
 from autograder.errors import AutograderError, Lost, UserError
 from autograder.grading.executor import Trouble
 from autograder.grading.node import TOPIC, Died, Gone, Parcel, Terms, TermsPlugin, do, resource
-from autograder.grading.serving import quiet
+from autograder.grading.serving import CUT, quiet
 from autograder.judge.job import Job
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Cluster:
             try:
                 self._client = self._connected()
                 self._known = True
-            except (OSError, CancelledError) as error:
+            except (*CUT, CancelledError) as error:
                 if not self._known or time.monotonic() > until:
                     raise UserError(
                         f"no scheduler of yours answers at {self._address} ({type(error).__name__}); start it "

@@ -35,6 +35,7 @@ SETTINGS = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.system-monitor.gil.enabled": False,
 }
+CUT = (OSError, ValueError)  # a connection that ends while it is encrypted is a ValueError to tornado
 Say = Callable[[str], None]
 
 
@@ -87,7 +88,7 @@ async def _answers(address: str, secure: Security | None, seconds: float) -> boo
     """True if a scheduler answers that knows our certificate's authority, and we its."""
     try:
         comm = await connect(address, seconds, **({} if secure is None else secure.get_connection_args("worker")))
-    except OSError:
+    except CUT:
         return False
     await comm.close()
     return True
@@ -107,8 +108,8 @@ async def _joined(address: str, secure: Security | None, node: Node) -> Worker |
     )
     try:
         await asyncio.wait_for(worker.start(), JOINING)
-    except (OSError, RuntimeError, asyncio.CancelledError):
-        with suppress(OSError, RuntimeError):
+    except (*CUT, RuntimeError, asyncio.CancelledError):
+        with suppress(*CUT, RuntimeError):
             await worker.close(nanny=False)
         return None
     return worker

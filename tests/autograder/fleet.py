@@ -19,7 +19,6 @@ from autograder.course.course import Course, load_course
 from autograder.records.gradebook import dump
 from autograder.records.record import Record
 from tests.autograder.course_factory import ANSWERS, NAME
-from tests.autograder.relay import Relay
 from tests.autograder.running import PATIENCE, ROOT, descendants, wait_until
 
 PROCESS = ("--sandbox", "process", "--no-walls-as-root")
@@ -45,9 +44,6 @@ class Fleet:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.address = f"tls://127.0.0.1:{self.port}"
-        listener = socket.create_server(("127.0.0.1", 0))
-        self.network = Relay(listener, lambda: socket.create_connection(("127.0.0.1", self.port)))
-        self._through = f"tls://127.0.0.1:{listener.getsockname()[1]}"
         self._count = workers
         self.workers: list[subprocess.Popen[bytes]] = []
         self._started: list[subprocess.Popen[bytes]] = []
@@ -63,7 +59,6 @@ class Fleet:
             process.send_signal(signal.SIGTERM)
         for process in self._started:
             process.wait(PATIENCE)
-        self.network.close()
         shutil.rmtree(self.temporary, ignore_errors=True)
 
     def start(
@@ -104,9 +99,9 @@ class Fleet:
         wait_until(listens, what=lambda: self.said("scheduler"))
 
     def start_worker(self, number: int, path: str = "") -> subprocess.Popen[bytes]:
-        """One with one place, which reaches the scheduler through `network`."""
+        """One with one place."""
         options = ("--certificates", self.certificates, *PROCESS, "--jobs", 1)
-        return self.start("worker", self._through, *options, said=f"worker-{number}", path=path)
+        return self.start("worker", self.address, *options, said=f"worker-{number}", path=path)
 
     def grade(self, course: Course, *more: object) -> subprocess.Popen[bytes]:
         """Start grading a class here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from autograder.course.settings import CourseConfig
 from autograder.errors import UserError
 from autograder.grading import machine as machines
 from autograder.grading import node as nodes
+from autograder.grading import serving
 from autograder.grading.bundle import packed
 from autograder.grading.executor import Trouble
 from autograder.grading.machine import ailing, differences, machine
@@ -234,3 +236,11 @@ def test_without_its_packages_a_cluster_says_what_to_install(tmp_path, monkeypat
         make_certificates(tmp_path / "cluster")
     with pytest.raises(UserError, match=r'pip install "dgm-autograder\[cluster\]"'):
         security(ADDRESS, tmp_path, "client")
+
+
+def test_a_connection_that_is_cut_while_it_is_made_is_no_end_of_a_worker(monkeypatch):
+    async def cut(*arguments: object, **options: object) -> None:
+        raise ValueError("IOStream is not idle; cannot convert to SSL")
+
+    monkeypatch.setattr(serving, "connect", cut)
+    assert not asyncio.run(serving._answers(ADDRESS, None, 1.0))
