@@ -80,7 +80,10 @@ def load_state_dict(h: Any, state: Mapping[str, Tensor]) -> None:
 
 
 def perturb(h: Any, std: float = 0.2, seed: int = 0) -> None:
-    """Add std · N(0, 1) to every parameter in place, so that no zero initialisation hides an error."""
+    """Add std · N(0, 1) to every parameter in place, so that no zero initialisation hides an error.
+
+    A frozen one beside others that train is a constant, a mask for example, and stays as it is.
+    """
     request(as_handle(h), "perturb", std=float(std), seed=seed)
 
 

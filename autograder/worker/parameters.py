@@ -53,10 +53,14 @@ def set_parameter(module: nn.Module, name: str, value: Tensor) -> None:
 
 
 def perturb(module: nn.Module, std: float, seed: int) -> None:
-    """Adds std · N(0, 1) to every parameter; to those of a lazy layer as soon as it has any."""
+    """Adds std · N(0, 1) to every parameter; to those of a lazy layer as soon as it has any.
+
+    A frozen one beside others that train is a constant, a mask for example: it stays as it is.
+    """
     generator = torch.Generator("cpu").manual_seed(seed)
+    trains = any(parameter.requires_grad for parameter in module.parameters())
     for parameter in module.parameters():
-        if not is_lazy(parameter):
+        if not is_lazy(parameter) and (parameter.requires_grad or not trains):
             _add_noise(parameter, std, generator)
     for position, layer in enumerate(module.modules()):
         lazy = [parameter for parameter in layer.parameters(recurse=False) if is_lazy(parameter)]

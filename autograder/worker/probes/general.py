@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .weights import weight_of
+from .weights import exact_weight, weight_of
 
 
 class Constant(nn.Module):
-    """f(x) = value for every sample: shape (B, *value.shape), or x.shape when value has no dimension.
+    """f(x) = value for every sample, in x's dtype: shape (B, *value.shape), or x.shape when value has no dimension.
 
     Known: its gradient with respect to x is zero; a constant velocity moves a sample by exactly value · time; the flow
     matching loss is mean (value − (x_1 − x_0))².
@@ -19,11 +19,12 @@ class Constant(nn.Module):
 
     def __init__(self, value: Any) -> None:
         super().__init__()
-        self.value = weight_of(value)
+        self.value = exact_weight(value)
 
     def forward(self, x: Tensor, *_: Any, **__: Any) -> Tensor:
         shape = x.shape if self.value.dim() == 0 else (x.shape[0], *self.value.shape)
-        return self.value.expand(shape) + 0.0  # a copy of its own: the student may write into it
+        value = self.value.to(x.dtype) if x.is_floating_point() else self.value
+        return value.expand(shape) + 0.0  # a copy of its own: the student may write into it
 
 
 class Linear(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -32,6 +32,22 @@ both = pytest.mark.parametrize("wrap", [as_it_is, as_handle], ids=["callable", "
 def in_place(x: Tensor, *_: Any) -> Tensor:
     x[0] = 7.0
     return x * 2
+
+
+class Pair(NamedTuple):
+    """What a student's function may return in the place of a tuple."""
+
+    result: Tensor
+    logdet: Tensor
+
+
+@both
+def test_a_check_s_own_function_may_give_on_what_a_student_s_class_holds(wrap: Wrap) -> None:
+    fn = wrap(lambda x: Pair(2 * x, x.sum(1)))
+    assert_batch_consistent(lambda rows: fn(rows), X)
+    assert_batch_consistent(lambda rows: [fn(rows).result, fn(rows).logdet], X)
+    mixing = wrap(lambda x: Pair(2 * x, x.sum().expand(len(x))))
+    fails(lambda: assert_batch_consistent(lambda rows: mixing(rows), X), says="mixes the samples")
 
 
 @both

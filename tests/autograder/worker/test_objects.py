@@ -262,6 +262,17 @@ def test_perturbing_moves_every_parameter_by_the_same_noise_each_time_and_no_buf
     assert abs(wide.weight.std().item() - 0.2) < 4 * 0.2 / (2 * 40_000) ** 0.5
 
 
+def test_perturbing_leaves_a_frozen_mask_alone_unless_everything_is_frozen() -> None:
+    net = nn.Linear(3, 3)
+    net.mask = nn.Parameter(torch.ones(3, 3).tril(), requires_grad=False)
+    Box(net=net).do("perturb", target=named("net"), std=0.2, seed=7)
+    assert torch.equal(net.mask, torch.ones(3, 3).tril())
+    frozen = nn.Linear(3, 3).requires_grad_(False)
+    before = frozen.weight.clone()
+    Box(net=frozen).do("perturb", target=named("net"), std=0.2, seed=7)
+    assert (frozen.weight != before).all()
+
+
 def test_signature_lists_what_can_be_given() -> None:
     found = Box(net=Net()).do("signature", target=named("net"), method="log_prob")
     assert [(p["name"], p["kind"], p["default"]) for p in found["parameters"]] == [

@@ -64,6 +64,11 @@ def test_a_constant_is_expanded_to_the_batch_and_may_be_written_into() -> None:
     x = torch.zeros(4, 2)
     assert Constant(3.0)(x).tolist() == [[3.0, 3.0]] * 4
     assert Constant([1, 2])(x, 0.5).tolist() == [[1.0, 2.0]] * 4
+    assert {dtype: Constant(0.1)(x.to(dtype)).dtype for dtype in (torch.float32, torch.float64)} == {
+        torch.float32: torch.float32,
+        torch.float64: torch.float64,
+    }
+    assert (Constant(0.1)(x.double()) == 0.1).all(), "every digit"
     f = Constant(torch.ones(2))
     with torch.no_grad():
         f(x).add_(1)
