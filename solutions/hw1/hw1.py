@@ -54,7 +54,7 @@
 #   take the network as an argument and must work with any network, not only with your own class (it may have no parameters at all, or be a mere function). Your own networks are asked with pixels that are 0 or 1, so an embedding of pixels is as right as a convolution.
 # - Log-probabilities are in **nats** (natural logarithm), **summed over pixels**, one number for each image: shape `(B,)`. Where something else is meant, the task says so.
 # - Results have the dtype of the input, and modules work in double precision after `.double()`. An argument is never modified. Row $b$ of a result depends on row $b$ of the input only.
-# - Samplers return `float32` tensors of zeros and ones without a gradient graph. They may draw their random numbers in any order and by any method, from PyTorch's global generator, and never set its seed:
+# - Samplers return `float32` tensors of zeros and ones without a gradient graph, where their task names no other dtype. They may draw their random numbers in any order and by any method, from PyTorch's global generator, and never set its seed:
 #   the same `torch.manual_seed` gives the same samples, another seed gives others. What is tested is their *law*.
 #
 # **References**: MADE ([Germain et al., 2015](https://arxiv.org/abs/1502.03509)) · PixelRNN and PixelCNN ([van den Oord et al., 2016](https://arxiv.org/abs/1601.06759)) ·
@@ -368,7 +368,7 @@ check("theory-receptive")
 # - The list has `len(hidden_sizes) + 1` tensors of zeros and ones, dtype float, with the right shapes.
 # - The product $M^{(L)} \cdots M^{(1)}$ is zero on and above the diagonal, for any hidden sizes.
 # - It is positive *everywhere* below the diagonal when every hidden size is at least $n - 1$: nothing is lost needlessly.
-# - `MaskedLinear(mask)` computes $x (M \odot W)^\top + b$ whatever values its `weight` and `bias` have now; the mask is not a trainable parameter and moves along with `.double()`.
+# - `MaskedLinear(mask)` computes $x (M \odot W)^\top + b$ whatever values its `weight` and `bias` have now; the mask is not a trainable parameter (a buffer, or a frozen one) and moves along with `.double()`.
 #
 # <details><summary>Hint</summary>Degrees as tensors: <code>a[:, None] >= b[None, :]</code> compares all pairs. What is kept in a module and not trained is a <em>buffer</em>.</details>
 
@@ -1125,7 +1125,7 @@ with when_written("bars_model", "bars_losses"):
 #
 # The same with handwriting: `digits_train` holds 6000 pictures, and `digits_test` 500 by other writers, to see how you are doing. Three layers of $5 \times 5$ see far enough: six rows up, six columns to the left, and to the right all but the blind spot.
 # Write `make_digits_model()`, which builds a new network, and train it.
-# You may also hand in the file that the training cell saves, `digits_model.pt`, beside the notebook: it is then loaded into the network that `make_digits_model()` builds, and nothing is trained.
+# You may also hand in the file that the training cell saves, `digits_model.pt`, beside the notebook: it is then loaded into the network that `make_digits_model()` builds, and nothing is trained. Delete an old one when you change the network.
 #
 # *What to expect*, in nats per image on digits of other writers: independent pixels 26.5; the training pictures learned by heart, with flips, 21.1; mixtures of 20, 80 and 160 pixel models 21.2, 19.8 and 19.5; a PixelCNN after 100 steps of 64 images 18.6, after 600 steps (9 seconds) 17.9 (0.40 bits per pixel).
 # Samples look like hasty but recognisable digits.

@@ -715,7 +715,7 @@ check("conv1x1")
 #
 # $$ z_i = \big(x_i - \mu_i(x_{<i})\big)\, e^{-\sigma_i(x_{<i})}, \qquad \mathrm{logdet} = -\sum_i \sigma_i. $$
 #
-# `net(x)` gives `(mean, log_std)`, each `(B, D)`, and entry $i$ of both depends on $x_{<i}$ only, as in a MADE. So data to noise takes **one** call of the network, and the way back one call after another: $x_0$ is known at once, $x_1$ when $x_0$ is known, …
+# `net(x)` gives `(mean, log_std)`, each `(B, D)`, and entry $i$ of both depends on $x_{<i}$ only, as in a MADE. $\mu_0$ and $\sigma_0$ are numbers, in general not 0. So data to noise takes **one** call of the network, and the way back one call after another: $x_0$ is known at once, $x_1$ when $x_0$ is known, …
 #
 # *Worked number:* `mean(v)` $= (0, v_0, v_1)$, `log_std` $= (0, \ln 2, 0)$, $z = (1, 1, 1)$: $x = (1, 3, 4)$, and `logdet` of the inverse is 0.6931.
 #
@@ -843,8 +843,8 @@ check("dequantise")
 # Both are RealNVPs in your class `Flow`: its `layers` are **affine couplings, one a layer, and affine maps** (ActNorm, permutations, squeezes, linear maps, a fixed standardisation); in the flow of digits *one* layer before the first coupling may act on single
 # entries, as the logit does. At least four couplings whose scale depends on what they let pass.
 #
-# **How a trained flow is judged**, in evaluation mode and in double precision. First its structure, from the measured Jacobians of each layer at a few of its own inputs: a layer with the same Jacobian everywhere is affine; any other must pass some entries exactly and scale each of the others by a number
-# that depends on the passing ones only. Then whether it is a bijection: a row's answer does not depend on the other rows, nor on how many there are, `inverse(forward(x))` $= x$, `forward(inverse(z))` $= z$ within $10^{-4}$ (the latter for 90 % of the rows: a little noise may meet a logit where it saturates), and for 90 % of the rows no entry of `inverse(z)` moves by more than $10^{-2}$ when $z$ moves by $10^{-6}$. **Without both nothing is earned.** At last its density, computed by the judge from
+# **How a trained flow is judged**, in evaluation mode and in double precision. First its structure, from the measured Jacobians of each layer at a few of its own inputs: a layer with the same Jacobian everywhere is affine; any other must pass some entries exactly, each at its own place, and scale each of the others by a number
+# that depends on the passing ones only. Then whether it is a bijection: a row's answer does not depend on the other rows, nor on how many there are, `inverse(forward(x))` $= x$, `forward(inverse(z))` $= z$ within $10^{-4}$ (the latter for 90 % of the rows: a little noise may meet a logit where it saturates), and for 90 % of the rows no entry of `inverse(z)` moves by more than $10^{-2}$ when $z$ moves by $10^{-6}$. (A fixed rotation is undone by the inverse of the numbers that are stored: rounded to `float32`, their transpose is not it.) **Without both nothing is earned.** At last its density, computed by the judge from
 # measured Jacobians: your `log_prob` and `logdet` are not used. (Why so strict about structure? Four Gaussians fitted by EM can be written as a triangular map, task 1.3, with a perfect density and no flow at all.)
 #
 # The cells with `fit_flow(...)` carry the tags `train` and `train:mixture` or `train:digits`; they are run only when the model is graded, with up to 240 seconds each on one CPU core.
