@@ -98,6 +98,7 @@ class Environment(Model):
     sandbox: Literal["docker", "process"]
     image: str | None  # digest of the image, None for the process sandbox
     device: str
+    settled: dict[str, str] = {}  # how the device computes, where it is a GPU: what makes it repeatable, what caps it
     clock: Literal["charged", "wall"] = "charged"  # what time limits counted; "wall" where the machine tells no more
     profile: str | None = None  # of assignment.yaml
     versions: dict[str, str]  # of python, torch, numpy in the sandbox and of the engine

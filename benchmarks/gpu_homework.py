@@ -1,8 +1,9 @@
 """Homework 1 graded with and without a GPU, in the process sandbox: `python -m benchmarks.gpu_homework`.
 
 The solution notebook, with its networks and training data moved to the GPU where there is one, is graded twice by the
-command that TAs use: with `--gpus 0` and without. Prints points, seconds and the device that the notebook saw; exits
-with 1 where the points differ or the notebook did not see the GPU. For a machine of one's own: nothing is walled in.
+command that TAs use: with `--gpus 0` and without. Prints points, seconds, the device that the notebook saw and how it
+computed; exits with 1 where the points differ or the notebook did not see the GPU. For a machine of one's own: nothing
+is walled in.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ def graded(course: Path, *options: str) -> tuple[float, float, str]:
     seconds = time.perf_counter() - begin
     report = Report.load(next((course / "reports").rglob("ada.json")))
     said = re.search(r"this notebook computes on (\w+)", report.model_dump_json())
+    settled = report.environment.settled
+    print("\n".join(f"{name}: {value}" for name, value in settled.items()), end="\n" if settled else "")
     lost = [f"{check.id}: {check.message}" for check in report.checks if check.fraction < 1]
     print("\n".join(lost), end="\n" if lost else "")
     return report.earned, seconds, said[1] if said else "nothing"

@@ -66,11 +66,13 @@ def limits_text(config: AssignmentConfig) -> str:
 
 
 def _in_words(budgets: Budgets) -> str:
-    memory = budgets.memory_mb / 1024
+    memory = f"{budgets.memory_mb / 1024:g} GB of memory"
+    if budgets.gpu_memory_mb is not None:
+        memory += f" and {budgets.gpu_memory_mb / 1024:g} GB of the GPU's"
     return (
         f"A cell may take {_seconds(budgets.cell_seconds)}, a check {_seconds(budgets.check_seconds)} unless it says"
         f" otherwise, a training {_seconds(budgets.train_seconds)}, everything together"
-        f" {_seconds(budgets.submission_seconds)}, in {memory:g} GB of memory. These are"
+        f" {_seconds(budgets.submission_seconds)}, in {memory}. These are"
         " times of your own code on one core."
     )
 

@@ -25,6 +25,7 @@ class Budgets(StrictModel):
     train_seconds: float = Field(default=300, gt=0)  # all cells of one training task
     submission_seconds: float = Field(default=900, gt=0)
     memory_mb: int = Field(default=2048, ge=256)
+    gpu_memory_mb: int | None = Field(default=None, ge=256)  # of a device that is given; None: all of it
 
     def seconds(self) -> dict[str, float]:
         """The times alone, by name."""

@@ -176,6 +176,7 @@ def _report(
         sandbox=job.sandbox,
         image=session.provider.image,
         device=session.device,
+        settled=session.settled,
         clock="wall" if session.clock.wall_time else "charged",
         versions=session.versions | {"autograder": VERSION},
         profile=job.homework.profile,

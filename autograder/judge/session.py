@@ -60,6 +60,7 @@ class Session:
     runs: dict[int, CellRun] = field(default_factory=dict)  # by position in `cells`
     said: Said = field(default_factory=Said)
     versions: dict[str, str] = field(default_factory=dict)
+    settled: dict[str, str] = field(default_factory=dict)  # how a GPU computes, by name
     cpu_seconds: float = 0.0
     released: deque[int] = field(default_factory=deque)  # handles given up; of the present sandbox only
     _sandbox: Sandbox | None = None
@@ -153,6 +154,7 @@ class Session:
         files = {name: _as_tensor(content) for name, content in self.files.items()}
         data = {name: dict(tensors) for name, tensors in self.handed.items()}
         load = {"cells": cells, "files": files, "data": data, "seed": self.seed, "device": self.device}
+        load |= {"gpu_memory_mb": self.budgets.gpu_memory_mb}
         try:
             loaded = value_of(self._exchange("load", load, (Budget("loading the notebook", LOADING),)))
         except StudentFault as fault:
@@ -166,6 +168,7 @@ class Session:
         if self.device != "cpu" and loaded["device"] != self.device:
             self._drop()
             raise Infrastructure("a GPU was asked for with `--gpus`, and torch finds none in the sandbox")
+        self.settled = {str(name): str(value) for name, value in loaded.get("settled", {}).items()}
 
     def _check_room(self) -> None:
         """Refuse files that would not fit into the sandbox, before anything is sent."""

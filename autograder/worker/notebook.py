@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import stubs
+from . import gpu, stubs
 from .calling import Fault
 from .frames import describe
 from .helpers import HelperFinder
@@ -81,6 +81,7 @@ class Notebook:
         seed: int,
         device: str,
         data: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+        gpu_memory_mb: int | None = None,
     ) -> dict[str, Any]:
         """Takes a notebook and the files beside it, which land in the working directory, folders as folders.
 
@@ -88,7 +89,8 @@ class Notebook:
             data: what `course_data("…")` gives, tensors by name.
 
         Returns:
-            How many `cells` there are, and the `device` given checkpoints go to: "cpu" where the one asked for is not.
+            How many `cells` there are, the `device` given checkpoints go to, "cpu" where the one asked for is not, and
+            what was `settled` for it.
         """
         self._go_home()
         self._stubs.data = data
@@ -106,7 +108,8 @@ class Notebook:
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.manual_seed(seed)
-        return {"cells": len(self._cells), "device": self._device}
+        settled = gpu.settle(gpu_memory_mb) if self._device == "cuda" else {}
+        return {"cells": len(self._cells), "device": self._device, "settled": settled}
 
     def run_cell(self, index: int, scope: str | None = None) -> dict[str, Any]:
         """Runs one cell; training cells are only remembered, text cells only end a task."""

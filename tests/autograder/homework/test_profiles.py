@@ -31,7 +31,7 @@ data:
   line: {slope: 3, width: 0.1}
 profiles:
   gpu:
-    budgets: {train_seconds: 600, memory_mb: 4096}
+    budgets: {train_seconds: 600, memory_mb: 4096, gpu_memory_mb: 8192}
     data: {line: {slope: 5}}
     datasets: [numbers]
 """
@@ -89,6 +89,7 @@ def test_a_profile_changes_what_it_names_and_leaves_the_rest(repository: Reposit
     gpu = under(plain, "gpu", repository.files.config)
     assert gpu.data == {"line": {"slope": 5, "width": 0.1}}
     assert (gpu.budgets.train_seconds, gpu.budgets.memory_mb, gpu.budgets.cell_seconds) == (600, 4096, 10)
+    assert (plain.budgets.gpu_memory_mb, gpu.budgets.gpu_memory_mb) == (None, 8192)
     assert (plain.budgets.train_seconds, plain.datasets, gpu.datasets) == (20, [], ["numbers"])
     with pytest.raises(UserError, match="has no profile `tpu`; there are gpu"):
         under(plain, "tpu", repository.files.config)
@@ -119,6 +120,7 @@ def test_the_notebook_prints_the_limits_of_the_file(repository: Repository) -> N
     assert "A cell may take 10 s, a check 10 s" in shown()
     assert "With the profile `gpu`: A cell may take 10 s" in shown()
     assert "a training 10 minutes" in shown()
+    assert "in 4 GB of memory and 8 GB of the GPU's." in shown()
     config = repository.files.config
     config.write_text(config.read_text().replace("cell_seconds: 10", "cell_seconds: 12"))
     assert "A cell may take 12 s" in shown()

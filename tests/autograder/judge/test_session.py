@@ -110,6 +110,21 @@ def test_a_gpu_that_is_not_there_is_the_machines_doing_and_no_silent_cpu(provide
         session.play()
 
 
+def test_how_a_gpu_computes_is_kept_for_the_report_and_its_share_of_memory_is_asked_for():
+    asked = []
+
+    def with_one(request):
+        if request["op"] == "load":
+            asked.append((request["device"], request["gpu_memory_mb"]))
+            return {"ok": True, "value": {"cells": 1, "device": "cuda", "settled": {"TF32": "off"}}}
+        return good(request)
+
+    budgets = Budgets(gpu_memory_mb=4096)
+    session = Session(ScriptedProvider(with_one), cells("x = 1"), {}, budgets, seed=0, device="cuda")
+    session.play()
+    assert (asked, session.settled) == ([("cuda", 4096)], {"TF32": "off"})
+
+
 # --- checks
 
 
