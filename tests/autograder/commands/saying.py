@@ -8,6 +8,7 @@ import tempfile
 import traceback
 import zipfile
 from collections.abc import Callable
+from multiprocessing import forkserver
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO
@@ -50,6 +51,7 @@ def forked(folder: Path, main: Callable[[], object], *words: str) -> Said:
 def _run(folder: Path, main: Callable[[], object], words: tuple[str, ...], out: IO[str], err: IO[str]) -> int:
     """In the forked process; its exit code."""
     code: object = 0
+    forkserver._forkserver.__init__()  # the test's own server of forks is no child of this process
     try:
         os.chdir(folder)
         os.environ["COLUMNS"] = "120"
