@@ -12,7 +12,7 @@ test: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check autograder reference_models tests
 	$(BIN)/mypy
-	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder -m "not busy and not slow"
+	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder -m "not busy and not slow" --durations 30
 	$(BIN)/pytest -m busy
 
 whole: test  # and what a sample stood for
