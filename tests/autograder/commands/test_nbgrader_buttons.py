@@ -185,7 +185,7 @@ def test_generate_assignment_keeps_what_is_given_and_the_gradebooks_cells(course
     made = nbformat.read(course.root / "handed_out" / NAME / f"{NAME}.ipynb", as_version=4)
     released = nbformat.read(course.release_dir / NAME / f"{NAME}.ipynb", as_version=4)
     assert [cell.source for cell in made.cells] == [cell.source for cell in released.cells]
-    with Book(course.gradebook_url) as book, book._transaction() as api:
+    with Book(course.gradebook_url) as book, book.transaction() as api:
         cells = {cell.name: cell.max_score for cell in api.find_notebook(NAME, NAME).grade_cells}
     assert cells == points_of(make_repository(course.root / "again").load())
 

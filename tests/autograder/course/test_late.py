@@ -119,7 +119,7 @@ def test_extensions_are_refused_with_file_line_and_key(tmp_path, text, words):
         ("late:\n  steps: {3: 10, 1: 20}\n", ("line 6", "`late.steps`", "rise")),
         ("late: {free_days: soon}\n", ("line 5", "`late.free_days`", "'soon'")),
         ("late: {last_dya: 3}\n", ("line 5", "did you mean `late.last_day`")),
-        ("late: {submission: best}\n", ("line 5", "`late.submission`", "'best'")),
+        ("late: {submission: newest}\n", ("line 5", "`late.submission`", "'best'", "newest")),
         ("components: {exam: {point: 3}}\n", ("line 5", "did you mean `components.exam.points`")),
         ("components: {Exam: {points: 3}}\n", ("line 5", "Exam")),
         ("policy: 3\n", ("line 5", "`policy`")),
