@@ -9,11 +9,10 @@ from typing import Annotated
 
 import typer
 
-from autograder.commands.for_tas import AsRootOption, SandboxChoice
+from autograder.commands.for_tas import AsRootOption, PlainOption, SandboxChoice
 
 CERTIFICATES = Path("cluster")
 Certificates = Annotated[Path, typer.Option(help="The folder that `autograder cluster init` made.")]
-Plain = Annotated[bool, typer.Option("--no-tls", help="Not encrypted: whoever reaches the port may run code.")]
 
 
 def worker(
@@ -23,7 +22,7 @@ def worker(
     no_walls_as_root: AsRootOption = False,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Submissions at a time.")] = None,
     gpus: Annotated[str | None, typer.Option(help="Ids of devices, as in `0,1`: each place has one of them.")] = None,
-    no_tls: Plain = False,
+    no_tls: PlainOption = False,
 ) -> None:
     """Help a cluster to grade, until it is stopped.
 
@@ -73,7 +72,7 @@ def cluster_scheduler(
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "0.0.0.0",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 for any that is free.")] = 8786,
     certificates: Certificates = CERTIFICATES,
-    no_tls: Plain = False,
+    no_tls: PlainOption = False,
 ) -> None:
     """Hand out the jobs of a cluster, until it is stopped. It grades nothing itself.
 

@@ -75,7 +75,7 @@ def _changed(desk: Desk, made: Rendered) -> frozenset[str]:
     if not made.answers:
         return frozenset()
     before, student = desk.record.get(made.report.student), made.report.student
-    known = before.answers if before is not None and before.answers else {}
+    known = before.answers if before is not None else {}
     known = known or seen_answers(desk.course.autograded_path(desk.assignment.name, student))
     return frozenset(name for name, digest in made.answers.items() if known.get(name, digest) != digest)
 
