@@ -105,7 +105,7 @@ def test_nothing_but_the_tensors_reaches_the_sandbox(files, monkeypatch) -> None
     load = source.started[0].requests[0]
     assert {name: set(tensors) for name, tensors in load["data"].items()} == {"slope": {"x", "y"}, "shift": {"shifts"}}
     assert all(type(t) is torch.Tensor for tensors in load["data"].values() for t in tensors.values())
-    assert set(load) == {"id", "op", "room", "cells", "files", "data", "seed", "device"}
+    assert set(load) == {"id", "op", "room", "cells", "files", "data", "seed", "device", "gpu_memory_mb"}
 
 
 def test_the_data_are_there_again_after_a_cell_has_ended_the_sandbox() -> None:
