@@ -25,6 +25,7 @@ from autograder.report import exact, write_atomically
 
 STAGES = {"sandbox": "Getting a sandbox", "notebook": "Running the notebook", "checks": "Checks", "total": "All of it"}
 SLOWEST = 5  # checks listed by their median time
+TOGETHER = 500  # reports whose checks are counted together
 
 
 @dataclass(frozen=True)
@@ -167,21 +168,20 @@ class Tally:
     stages: defaultdict[str, array[float]] = field(default_factory=_doubles)
     longest: defaultdict[str, tuple[float, str]] = field(default_factory=lambda: defaultdict(lambda: (-1.0, "")))
     titles: dict[str, str] = field(default_factory=dict)
-    _seen: Outline | None = None
-    _columns: list[tuple[Counter[str], array[float]]] = field(default_factory=list)  # of `said` and `took`, as seen
+    _waiting: list[Brief] = field(default_factory=list)  # of one outline; their checks are to be counted together
 
     @classmethod
     def of(cls, briefs: Iterable[Brief], known: Mapping[str, Known] = MappingProxyType({})) -> Tally:
         """Of a whole class."""
         tally = cls()
         for one in briefs:
-            tally.add(one, known.get(one.student, Known()))
+            tally._add(one, known.get(one.student, Known()))
+        tally._count_checks()
         tally.students.sort(key=lambda row: (row.student.casefold(), row.student))
         tally.trouble.sort(key=lambda row: (row.student.casefold(), row.student))
         return tally
 
-    def add(self, one: Brief, known: Known = Known()) -> None:
-        """Count one report."""
+    def _add(self, one: Brief, known: Known) -> None:
         total, link = one.stages.get("total", 0.0), page_name(one.student)
         failed = len(one.said) - one.said.count(PASSED) - one.said.count(OPEN)
         marks, earned = _amended(one, known.remarks)
@@ -196,7 +196,9 @@ class Tally:
             for (cell, *_), points in zip(one.outline.cells, marks, strict=True):
                 if points is not None:
                     self.marks[cell].append(points)
-        self._add_checks(one)
+        if self._waiting and (self._waiting[0].outline is not one.outline or len(self._waiting) == TOGETHER):
+            self._count_checks()
+        self._waiting.append(one)
         for task, seconds, longest, number in one.tasks:
             self.cells[task].append(seconds)
             if longest >= self.slowest[task][0]:
@@ -206,17 +208,25 @@ class Tally:
             if seconds >= self.longest[stage][0]:
                 self.longest[stage] = max(self.longest[stage], (seconds, one.student))
 
-    def _add_checks(self, one: Brief) -> None:
-        if one.outline is not self._seen:
-            self._seen = one.outline
-            self._get_ready(one.outline)
-        for (counted, took), said, seconds in zip(self._columns, one.said, one.took, strict=True):
-            if said != OPEN:
-                counted[said] += 1
-                took.append(seconds)
-        for at, said in one.stumbles:
-            check, cell, _ = one.outline.checks[at]
-            self.stumbles.setdefault((check, self.checks[cell, check][0]), []).append((one.said[at] == OPEN, said))
+    def _count_checks(self) -> None:
+        """A check at a time, over all reports that wait for it: many times faster than a report at a time."""
+        if not self._waiting:
+            return
+        outline = self._waiting[0].outline
+        self._get_ready(outline)
+        said_of = zip(*(one.said for one in self._waiting), strict=True)
+        took_by = zip(*(one.took for one in self._waiting), strict=True)
+        for (check, cell, _), said, took in zip(outline.checks, said_of, took_by, strict=True):
+            counted = self.said[cell, check]
+            counted.update(said)
+            if counted.pop(OPEN, 0):
+                took = tuple(seconds for word, seconds in zip(said, took, strict=True) if word != OPEN)
+            self.took[cell, check].extend(took)
+        for one in self._waiting:
+            for at, words in one.stumbles:
+                check, cell, _ = outline.checks[at]
+                self.stumbles.setdefault((check, self.checks[cell, check][0]), []).append((one.said[at] == OPEN, words))
+        self._waiting.clear()
 
     def _get_ready(self, outline: Outline) -> None:
         self.titles |= outline.titles
@@ -225,7 +235,6 @@ class Tally:
             self.checks.setdefault((cell, check), (outline.titles.get(cell, OTHER), title))
             self.said.setdefault((cell, check), Counter())
             self.took.setdefault((cell, check), array("d"))
-        self._columns = [(self.said[cell, check], self.took[cell, check]) for check, cell, _ in outline.checks]
 
 
 def _amended(one: Brief, remarks: Remarks) -> tuple[list[float | None], float]:

@@ -35,10 +35,12 @@ def refresh(course: Course, assignment: Assignment, record: Record, entered: Ent
     with Book(course.gradebook_url) as book:
         take_over(record, book, entered.scores.get(assignment.name, {}))
     remarks = remarks_of_class(course, record)
+    said: dict[str, Remarks] = {}
     for state in record.states():
+        said[state.who] = remarks(state)
         if state.report is not None:
-            page_again(course, record, assignment, state, remarks(state))
-    write_pages(course, assignment, record, entered)
+            page_again(course, record, assignment, state, said[state.who])
+    write_pages(course, assignment, record, entered, said)
 
 
 def take_over_from_book(course: Course, record: Record, cells: Mapping[str, float]) -> dict[str, StudentScore]:
@@ -53,7 +55,9 @@ def take_over_from_book(course: Course, record: Record, cells: Mapping[str, floa
     return scores
 
 
-def write_pages(course: Course, assignment: Assignment, record: Record, entered: Entered) -> None:
+def write_pages(
+    course: Course, assignment: Assignment, record: Record, entered: Entered, remarks: Mapping[str, Remarks]
+) -> None:
     """Write what is missing or has changed since it was written."""
     states = list(record.states("rejected"))
     for state in states:
@@ -68,7 +72,7 @@ def write_pages(course: Course, assignment: Assignment, record: Record, entered:
         total.update(f"{who}\0{course.roster.get(who) or score.name}\0{theory}".encode())
     path = course.feedback_dir(assignment.name) / "class.html"
     if not path.is_file() or record.written(CLASS) != total.hexdigest():
-        known = known_people(course, assignment, record, entered)
+        known = known_people(course, assignment, entered, remarks)
         strangers = {state.who for state in states if not state.student}
         write_class_page(record.briefs(), rejected, assignment.title, path, known, strangers)
         record.put_written(CLASS, total.hexdigest())

@@ -11,12 +11,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from autograder.course.course import Course
-from autograder.feedback import Known, Theory
+from autograder.feedback import Known, Remarks, Theory
 from autograder.feedback.text import line
 from autograder.homework.assignment import Assignment
 from autograder.records.gradebook import StudentScore
 from autograder.records.record import Record
-from autograder.records.standing import Entered, earned_of, entered_now, remarks_of_class
+from autograder.records.standing import Entered, earned_of, entered_now
 from autograder.report import exact, write_atomically
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # the last four as typed in East Asia
@@ -78,16 +78,15 @@ def write_scores(course: Course, record: Record, entered: Entered | None = None)
     return course.scores_path
 
 
-def known_people(course: Course, assignment: Assignment, record: Record, entered: Entered) -> dict[str, Known]:
+def known_people(
+    course: Course, assignment: Assignment, entered: Entered, remarks: Mapping[str, Remarks]
+) -> dict[str, Known]:
     """Names, and the state of what is graded by hand, of everybody of whom there is a report."""
-    scores, remarks = entered.scores.get(assignment.name, {}), remarks_of_class(course, record)
-    found = {}
-    for state in record.states():
-        score = scores.get(state.who)
-        if score is not None:
-            name = course.roster.get(state.who) or score.name
-            found[state.who] = Known(name, _theory(score, assignment), remarks(state))
-    return found
+    return {
+        who: Known(course.roster.get(who) or score.name, _theory(score, assignment), remarks[who])
+        for who, score in entered.scores.get(assignment.name, {}).items()
+        if who in remarks
+    }
 
 
 def _theory(score: StudentScore, assignment: Assignment) -> Theory | None:
