@@ -29,7 +29,7 @@ RUN_WORDS = {
     "memory": "ran out of memory",
     "starved": "was not run in time by the machine",
 }
-START_HERE = 3  # checks named at the top
+START_HERE = 3  # tasks named at the top: the first that lost points, for a notebook builds on what is above
 OUTPUT = 1500  # characters of a cell's output that are shown, its end
 
 
@@ -98,6 +98,12 @@ class Task:
         return any(view.check.outcome == "infrastructure" for view in self.checks)
 
     @property
+    def lost(self) -> list[CheckView]:
+        """Checks that lost points, what costs most first."""
+        found = [view for view in self.checks if view.check.outcome in ("failed", "partial")]
+        return sorted(found, key=lambda view: exact(view.check.points) * (exact(view.check.fraction) - 1))
+
+    @property
     def bar(self) -> list[tuple[str, float]]:
         """The segments of its points bar: earned and lost part of every check."""
         parts: list[tuple[str, float]] = []
@@ -137,10 +143,7 @@ def student_page(
     tasks = [
         replace(task, given=remarks.given.get(name), by_hand=remarks.by_hand.get(name)) for task, name in named(report)
     ]
-    views = [view for task in tasks for view in task.checks]
-    lost = [v for v in views if v.check.outcome in ("failed", "partial")]
-    most = sorted(lost, key=lambda view: exact(view.check.points) * (exact(view.check.fraction) - 1))[:START_HERE]
-    start = [view for view in lost if any(view is chosen for chosen in most)]  # in the notebook's order
+    start = [(task.anchor, task.lost[0]) for task in tasks if task.lost][:START_HERE]
     return render(
         "student.html",
         title=assignment_title,
@@ -152,7 +155,7 @@ def student_page(
         summary=summary(report) if report.checks else "",
         theory=theory(report),
         waiting=sum((exact(c.max_points) for c in report.cells if c.manual and c.earned is None), Fraction(0)),
-        start=[(f"{_task_of(view, tasks).anchor}", view) for view in start] if len(lost) > 1 else [],
+        start=start if sum(len(task.lost) for task in tasks) > 1 else [],
         runs=[
             RunView(run, RUN_WORDS[run.status], run.stdout[-OUTPUT:] if run.status not in ("ok", "skipped") else "")
             for run in report.runs
@@ -203,7 +206,3 @@ def _task(anchor: str, cell: CellResult, report: Report) -> Task:
 def _view(check: CheckResult) -> CheckView:
     place, _, code = (check.where or "").partition(": ")
     return CheckView(check, [picture(figure) for figure in check.figures], place if code else "", code or place)
-
-
-def _task_of(view: CheckView, tasks: list[Task]) -> Task:
-    return next(task for task in tasks if any(v is view for v in task.checks))
