@@ -182,7 +182,7 @@ plt.show()
 # %% [markdown]
 # ## 1.2 What a flow of constant volume can never do (0.5 by hand, 0.5 typed)
 #
-# The first flows (NICE) used *additive* couplings $z_A = x_A$, $z_B = x_B + t(x_A)$, whose log-determinant is 0 everywhere.
+# The first flows (NICE) used *additive* couplings $z_A = x_A$, $z_B = x_B + t(x_A)$, whose log-determinant is 0 everywhere; in a stack the two parts change roles from layer to layer.
 #
 # 1. (0.15) Show that such an $f$ (with a smooth $t$) maps every measurable set to one of the same volume.
 # 2. (0.1) Conclude that with base $\mathcal N(0, I)$ no stack of them can ever reach $\mathcal N(0, 4I)$. Can a stack reach $\mathcal N(0, \operatorname{diag}(4, \tfrac14))$?
@@ -290,7 +290,7 @@ with when_written():
 #
 # 1. (0.35) Show that $\mathbb E_u \ln p(y) - D \ln L \le \ln P(x)$.
 # 2. (0.05) When is it an equality?
-# 3. (0.1) Take $\ln \frac1K \sum_k p(y_k) - D \ln L$ with $K$ independent draws of the noise. Between which two numbers does its *expectation* lie, and where does the quantity itself tend as $K \to \infty$?
+# 3. (0.1) Take $\ln \frac1K \sum_k p(y_k) - D \ln L$ with $K$ independent draws of the noise. Between which two quantities of 1 does its *expectation* lie, and where does the quantity itself tend as $K \to \infty$?
 #
 # <details><summary>Hint</summary>Write $P(x)$ as an expectation over $u$. On which side of a concave function does its mean lie?</details>
 
@@ -483,7 +483,7 @@ with when_written():
 #
 # **What is checked**, for vectors and images and several masks, also all ones and all zeros
 # - `coupling_forward` follows the formula (first multiply, then shift); `logdet` equals the measured one, shape `(B,)`.
-# - `coupling_inverse` undoes it at any $z$, and its `logdet` is of its own direction. What the network answers on entries that pass has no influence, however large it is (up to $10^3$); nor have entries that the network should not see.
+# - `coupling_inverse` undoes it at any $z$, and its `logdet` is of its own direction. What the network answers on entries that pass has no influence, however large it is (up to $10^3$), and what the network is given does not depend on the entries that do not pass.
 
 # %% nbgrader={"grade": false, "grade_id": "coupling-solution", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def coupling_forward(x, mask, net):
@@ -844,7 +844,7 @@ check("dequantise")
 # entries, as the logit does. At least four couplings whose scale depends on what they let pass.
 #
 # **How a trained flow is judged**, in evaluation mode and in double precision. First its structure, from the measured Jacobians of each layer at a few of its own inputs: a layer with the same Jacobian everywhere is affine; any other must pass some entries exactly, each at its own place, and scale each of the others by a number
-# that depends on the passing ones only. Then whether it is a bijection: a row's answer does not depend on the other rows, nor on how many there are, `inverse(forward(x))` $= x$, `forward(inverse(z))` $= z$ within $10^{-4}$ (the latter for 90 % of the rows: a little noise may meet a logit where it saturates), and for 90 % of the rows no entry of `inverse(z)` moves by more than $10^{-2}$ when $z$ moves by $10^{-6}$. (A fixed rotation is undone by the inverse of the numbers that are stored: rounded to `float32`, their transpose is not it.) **Without both nothing is earned.** At last its density, computed by the judge from
+# that depends on the passing ones only. Then whether it is a bijection: a row's answer does not depend on the other rows, nor on how many there are, `inverse(forward(x))` $= x$, `forward(inverse(z))` $= z$ within $10^{-4}$ (the latter for 90 % of the rows: a little noise may meet a logit where it saturates), and for 90 % of the rows no entry of `inverse(z)` moves by more than $10^{-2}$ when $z$ moves by $10^{-6}$. (If a layer is a fixed rotation, invert the matrix that is stored: rounded to `float32` it is not quite orthogonal, and its transpose is not quite its inverse.) **Without both nothing is earned.** At last its density, computed by the judge from
 # measured Jacobians: your `log_prob` and `logdet` are not used. (Why so strict about structure? Four Gaussians fitted by EM can be written as a triangular map, task 1.3, with a perfect density and no flow at all.)
 #
 # The cells with `fit_flow(...)` carry the tags `train` and `train:mixture` or `train:digits`; they are run only when the model is graded, with up to 240 seconds each on one CPU core.
@@ -852,14 +852,14 @@ check("dequantise")
 # ## 3.1 A mixture in the plane (1 point)
 #
 # Four Gaussians of full covariance: weights 0.1, 0.2, 0.3, 0.4 in some order; centres at distance 3–4 from the origin, about 90° apart, the whole turned by some angle; deviations 0.35–0.8 along axes of their own. **When you are graded, the grader draws all these numbers anew**, hands over 10,000
-# points of that law as `mixture_train`, and trains your flow on them: what is typed in from this example is worth nothing then. At home everybody sees the same example, whose entropy is 2.72 nats: so much less is your excess than the loss on `mixture_test`.
+# points of that law as `mixture_train`, and trains your flow on them: what is typed in from this example is worth nothing then. At home everybody sees the same example, whose entropy is 2.72 nats: your excess is the loss on `mixture_test` minus 2.72.
 #
 # Write the layer, the flow and the training:
 #
 # - `Coupling`: a layer around your functions of task 2.3 with a network of your own: the one whole network of this homework. For a sample of $n$ numbers the network gives $n$ log-scales and $n$ shifts, those of passing entries included.
 # - `make_mixture_flow()` → `Flow` for `(B, 2)`; `fit_flow` maximises the mean of `log_prob`.
 #
-# *What to expect:* 8 couplings with two hidden layers of 64 units, 1500 steps of 256 points, Adam with a learning rate that rises to 5e-3 and falls again (`OneCycleLR`): 8–25 seconds of one core, an excess of 0.04–0.1 nats over the entropy, 97 % of the samples within 3 deviations of a mode. Four couplings of 32 units after 500 steps: 0.14 and 0.93. Best possible: 0 and 0.989. The best single Gaussian: 1.2–2.2 and 0.25–0.54. Masks that do not alternate: 1.3.
+# *What to expect:* 8 couplings with two hidden layers of 64 units, 1500 steps of 256 points, Adam with a learning rate that rises to 5e-3 and falls again (`OneCycleLR`): 8–25 seconds of one core, an excess of 0.04–0.1 nats over the entropy, 97 % of the samples within 3 deviations of a mode. Four couplings of 32 units after 500 steps: an excess of 0.14 and 93 %. Best possible: 0 and 98.9 %. The best single Gaussian: 1.2–2.2 and 25–54 %. Masks that do not alternate: an excess of 1.3.
 #
 # <details><summary>Hint: training diverges</summary>Bound the log-scale, s = 2 tanh(a/2), say; start the last layer of the network at zero, so that each coupling starts as the identity; clip the norm of the gradient.</details>
 #
@@ -1004,7 +1004,7 @@ with when_written("mixture_flow", "mixture_losses"):
 # *What to expect*, bits per dimension on held-out pictures: uniform 4.09 · independent pixels (histograms) 2.97 · the training pictures with Gaussian noise around them (a memoriser) 2.61 · a full Gaussian in logit space, which is the best *linear* flow, **2.20** · ten of those, one a class, 2.10 · eight checkerboard couplings with perceptrons of
 # 2 × 256 units and dropout 0.1, 600 steps of 128 pictures: **1.98**, in some 15 seconds. Two usual mistakes are not far behind: half the log-determinant in the loss gives 2.14, masks that do not alternate 2.36. Not scored, but worth a try: what happens without noise?
 #
-# <details><summary>Hint</summary>Logit first, then a fixed standardisation with the mean and deviation of each pixel of the training data in logit space, then couplings. Adam with OneCycleLR up to 2e-3.</details>
+# <details><summary>Hint</summary>Logit first, then a fixed standardisation with the mean and deviation of each pixel of the pictures you train on, in logit space, then couplings. Adam with OneCycleLR up to 2e-3.</details>
 #
 # **What is checked**, bits per dimension computed by the judge with noise of its own
 # - (0.2, in the notebook too) Structure and bijection, and the bits on 100 of your validation pictures: in full below 2.6, nothing from 2.97.
