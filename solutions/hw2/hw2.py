@@ -865,7 +865,7 @@ check("dequantise")
 #
 # **What is checked**
 # - (0.25, in the notebook too) Structure and bijection, and the density on the points `mixture_test`: points grow with its lead over the best single Gaussian (mean and covariance of `mixture_train`), in full from 0.5 nats.
-# - (0.5) The excess over the entropy on fresh points of the same law: in full up to 0.2 nats, nothing from 1.0, a straight line between. A significantly negative excess earns nothing, nor does a density whose integral over the plane is not 1 within 5 %.
+# - (0.5) The excess over the entropy on fresh points of the same law: in full up to 0.2 nats, nothing from 1.0, a straight line between. A significantly negative excess earns nothing, nor does a density whose integral over the plane is not 1 within 5 %. A point counts with at most 20 nats, so that a single one far out decides nothing.
 # - (0.25) 2000 draws of noise by the judge through `inverse`: the share within 3 deviations of a mode earns in full from 0.88, nothing up to 0.7; every mode gets at least a quarter of its weight.
 
 # %%

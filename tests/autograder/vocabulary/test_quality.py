@@ -97,6 +97,16 @@ def test_the_normal_leak_test_keeps_its_rate_on_bars_at_a_size_used_in_grading()
     assert float(z.min()) > -4.0  # the NLL of bars is skewed to the right, so the left tail is the lighter one
 
 
+def test_a_single_far_sample_decides_nothing_where_each_counts_with_a_bounded_number_of_nats() -> None:
+    x = bars(2000, 0)
+    far, poor = truth(x), truth(x) + 1.0
+    far[3] += 600.0
+    with pytest.raises(PartialCredit):
+        assert_excess(far, truth(x), floor=0.6, target=0.2)
+    assert_excess(far, truth(x), floor=0.6, target=0.2, at_most=20.0)
+    fails(lambda: assert_excess(poor, truth(x), floor=0.6, target=0.2, at_most=20.0), says="excess of")
+
+
 @pytest.mark.parametrize("flip", [0.02, 0.1, 0.2])
 def test_excess_is_the_kullback_leibler_divergence(flip: float) -> None:
     divergence = float((log_law().exp() * (log_law() - log_law(flip))).sum())
