@@ -209,7 +209,7 @@ class Tally:
                 self.longest[stage] = max(self.longest[stage], (seconds, one.student))
 
     def _count_checks(self) -> None:
-        """A check at a time, over all reports that wait for it: many times faster than a report at a time."""
+        """A check at a time, over all reports that wait for it: quicker than a report at a time."""
         if not self._waiting:
             return
         outline = self._waiting[0].outline

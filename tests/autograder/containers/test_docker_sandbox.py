@@ -313,9 +313,8 @@ def test_what_it_used_and_what_it_waited_for_is_read_from_outside(digest: str) -
     source = (
         "import threading, time\ndef spin():\n  b = time.thread_time()\n  while time.thread_time() - b < 0.3: pass\n"
     )
-    with DockerProvider(
-        Limits(memory_mb=512, wall_seconds=600), image=digest
-    ) as mine:  # six others compute: it is slow
+    patient = Limits(memory_mb=512, wall_seconds=600)  # six others compute: it is slow
+    with DockerProvider(patient, image=digest) as mine:
         sandbox = mine.acquire()
         before = sandbox.reading()
         with busy(6):
